@@ -1,0 +1,209 @@
+"""Every setting a person tunes. Edit the values here; each script uses its own class below.
+
+Any of them can also be set for one start: ``python mod_defog.py --batch-size 8``.
+Relative folders are meant from the folder of this file (on the command line: from where you are).
+"Source" in a comment is the value of the published system, where ours differs from it.
+"""
+
+from dataclasses import dataclass, fields
+from math import isfinite
+
+
+@dataclass(frozen=True)
+class Common:
+    """Settings that every script has."""
+
+    # --- folders ---
+    clear_folder: str = "data/clear"  # pictures of clear ground to learn from, with sub-folders
+    runs_folder: str = "runs"  # live runs, one sub-folder a script
+    history_folder: str = "History"  # earlier runs, moved here by --fresh
+    cache_folder: str = "cache"  # pictures decoded once for quick reading; may be deleted
+
+    # --- data ---
+    crop_px: int = 128  # side of a training crop, a multiple of 32; larger sees more, costs more
+    validation_share: float = 0.2  # share of each scene's pictures kept away from training
+    validation_samples: int = 64  # fixed samples that the scores are measured on
+    max_pixels: int = 400_000_000  # larger pictures are refused, against decompression bombs
+    full_scale: float = 0.0  # value of white in 16-bit files, such as 10000; 0 = the type's range
+
+    # --- optimiser ---
+    batch_size: int = 16  # pictures a step over all devices (source 64)
+    learning_rate: float = 1e-3  # highest rate of the run, 1e-5..1e-2 (source 1e-4)
+    beta_1: float = 0.5  # Adam: memory of the gradient, 0..0.95
+    beta_2: float = 0.9  # Adam: memory of its square, 0.5..0.9999
+
+    # --- schedule ---
+    steps: int = 6000  # length of the run; raise it later to go on, the rate falls towards it
+    warmup_steps: int = 100  # steps over which the rate rises from 0
+    final_rate_share: float = (
+        0.01  # rate at the end as a share of the highest; 1 = constant (source)
+    )
+
+    # --- how often (in steps) ---
+    log_every: int = 50  # a row in log.csv and TensorBoard
+    validate_every: int = 250  # scores on the validation samples; a multiple of log_every
+    sheet_every: int = 250  # a sheet of pictures and the loss plot
+    save_every: int = 500  # a checkpoint
+    keep_checkpoints: int = 3  # how many of the newest checkpoints stay
+
+    # --- hardware ---
+    devices: str = "all"  # all (every GPU, else the CPU), cpu, or chosen ones such as gpu:0,gpu:2
+    precision: str = "float32"  # float32 or mixed_bfloat16 (1.5x faster where the chip has it)
+    jit_compile: bool = False  # compile with XLA: often faster on GPUs, slower on CPUs
+
+    # --- seed ---
+    seed: int = 0  # everything random follows from it
+
+
+@dataclass(frozen=True)
+class Clouds(Common):
+    """Settings of the scripts that draw half-transparent cloud over clear ground."""
+
+    # --- clouds ---
+    cloud_folder: str = "data/clouds"  # grey pictures whose brightness is opacity
+    noise_share: float = 0.5  # share of samples with Perlin noise for cloud; 0 = pictures only
+    cloud_window_px: tuple[int, int] = (64, 256)  # side of the window cut out of a cloud picture
+    noise_cell_px: tuple[float, float] = (
+        10.0,
+        240.0,
+    )  # largest cells of the noise (source the same)
+    noise_octaves: int = 7  # layers of noise, each finer than the last (source 12)
+    noise_persistence: float = 0.5  # weight of a layer relative to the one before, 0..1
+    noise_lacunarity: float = (
+        2.0  # how many times finer a layer is (source 1, 2, 3, ... of the first)
+    )
+    ground_gain: float = 0.025  # jitter: brightness of the ground, +- share
+    ground_offset: float = 0.01  # jitter: added to each channel of the ground, +-
+    opacity_offset: tuple[float, float] = (
+        0.0,
+        0.0,
+    )  # jitter: added to opacity (source -0.05, 0.25)
+    cloud_colour: tuple[float, float] = (0.98, 1.0)  # jitter: brightness of cloud in each channel
+
+    # --- losses ---
+    opacity_weight: float = 3.0  # weight of the opacity's L1 against the ground's
+
+
+@dataclass(frozen=True)
+class Defog(Clouds):
+    """Settings of mod_defog.py."""
+
+    # --- network ---
+    base_width: int = 8  # channels of the first level; 8 has 2.39 M weights, 16 four times as many
+    head: str = "unmix"  # unmix (opacity removed, then corrected) or direct (source)
+    norm: str = "none"  # none, batch (source), group, instance; see README for what differs
+    upsampling: str = "transposed"  # transposed (source) or resize (nearest, then 3x3)
+
+
+# What may not change within a run, and what changes the samples from there on.
+SHAPE_SETTINGS = {"crop_px", "base_width", "head", "norm", "upsampling"}
+DATA_SETTINGS = {
+    *("clear_folder", "cloud_folder", "validation_share", "validation_samples", "full_scale"),
+    *("max_pixels", "batch_size", "noise_share", "cloud_window_px", "noise_cell_px", "seed"),
+    *("noise_octaves", "noise_persistence", "noise_lacunarity", "ground_gain", "ground_offset"),
+    *("opacity_offset", "cloud_colour"),
+}
+
+
+def _between(low, high):
+    return lambda v: low <= v <= high, f"must lie between {low} and {high}"
+
+
+def _at_least(low):
+    return lambda v: v >= low, f"must be {low} or more"
+
+
+def _one_of(*names):
+    return lambda v: v in names, f"must be one of: {', '.join(names)}"
+
+
+def _range_within(low, high):
+    return (
+        lambda v: low <= v[0] <= v[1] <= high,
+        f"must be two numbers, the smaller one first, between {low} and {high}",
+    )
+
+
+# (setting) -> (is it right?, what it must be)
+_RULES = {
+    "crop_px": (lambda v: v >= 64 and v % 32 == 0, "must be a multiple of 32, at least 64"),
+    "validation_share": (lambda v: 0 < v < 1, "must lie between 0 and 1, such as 0.2"),
+    "validation_samples": _at_least(1),
+    "max_pixels": _at_least(4096),
+    "full_scale": _at_least(0),
+    "batch_size": _at_least(1),
+    "learning_rate": (lambda v: 0 < v <= 1, "must be above 0 and at most 1, such as 1e-3"),
+    "beta_1": (lambda v: 0 <= v < 1, "must be 0 or more and below 1"),
+    "beta_2": (lambda v: 0 <= v < 1, "must be 0 or more and below 1"),
+    "steps": _at_least(1),
+    "warmup_steps": _at_least(0),
+    "final_rate_share": _between(0, 1),
+    "log_every": _at_least(1),
+    "validate_every": _at_least(1),
+    "sheet_every": _at_least(1),
+    "save_every": _at_least(1),
+    "keep_checkpoints": _at_least(1),
+    "precision": _one_of("float32", "mixed_bfloat16"),
+    "seed": _between(0, 2**31 - 1),
+    "noise_share": _between(0, 1),
+    "cloud_window_px": _range_within(8, 100_000),
+    "noise_cell_px": _range_within(2, 100_000),
+    "noise_octaves": _between(1, 20),
+    "noise_persistence": _between(0, 1),
+    "noise_lacunarity": _between(1.1, 10),
+    "ground_gain": _between(0, 0.5),
+    "ground_offset": _between(0, 0.5),
+    "opacity_offset": _range_within(-1, 1),
+    "cloud_colour": _range_within(0, 1),
+    "opacity_weight": _at_least(0),
+    "base_width": _between(1, 256),
+    "head": _one_of("unmix", "direct"),
+    "norm": _one_of("none", "batch", "group", "instance"),
+    "upsampling": _one_of("transposed", "resize"),
+}
+
+
+def _is_a(kind, value):
+    """Tell whether a value is of a setting's type; an int serves as a float, a bool as nothing else."""
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if kind in (str, bool):
+        return isinstance(value, kind)
+    inner = kind.__args__
+    return (
+        isinstance(value, (tuple, list))
+        and len(value) == len(inner)
+        and all(_is_a(part, v) for part, v in zip(inner, value, strict=True))
+    )
+
+
+def mistakes(settings):
+    """Return every mistake in the settings, a line each with its remedy; an empty list if none.
+
+    Parameters
+    ----------
+    settings : Common or a class derived from it
+    """
+    found = []
+    sound = set()
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if not _is_a(field.type, value):
+            kind = getattr(field.type, "__name__", str(field.type))
+            if field.type is not str and not isinstance(field.type, type(int)):
+                kind = str(field.type)
+            found.append(f"{field.name} = {value!r}: must be of type {kind}")
+            continue
+        sound.add(field.name)
+        right, remedy = _RULES.get(field.name, (lambda v: True, ""))
+        if not right(value):
+            found.append(f"{field.name} = {value!r}: {remedy}")
+    if {"validate_every", "log_every"} <= sound and settings.log_every > 0:
+        if settings.validate_every % settings.log_every:
+            found.append(
+                f"validate_every = {settings.validate_every}: must be a multiple of log_every "
+                f"({settings.log_every}), so that the scores share its row in log.csv"
+            )
+    return found

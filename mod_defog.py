@@ -1,0 +1,155 @@
+"""Learn to find cloud in a picture and to clear the ground beneath it, in one pass.
+
+    cloudy (S, S, 3) --> U-Net --> opacity (S, S, 1), restored ground (S, S, 3)
+
+The cloud's opacity and the ground are found together. With head "unmix" the found opacity is
+taken out of the picture, ``(cloudy - opacity) / (1 - opacity)``, and the network's other three
+channels correct what remains; with head "direct" they are the ground themselves, as in the
+published system. Before two grounds are compared, both are covered with the TRUE opacity: what
+lies under thick cloud cannot be known from its colours and does not count (repainting it is the
+work of mod_GAN_poly.py).
+
+    python mod_defog.py              train, or go on training; Ctrl-C stops and saves
+    python mod_defog.py --fresh      begin anew; the old run moves to History/
+    python mod_defog.py --help       every setting (they live in configure.py)
+
+In runs/mod_defog/: latest.png (look at it), sheets/, log.csv, losses.png, tensorboard/,
+checkpoints/, best.npz. On two CPU cores the first useful sheet appears after about a minute.
+
+U-Net: O. Ronneberger, P. Fischer, T. Brox, MICCAI 2015, here with strided convolutions.
+"""
+
+if __name__ == "__main__":
+    from util import interrupt
+
+    interrupt.listen()  # first: Ctrl-C is heard while TensorFlow loads
+
+import keras
+import tensorflow as tf
+
+from configure import Defog
+from util import command
+from util.clouds import cover
+from util.data import cloudy_samples
+from util.networks import unet
+from util.scores import score_picture
+from util.state import TrainState
+
+# --- networks ---------------------------------------------------------------------------------
+
+LEAST_TRANSMISSION = 0.2  # unmixing divides by no less: noise would be multiplied by more than 5
+
+
+def make_networks(settings):
+    """Return the networks of this task: {"unet": keras.Model (B, H, W, 3) -> (B, H, W, 4)}."""
+    return {"unet": unet(settings.base_width, norm=settings.norm, upsampling=settings.upsampling)}
+
+
+def find(networks, cloudy, settings, training=False):
+    """Return the opacity (B, H, W, 1) and the ground (B, H, W, 3) found in a cloudy picture."""
+    found = networks["unet"](cloudy, training=training)  # (B, H, W, 4), linear
+    # Slightly more than 0..1, so that 0 and 1 are reached with a gradient left.
+    squashed = 0.505 * tf.tanh(found) + 0.5
+    opacity = squashed[..., :1]
+    if settings.head == "direct":
+        return opacity, squashed[..., 1:]
+    unmixed = (cloudy - opacity) / tf.maximum(1.0 - opacity, LEAST_TRANSMISSION)
+    return opacity, unmixed + tf.tanh(found[..., 1:])
+
+
+# --- samples ----------------------------------------------------------------------------------
+
+
+def samples(settings, progress=True):
+    """Return training and validation samples: number -> cloudy, clear, opacity; see util/data."""
+    return cloudy_samples(settings, progress)
+
+
+# --- losses and step --------------------------------------------------------------------------
+
+
+def losses(networks, batch, settings):
+    """Return the losses of a batch: dict of scalars; "loss" is the one to minimise."""
+    opacity, ground = find(networks, batch["cloudy"], settings, training=True)
+    of_opacity = tf.reduce_mean(tf.abs(opacity - batch["opacity"]))
+    difference = cover(ground, batch["opacity"]) - cover(batch["clear"], batch["opacity"])
+    of_ground = tf.reduce_mean(tf.abs(difference))
+    return {
+        "loss": settings.opacity_weight * of_opacity + of_ground,
+        "loss_opacity": of_opacity,
+        "loss_ground": of_ground,
+    }
+
+
+def make_state(settings):
+    """Build networks and optimisers; call within the strategy's scope."""
+    adam = keras.optimizers.Adam(
+        settings.learning_rate, beta_1=settings.beta_1, beta_2=settings.beta_2
+    )
+    return TrainState(
+        networks=make_networks(settings),
+        optimizers={"unet": adam},
+        jit_compile=settings.jit_compile,
+    )
+
+
+def train_step(state, batch, settings):
+    """Take one step on a batch; return its losses, means over all replicas."""
+
+    def compute(batch):
+        with tf.GradientTape() as tape:
+            values = losses(state.networks, batch, settings)
+        weights = state.networks["unet"].trainable_variables
+        return {"unet": tape.gradient(values["loss"], weights)}, values
+
+    return state.update(compute, batch)
+
+
+# --- what a person sees -----------------------------------------------------------------------
+
+
+def restore(networks, batch, settings):
+    """Return the ground without cloud and the opacity that was found, both clipped to 0..1.
+
+    batch: dict with cloudy, float32 (B, H, W, 3), 0..1, H and W multiples of 32 and at least 64.
+    """
+    opacity, ground = find(networks, batch["cloudy"], settings)
+    return {
+        "restored": tf.clip_by_value(ground, 0.0, 1.0),
+        "found_opacity": tf.clip_by_value(opacity, 0.0, 1.0),
+    }
+
+
+def pictures(outputs):
+    """Return the columns of a sheet."""
+    return {
+        "cloudy": outputs["cloudy"],
+        "true opacity": outputs["opacity"],
+        "found opacity": outputs["found_opacity"],
+        "restored": outputs["restored"],
+        "clear": outputs["clear"],
+    }
+
+
+def scores(output):
+    """Return the scores of one restored picture, by region, and the L1 of its opacity."""
+    found = score_picture(output["restored"], output["clear"], output["opacity"][..., 0])
+    kept = ("psnr_whole", "psnr_seen", "ssim_whole", "ssim_seen")
+    error = abs(output["found_opacity"] - output["opacity"]).mean()
+    return {**{name: found[name] for name in kept}, "opacity_l1": float(error)}
+
+
+TASK = command.Task(
+    name="mod_defog",
+    settings=Defog,
+    samples=samples,
+    make_state=make_state,
+    train_step=train_step,
+    restore=restore,
+    pictures=pictures,
+    scores=scores,
+    best=("psnr_seen", 1),
+)
+
+if __name__ == "__main__":
+    command.main(TASK, __doc__)

@@ -1,0 +1,307 @@
+"""Save a run's state, find it again, and never trust a file.
+
+A checkpoint is one uncompressed ``.npz`` of plain arrays, ``step-0001200.npz``, written to a
+temporary file, synced and renamed: whatever happens, a file of that name is whole. It is read
+array by array, and only if name, shape and type are those of the network that was built.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import re
+import socket
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from util.errors import UserError
+
+_NAME = re.compile(r"step-(\d{7,})\.npz")
+_DAMAGED = "damaged-"
+_TEMPORARY = ".tmp-"
+_META = "meta"
+_HEADER_BYTES = 4096  # more than any header that NumPy writes for a plain array
+
+
+class DamagedError(Exception):
+    """Say why a file cannot be read as a checkpoint."""
+
+
+def fingerprint(layout):
+    """Return the SHA-256 of a state's layout, as hexadecimal text."""
+    return hashlib.sha256("\n".join(layout).encode()).hexdigest()
+
+
+def save(path, state, meta):
+    """Write a state to `path`, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder is made if need be.
+    state : TrainState
+    meta : dict
+        What else to keep, as JSON: the settings, the versions.
+
+    Raises
+    ------
+    OSError
+        The disk is full or cannot be written; nothing is left behind.
+    """
+    layout = state.layout()
+    meta = {**meta, "fingerprint": fingerprint(layout), "layout": layout}
+    arrays = {**state.arrays(), _META: np.frombuffer(json.dumps(meta).encode(), np.uint8)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f"{_TEMPORARY}{path.name}"
+    try:
+        with open(temporary, "wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder):
+    """Make a rename in `folder` outlast a power cut, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def path_of(folder, step):
+    """Return the file of the checkpoint at `step`."""
+    return folder / f"step-{step:07d}.npz"
+
+
+def found(folder):
+    """Return the checkpoints in `folder`, newest first: list of (step, Path)."""
+    if not folder.is_dir():
+        return []
+    matches = [(_NAME.fullmatch(p.name), p) for p in folder.iterdir()]
+    return sorted(((int(m[1]), p) for m, p in matches if m), reverse=True)
+
+
+def thin_out(folder, keep):
+    """Remove all but the newest `keep` checkpoints."""
+    for _, path in found(folder)[keep:]:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def sweep(folder):
+    """Remove what saves that were killed have left behind; call it holding the lock."""
+    for path in folder.glob(f"{_TEMPORARY}*"):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def read_meta(path):
+    """Return the JSON part of a checkpoint.
+
+    Raises
+    ------
+    DamagedError
+        The file is no checkpoint, or a damaged one.
+    """
+    with _opened(path) as archive:
+        return _meta(archive)
+
+
+def load(path, state, only=""):
+    """Set `state` from the checkpoint at `path`: everything, or nothing if anything is wrong.
+
+    Parameters
+    ----------
+    path : Path
+    state : TrainState
+    only : str
+        Take only variables whose names start with this, such as "networks/".
+
+    Raises
+    ------
+    DamagedError
+        The file cannot be read to its end.
+    UserError
+        It is whole but belongs to other networks; the message lists the differences.
+    """
+    with _opened(path) as archive:
+        _check_fits(path, _meta(archive), state, only)
+        arrays = {
+            name: _array(archive, name, tuple(v.shape), v.dtype.as_numpy_dtype)
+            for name, v in state.named_variables().items()
+            if name.startswith(only)
+        }
+        if not only:
+            arrays["best_score"] = _array(archive, "best_score", (), np.float64)
+            arrays["interval/steps"] = _array(archive, "interval/steps", (), np.int64)
+            for member in archive.namelist():
+                if member.startswith("interval/sum/"):
+                    name = member.removesuffix(".npy")
+                    arrays[name] = _array(archive, name, (), np.float64)
+    if only:
+        for name, variable in state.named_variables().items():
+            if name in arrays:
+                variable.assign(arrays[name])
+    else:
+        state.assign(arrays)
+
+
+def restore_newest(folder, state, say):
+    """Set `state` from the newest checkpoint that can be read; set damaged ones aside.
+
+    Parameters
+    ----------
+    folder : Path
+    state : TrainState
+    say : callable
+        Gets a line for each damaged file.
+
+    Returns
+    -------
+    Path or None
+        The file used; None if the folder holds no checkpoint.
+
+    Raises
+    ------
+    UserError
+        There are checkpoints, but none can be used. Nothing has been changed but names.
+    """
+    for _, path in found(folder):
+        try:
+            load(path, state)
+        except DamagedError as error:
+            aside = path.with_name(f"{_DAMAGED}{path.name}")
+            os.replace(path, aside)
+            say(f"{path}: damaged ({error}); set aside as {aside.name}, trying an older one")
+        else:
+            return path
+    damaged = sorted(folder.glob(f"{_DAMAGED}*"))
+    if damaged:
+        raise UserError(
+            f"{folder}: none of the {len(damaged)} checkpoint(s) can be read (kept as "
+            f"{_DAMAGED}*). Put a copy back, or begin anew with --fresh, which moves this run "
+            "to the history"
+        )
+    return None
+
+
+@contextlib.contextmanager
+def _opened(path):
+    """Open a checkpoint; turn every way in which a broken file fails into DamagedError."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except FileNotFoundError:
+        raise
+    except PermissionError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check its owner") from None
+    except (
+        *(zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, OSError),
+        *(NotImplementedError, RuntimeError),
+    ) as error:
+        raise DamagedError(f"{type(error).__name__}: {error}") from error
+
+
+def _array(archive, name, shape, dtype):
+    """Read one array, its size checked before and its CRC while it is read."""
+    member = archive.getinfo(f"{name}.npy")
+    dtype = np.dtype(dtype)
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if member.compress_type != zipfile.ZIP_STORED or not (
+        size <= member.file_size <= size + _HEADER_BYTES
+    ):
+        raise ValueError(f"{name} has {member.file_size} bytes where {size} belong")
+    with archive.open(member) as file:
+        array = np.lib.format.read_array(file, allow_pickle=False)
+        # zipfile compares the CRC when the end is reached, which read_array need not do.
+        if file.read(1):
+            raise ValueError(f"{name} is longer than its header says")
+    if array.shape != shape or array.dtype != dtype:
+        raise ValueError(f"{name} is {array.dtype}{array.shape} where {dtype}{shape} belongs")
+    return array
+
+
+def _meta(archive):
+    member = archive.getinfo(f"{_META}.npy")
+    return json.loads(_array(archive, _META, (_length(archive, member),), np.uint8).tobytes())
+
+
+def _length(archive, member):
+    with archive.open(member) as file:
+        np.lib.format.read_magic(file)
+        (length,), _, _ = np.lib.format.read_array_header_1_0(file)
+    return length
+
+
+def _check_fits(path, meta, state, only):
+    layout = state.layout()
+    if not only and meta["fingerprint"] == fingerprint(layout):
+        return
+    stored = [line for line in meta["layout"] if line.startswith(only)]
+    built = [line for line in layout if line.startswith(only)]
+    if stored == built and (only or meta["fingerprint"] == fingerprint(meta["layout"])):
+        return
+    differences = [f"  in the file: {line}" for line in stored if line not in built]
+    differences += [f"  built now:   {line}" for line in built if line not in stored]
+    more = [f"  and {len(differences) - 8} more"] if len(differences) > 8 else []
+    raise UserError(
+        "\n".join(
+            [
+                f"{path}: this checkpoint belongs to other networks",
+                *(differences[:8] or ["  the same variables in another order"]),
+                *more,
+                "Put the settings back as they were, or begin anew with --fresh",
+            ]
+        )
+    )
+
+
+@contextlib.contextmanager
+def locked(path):
+    """Hold the lock file at `path`; it frees itself when the process ends, however it ends.
+
+    Raises
+    ------
+    UserError
+        Another process holds it; the message says which.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+", encoding="utf-8") as file:
+        try:
+            _lock(file)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+                raise
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise UserError(
+                f"{path.name.strip('.').removesuffix('.lock')} is being trained by {holder}. "
+                "Stop that one first, or set another runs_folder"
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield
+
+
+def _lock(file):
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,169 @@
+"""Draw cloud opacity, and cover ground with it."""
+
+import math
+
+import cv2
+import numpy as np
+
+MIN_CELL_PX = 2.0  # a finer lattice is below what pixels can show
+MIN_STRETCH_RANGE = 0.05  # stretching less than this would show the file's grey levels as steps
+
+
+def cover(clear, opacity, cloud_colour=1.0):
+    """Cover ground with cloud: ``clear * (1 - opacity) + cloud_colour * opacity``.
+
+    Works on NumPy arrays and on tensors.
+
+    Parameters
+    ----------
+    clear : float32 (..., H, W, 3), 0..1
+    opacity : float32 (..., H, W, 1), 0 (no cloud) .. 1 (ground hidden)
+    cloud_colour : float or float32 (3,)
+
+    Returns
+    -------
+    float32, the shape of `clear`
+    """
+    return clear * (1.0 - opacity) + cloud_colour * opacity
+
+
+def jitter(rng, clear, opacity, *, ground_gain, ground_offset, opacity_offset, cloud_colour):
+    """Vary light, colour and cover a little, so that one network serves many cameras.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    clear : float32 (H, W, 3), 0..1
+    opacity : float32 (H, W, 1), 0..1
+    ground_gain : float
+        The ground is multiplied by 1 +- this.
+    ground_offset : float
+        +- this is added to each channel of the ground.
+    opacity_offset : (float, float)
+        A number from this range is added to the opacity.
+    cloud_colour : (float, float)
+        The cloud's brightness in each channel is drawn from this range.
+
+    Returns
+    -------
+    clear, opacity : float32, as they came in, 0..1
+    colour : float32 (3,)
+    """
+    gain = rng.uniform(1 - ground_gain, 1 + ground_gain)
+    offset = rng.uniform(-ground_offset, ground_offset, 3)
+    clear = np.clip(clear * np.float32(gain) + offset.astype(np.float32), 0.0, 1.0)
+    opacity = np.clip(opacity + np.float32(rng.uniform(*opacity_offset)), 0.0, 1.0)
+    return clear, opacity, rng.uniform(*cloud_colour, 3).astype(np.float32)
+
+
+def stretch(opacity):
+    """Stretch a map to its own minimum and maximum; one whose range is below 0.05 stays as it is.
+
+    Parameters
+    ----------
+    opacity : float32 (H, W)
+
+    Returns
+    -------
+    float32 (H, W), 0..1
+    """
+    low, high = float(opacity.min()), float(opacity.max())
+    if high - low < MIN_STRETCH_RANGE:
+        return opacity
+    return (opacity - np.float32(low)) * np.float32(1.0 / (high - low))
+
+
+def layer_opacity(window, size_px):
+    """Return opacity from a window of a cloud-layer picture: smoothed, resized, stretched.
+
+    Parameters
+    ----------
+    window : float32 (h, w) or (h, w, 1), 0..1
+        Brightness is opacity.
+    size_px : int
+        Side of the result.
+
+    Returns
+    -------
+    float32 (size_px, size_px), 0..1
+    """
+    shrinking = window.shape[0] > size_px
+    method = cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC
+    resized = cv2.resize(window, (size_px, size_px), interpolation=method)
+    return stretch(np.clip(cv2.blur(resized, (5, 5)), 0.0, 1.0))
+
+
+def _lattice_weights(size_px, cell_px, offset):
+    """Return the quintic weights of lattice points for each pixel, and these times the distance.
+
+    Two float32 (size_px, points).
+    """
+    place = (np.arange(size_px, dtype=np.float32) + np.float32(0.5)) / np.float32(cell_px) + offset
+    distance = place[:, None] - np.arange(int(place[-1]) + 2, dtype=np.float32)
+    t = np.maximum(1.0 - np.abs(distance), 0.0)
+    weight = t * t * t * (t * (t * 6.0 - 15.0) + 10.0)  # zero a cell away, as in Perlin's noise
+    return weight, weight * distance
+
+
+def perlin(rng, size_px, cell_px):
+    """Draw one octave of gradient noise on a fresh lattice with a fresh origin.
+
+    The sum over the four corners of a cell is written as two products of matrices over the whole
+    lattice, ``D_y G_y W_x' + W_y G_x D_x'`` (W the weights, D the weights times the signed
+    distance, G the gradients), because that is what a processor does best.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    size_px : int
+        Side of the map.
+    cell_px : float
+        Side of a lattice cell.
+
+    Returns
+    -------
+    float32 (size_px, size_px), within -0.71..0.71, mean 0 over many draws
+
+    References
+    ----------
+    K. Perlin, "Improving noise", SIGGRAPH 2002.
+    """
+    offset_y, offset_x = rng.random(2, dtype=np.float32)
+    weight_y, slope_y = _lattice_weights(size_px, cell_px, offset_y)
+    weight_x, slope_x = _lattice_weights(size_px, cell_px, offset_x)
+    shape = (weight_y.shape[1], weight_x.shape[1])
+    angle = rng.random(shape, dtype=np.float32) * np.float32(2 * math.pi)
+    return slope_y @ (np.sin(angle) @ weight_x.T) + weight_y @ (np.cos(angle) @ slope_x.T)
+
+
+def noise_opacity(
+    rng, size_px, cell_range_px=(10.0, 240.0), octaves=7, persistence=0.5, lacunarity=2.0
+):
+    """Draw an opacity map from fractal Perlin noise, stretched to 0..1.
+
+    Octave ``o`` has cells ``lacunarity ** o`` times smaller than the first one and
+    ``persistence ** o`` times its weight; octaves finer than two pixels a cell are left out.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    size_px : int
+    cell_range_px : (float, float)
+        Cells of the first octave, drawn uniformly in the logarithm so that small and large clouds
+        are equally frequent.
+    octaves : int
+    persistence, lacunarity : float
+
+    Returns
+    -------
+    float32 (size_px, size_px), 0..1
+    """
+    low, high = cell_range_px
+    first_px = math.exp(rng.uniform(math.log(low), math.log(high)))
+    total = np.zeros((size_px, size_px), np.float32)
+    for octave in range(octaves):
+        cell_px = first_px / lacunarity**octave
+        if cell_px < MIN_CELL_PX and octave > 0:
+            break
+        total += np.float32(persistence**octave) * perlin(rng, size_px, cell_px)
+    return stretch(total)

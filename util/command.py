@@ -1,0 +1,250 @@
+"""The command line that every script shares: train, apply, evaluate, export, and overrides."""
+
+import argparse
+import inspect
+import io
+import json
+import os
+import sys
+import tokenize
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import configure
+from util import interrupt
+from util.errors import UserError
+
+PROJECT = Path(configure.__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a script hands to the shared commands; see mod_defog.py for each part.
+
+    name : str
+        The script's name; also its folder under runs/.
+    settings : type
+        Its dataclass in configure.py.
+    samples : callable
+        ``samples(settings, progress) -> (training, validation)``, each ``number -> dict``.
+    make_state : callable
+        ``make_state(settings) -> TrainState``.
+    train_step : callable
+        ``train_step(state, batch, settings) -> dict of scalars``.
+    restore : callable
+        ``restore(networks, batch, settings) -> dict of pictures``.
+    pictures : callable
+        ``pictures(outputs) -> dict title -> (N, H, W, C)``, the columns of a sheet.
+    scores : callable
+        ``scores(output) -> dict of floats`` for one sample with its outputs.
+    best : (str, int)
+        The score that decides which checkpoint is best, and 1 if more is better, -1 if less.
+    """
+
+    name: str
+    settings: type
+    samples: Callable
+    make_state: Callable
+    train_step: Callable
+    restore: Callable
+    pictures: Callable
+    scores: Callable
+    best: tuple[str, int]
+
+
+def main(task, description, arguments=None):
+    """Run a script's command line and exit with its status.
+
+    0: done, or stopped by Ctrl-C. 1: it went wrong on the way. 2: a setting, file or argument is
+    wrong. 143: stopped by SIGTERM.
+    """
+    interrupt.listen()
+    try:
+        status = _run(task, description, sys.argv[1:] if arguments is None else arguments)
+    except UserError as error:
+        print(f"{task.name}: {error}", file=sys.stderr)
+        status = 2
+    raise SystemExit(status)
+
+
+def _run(task, description, arguments):
+    parser = _parser(task, description)
+    options, extra = parser.parse_known_args(arguments)
+    settings = _settings(task, options, extra)
+    return _train(task, settings, options.fresh)
+
+
+def _parser(task, description):
+    parser = argparse.ArgumentParser(
+        prog=f"{task.name}.py",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--fresh", action="store_true", help="begin anew; the old run moves to the history folder"
+    )
+    group = parser.add_argument_group("settings of configure.py, for this start only")
+    comments = comments_of(task.settings)
+    for field in fields(task.settings):
+        default = _as_text(field.default)
+        group.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            dest=f"setting_{field.name}",
+            metavar=_kind_name(field.type),
+            help=f"{comments.get(field.name, '')} [{default}]".replace("%", "%%"),
+        )
+    return parser
+
+
+def comments_of(settings_class):
+    """Return the comment beside each setting in configure.py: dict name -> text."""
+    comments = {}
+    for cls in reversed(settings_class.__mro__[:-1]):
+        name = None
+        source = inspect.getsource(cls)
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type == tokenize.NAME and token.start[1] == 4:
+                name = token.string
+            elif token.type == tokenize.COMMENT and name and token.start[1] > 4:
+                comments[name] = token.string.lstrip("# ")
+            elif token.type == tokenize.NEWLINE:
+                name = None
+    return comments
+
+
+def _settings(task, options, extra):
+    """Return the settings with the overrides of the command line, or raise with all mistakes."""
+    values, found = {}, []
+    if extra:
+        known = [f"--{f.name.replace('_', '-')}" for f in fields(task.settings)]
+        for word in extra:
+            found.append(f"{word}: not understood{_meant(word, known)}")
+    for field in fields(task.settings):
+        text = getattr(options, f"setting_{field.name}")
+        if text is None:
+            continue
+        try:
+            values[field.name] = _parsed(field.type, text)
+        except ValueError:
+            option = f"--{field.name.replace('_', '-')}"
+            found.append(f"{option} {text}: must be {_kind_name(field.type)}")
+    settings = task.settings(**values)
+    found += configure.mistakes(settings)
+    if found:
+        lines = "\n  ".join(found)
+        raise UserError(
+            f"{len(found)} mistake(s) in the settings (configure.py or command line):\n  {lines}"
+        )
+    folders = {f.name for f in fields(task.settings) if f.name.endswith("_folder")}
+    return replace(
+        settings,
+        **{
+            name: str(_place(getattr(settings, name), Path.cwd() if name in values else PROJECT))
+            for name in folders
+        },
+    )
+
+
+def _meant(word, known):
+    import difflib
+
+    near = difflib.get_close_matches(word.split("=")[0].replace("_", "-"), known, 1)
+    return f"; did you mean {near[0]}?" if near else "; see --help"
+
+
+def _place(text, base):
+    return (base / Path(text).expanduser()).resolve()
+
+
+def _parsed(kind, text):
+    """Turn a word of the command line into a setting's type, or raise ValueError."""
+    if kind is bool:
+        return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
+            text.lower()
+        ]
+    if kind in (int, float, str):
+        return kind(text.replace("_", "")) if kind is int else kind(text)
+    parts = text.strip("()").split(",")
+    if len(parts) != len(kind.__args__):
+        raise ValueError(text)
+    return tuple(_parsed(inner, part) for inner, part in zip(kind.__args__, parts, strict=True))
+
+
+def _kind_name(kind):
+    names = {int: "INT", float: "NUMBER", str: "TEXT", bool: "true|false"}
+    return names.get(kind) or ",".join(names[part] for part in kind.__args__)
+
+
+def _as_text(value):
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+# --- train --------------------------------------------------------------------------------------
+
+
+def _train(task, settings, fresh):
+    from util import loop, machines
+
+    strategy = machines.choose_strategy(settings.devices)
+    machines.set_precision(settings.precision)
+
+    def prepare(run_dir):
+        if fresh:
+            _to_history(run_dir, settings)
+        _compare_settings(run_dir, settings)
+
+    return loop.train(task, settings, strategy, prepare)
+
+
+def _to_history(run_dir, settings):
+    from util.history import move_to_history
+
+    try:
+        moved = move_to_history(run_dir, Path(settings.history_folder))
+    except OSError as error:
+        raise UserError(f"the old run could not be moved to the history: {error}") from None
+    if moved:
+        print(f"the old run is now in {moved}", file=sys.stderr)
+
+
+def _compare_settings(run_dir, settings):
+    """Compare the settings with the run's; say what changed, refuse what cannot change.
+
+    Raises
+    ------
+    UserError
+        A setting that the networks' shapes depend on has changed.
+    """
+    file = run_dir / "settings.json"
+    now = json.loads(json.dumps(asdict(settings)))
+    before = _read_settings(file)
+    changed = [n for n in now if n in before and before[n] != now[n]]
+    refused = [n for n in changed if n in configure.SHAPE_SETTINGS]
+    if refused:
+        lines = "\n".join(f"  {n}: {before[n]!r} before, {now[n]!r} now" for n in refused)
+        raise UserError(
+            f"these settings cannot change within the run in {run_dir}:\n{lines}\n"
+            "Put them back, or begin anew with --fresh (the old run moves to "
+            f"{settings.history_folder})"
+        )
+    for name in changed:
+        other = ", so other samples from here on" if name in configure.DATA_SETTINGS else ""
+        print(f"{name}: {before[name]!r} before, {now[name]!r} now{other}", file=sys.stderr)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".tmp")
+    temporary.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, file)
+
+
+def _read_settings(file):
+    """Return the settings of the run, {} if it has none or the file is damaged.
+
+    A damaged file is no reason to stop: the checkpoint's own fingerprint guards the networks.
+    """
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

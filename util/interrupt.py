@@ -1,0 +1,51 @@
+"""Hear Ctrl-C and the like without being torn: a flag that is looked at between steps.
+
+Imports nothing heavy: a script listens before it loads TensorFlow.
+"""
+
+import os
+import signal
+
+_SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+_first = None  # the first signal heard
+_guarded = False  # between guard() and leave(): a signal only sets the flag
+
+
+def _hear(number, frame):
+    global _first
+    again, _first = _first is not None, _first or number
+    if not _guarded:
+        raise SystemExit(exit_status())
+    text = "saving, please wait" if again else "stopping: finishing this step, then saving"
+    # print() may not be called again from within itself, and a signal can come at any moment.
+    os.write(2, f"\n{text}\n".encode())
+
+
+def listen():
+    """Take over SIGINT, SIGTERM and SIGHUP; until `guard` they end the program at once."""
+    for number in _SIGNALS:
+        signal.signal(number, _hear)
+
+
+def guard():
+    """From now on a signal only sets the flag that `requested` shows."""
+    global _guarded
+    _guarded = True
+
+
+def leave():
+    """Let signals end the program at once again."""
+    global _guarded
+    _guarded = False
+
+
+def requested():
+    """Tell whether a signal was heard."""
+    return _first is not None
+
+
+def exit_status():
+    """Return the exit status for the signal heard: 0 for none and for Ctrl-C, 143 for SIGTERM."""
+    return 0 if _first in (None, signal.SIGINT) else 128 + _first

@@ -1,0 +1,44 @@
+"""Random draws that are a pure function of (seed, sample number, purpose): nothing to save."""
+
+import functools
+import zlib
+
+import numpy as np
+
+
+def keyed_rng(seed, number, purpose):
+    """Return a random generator that depends on nothing but its three arguments.
+
+    Parameters
+    ----------
+    seed : int
+        The run's seed, 0 or more.
+    number : int
+        Sample number, counted from the start of the run.
+    purpose : str
+        What is drawn; different purposes give independent numbers, so that a new draw added to
+        one of them leaves the others as they were.
+
+    Returns
+    -------
+    numpy.random.Generator
+        Counter-based (Philox), so making one for every sample costs microseconds.
+    """
+    counter = [0, 0, 0, zlib.crc32(purpose.encode())]
+    return np.random.Generator(np.random.Philox(key=[seed, number], counter=counter))
+
+
+@functools.lru_cache(maxsize=8)
+def _order(seed, epoch, count):
+    return keyed_rng(seed, epoch, "order of pictures").permutation(count)
+
+
+def shuffled_index(seed, number, count):
+    """Return which of `count` pictures sample `number` uses: each once an epoch, in a new order.
+
+    Returns
+    -------
+    int, 0 <= index < count
+    """
+    epoch, place = divmod(number, count)
+    return int(_order(seed, epoch, count)[place])

@@ -1,0 +1,314 @@
+"""The only training loop: step, watch, stop, save, go on."""
+
+import platform
+import sys
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from util import checkpoint, interrupt, machines, samples
+from util.errors import UserError
+from util.report import Report
+from util.schedule import learning_rate
+from util.scores import mean_scores
+
+SKIPS_BEFORE_STOPPING = 20
+BEST = "best.npz"
+
+
+def run_folder(task, settings):
+    """Return the folder of a script's live run."""
+    return Path(settings.runs_folder) / task.name
+
+
+def lock_file(task, settings):
+    """Return the lock of a run: beside its folder, so that the folder can move to the history."""
+    return Path(settings.runs_folder) / f".{task.name}.lock"
+
+
+def checkpoints_folder(run_dir):
+    """Return where a run keeps its checkpoints."""
+    return run_dir / "checkpoints"
+
+
+def describe(task, settings):
+    """Return what a checkpoint keeps besides the state: script, settings, versions, threads."""
+    return {
+        "script": task.name,
+        "settings": asdict(settings),
+        "saved": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "versions": {
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+        },
+        # Other thread counts, precisions or XLA give other last bits: kept to explain them.
+        "threads": [
+            tf.config.threading.get_intra_op_parallelism_threads(),
+            tf.config.threading.get_inter_op_parallelism_threads(),
+        ],
+    }
+
+
+def make_step(task, state, settings):
+    """Return the compiled training step: batch -> (dict of scalars, skipped steps in a row)."""
+
+    @tf.function
+    def step(batch):
+        rate = learning_rate(
+            state.step,
+            highest=settings.learning_rate,
+            warmup_steps=settings.warmup_steps,
+            total_steps=settings.steps,
+            final_share=settings.final_rate_share,
+        )
+        for optimizer in state.optimizers.values():
+            optimizer.learning_rate.assign(rate)
+        metrics = task.train_step(state, batch, settings)
+        state.step.assign_add(1)
+        return {**metrics, "learning_rate": rate}, tf.identity(state.skipped_in_a_row)
+
+    return step
+
+
+class Validation:
+    """Measure a network on samples that never change, and show some of them."""
+
+    def __init__(self, task, state, settings, sample):
+        self._task, self._settings = task, settings
+        self._batch = samples.stack(sample, range(settings.validation_samples))
+        self._restore = tf.function(lambda batch: task.restore(state.networks, batch, settings))
+
+    def outputs(self, count=None):
+        """Return inputs and network outputs of the first `count` samples as one dictionary."""
+        count = count or self._settings.validation_samples
+        size = min(self._settings.batch_size, self._settings.validation_samples)
+        parts = []
+        for start in range(0, count, size):
+            # Always whole batches: another size would be traced again.
+            rows = np.arange(start, start + size) % self._settings.validation_samples
+            restored = self._restore({n: tf.constant(v[rows]) for n, v in self._batch.items()})
+            parts.append({n: v.numpy() for n, v in restored.items()})
+        found = {n: np.concatenate([p[n] for p in parts])[:count] for n in parts[0]}
+        return {**{n: v[:count] for n, v in self._batch.items()}, **found}
+
+    def scores(self):
+        """Return the mean scores over all validation samples."""
+        outputs = self.outputs()
+        rows = [
+            self._task.scores({n: v[i] for n, v in outputs.items()})
+            for i in range(self._settings.validation_samples)
+        ]
+        return mean_scores(rows)
+
+    def sheet(self):
+        """Return the columns of a sheet: dict title -> pictures."""
+        return self._task.pictures(self.outputs(min(6, self._settings.validation_samples)))
+
+
+def train(task, settings, strategy, prepare):
+    """Train or go on training until the last step, a signal, or too many skipped steps.
+
+    Parameters
+    ----------
+    task : util.command.Task
+    settings : the script's settings
+    strategy : tf.distribute.Strategy
+    prepare : callable
+        ``prepare(run_dir)``, called once the run is locked and before anything is restored:
+        moves the old run away or compares its settings.
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
+    chief = machines.is_chief(strategy)
+    run_dir = run_folder(task, settings)
+    if not chief:
+        return _train(task, settings, strategy, run_dir, chief)
+    with checkpoint.locked(lock_file(task, settings)):
+        prepare(run_dir)
+        return _train(task, settings, strategy, run_dir, chief)
+
+
+def _train(task, settings, strategy, run_dir, chief):
+    if settings.batch_size % strategy.num_replicas_in_sync:
+        raise UserError(
+            f"batch_size = {settings.batch_size}: must be a multiple of the number of devices, "
+            f"{strategy.num_replicas_in_sync}"
+        )
+    train_sample, validation_sample = task.samples(settings, progress=chief)
+    with strategy.scope():
+        state = task.make_state(settings)
+    folder = checkpoints_folder(run_dir)
+    if chief:
+        checkpoint.sweep(folder)
+    found = checkpoint.restore_newest(folder, state, _say)
+    agreement = machines.Agreement(strategy)
+    start = int(state.step.numpy())
+    if not agreement.same(start):
+        raise UserError(
+            f"the workers found different checkpoints in {run_dir}: the run's folder must be one "
+            "that all machines share"
+        )
+    if chief:
+        _greet(task, settings, found, start, strategy)
+    if start >= settings.steps:
+        _say(f"this run has reached its {settings.steps:,} steps; raise steps to go on")
+        return 0
+    state.skipped_in_a_row.assign(0)
+    run = _Run(task, settings, strategy, state, run_dir, chief)
+    run.validation = Validation(task, state, settings, validation_sample) if chief else None
+    try:
+        return run.steps(train_sample, start, agreement)
+    finally:
+        run.report.close()
+
+
+class _Run:
+    """One start of a run, from its first step to its last."""
+
+    def __init__(self, task, settings, strategy, state, run_dir, chief):
+        self.task, self.settings, self.strategy = task, settings, strategy
+        self.state, self.run_dir, self.chief = state, run_dir, chief
+        self.pending = []
+        self.validation = None
+        self.report = Report(
+            run_dir,
+            title=task.name,
+            start_step=int(state.step.numpy()),
+            total_steps=settings.steps,
+            batch_size=settings.batch_size,
+            quiet=not chief,
+        )
+
+    def steps(self, sample, start, agreement):
+        settings, state = self.settings, self.state
+        with self.strategy.scope():
+            step = make_step(self.task, state, settings)
+        batches = iter(
+            samples.batches(
+                sample, batch_size=settings.batch_size, first_step=start, strategy=self.strategy
+            )
+        )
+        interrupt.guard()
+        skipped = 0
+        for done in range(start + 1, settings.steps + 1):
+            skipped_before = skipped
+            metrics, skipped = step(next(batches))
+            self.pending.append(metrics)
+            # The step before this one: waiting for the one just started would idle a GPU.
+            if int(skipped_before) >= SKIPS_BEFORE_STOPPING:
+                return self._stop_skipping(done)
+            self.report.step(done)
+            self._look(done)
+            stop = agreement.any(interrupt.requested())
+            last = stop or done == settings.steps
+            if last or done % settings.save_every == 0:
+                saved = self._save(done)
+            if last:
+                break
+        return self._end(done, stop, saved)
+
+    def _stop_skipping(self, done):
+        self._save(done)
+        self.report.say(
+            f"stopped: {SKIPS_BEFORE_STOPPING} steps in a row had losses or gradients that were "
+            "not finite. The weights are those before them, and are saved. Lower learning_rate, "
+            "or look for broken pictures, and start again"
+        )
+        return 1
+
+    def _look(self, done):
+        """Log, validate and show, each when its time has come."""
+        settings = self.settings
+        logged = done % settings.log_every == 0
+        if logged:
+            self._fold_pending()
+            means = {n: t / self.state.interval_steps for n, t in self.state.interval_sums.items()}
+            self.state.interval_steps, self.state.interval_sums = 0, {}
+            self.report.losses(done, means)
+        if not self.chief:
+            return
+        if done % settings.validate_every == 0 or done == settings.steps:
+            self._validate(done)
+        if done % settings.sheet_every == 0 or done == settings.steps:
+            self.report.sheet(done, self.validation.sheet())
+            self.report.plot()
+
+    def _fold_pending(self):
+        """Add the losses of the steps since the last fold to the sums that the state keeps."""
+        if not self.pending:
+            return
+        for name in self.pending[0]:
+            total = float(np.sum([float(metrics[name]) for metrics in self.pending]))
+            self.state.interval_sums[name] = self.state.interval_sums.get(name, 0.0) + total
+        self.state.interval_steps += len(self.pending)
+        self.pending = []
+
+    def _validate(self, done):
+        scores = self.validation.scores()
+        self.report.scores(done, scores)
+        name, sign = self.task.best
+        better = sign * scores[name] > sign * self.state.best_score
+        if better or (np.isnan(self.state.best_score) and np.isfinite(scores[name])):
+            self.state.best_score = scores[name]
+            self._write(self.run_dir / BEST)
+
+    def _save(self, done):
+        self._fold_pending()
+        if not self.chief:
+            return True
+        folder = checkpoints_folder(self.run_dir)
+        saved = self._write(checkpoint.path_of(folder, done))
+        if saved:
+            checkpoint.thin_out(folder, self.settings.keep_checkpoints)
+        return saved
+
+    def _write(self, path):
+        try:
+            checkpoint.save(path, self.state, describe(self.task, self.settings))
+        except OSError as error:
+            self.report.say(
+                f"{path}: could not be saved ({error.strerror or error}); training goes on, the "
+                "checkpoint before it is whole. Make room on the disk"
+            )
+            return False
+        return True
+
+    def _end(self, done, stop, saved):
+        if not self.chief:
+            return interrupt.exit_status()
+        where = checkpoints_folder(self.run_dir)
+        if not saved:
+            self.report.say(f"stopped at step {done:,}, but the last save failed; see above")
+            return 1
+        if stop and done < self.settings.steps:
+            self.report.say(
+                f"stopped at step {done:,}, saved in {where}. To go on: python {self.task.name}.py"
+            )
+        else:
+            self.report.say(
+                f"finished {done:,} steps, saved in {where}. To go on, raise steps; "
+                f"the best network is {self.run_dir / BEST}"
+            )
+        return interrupt.exit_status()
+
+
+def _greet(task, settings, found, start, strategy):
+    where = run_folder(task, settings)
+    devices = f"{strategy.num_replicas_in_sync} device(s)"
+    if found:
+        _say(f"{task.name}: going on at step {start:,} from {found}, on {devices}")
+    else:
+        _say(f"{task.name}: a new run in {where}, on {devices}; Ctrl-C stops and saves")
+
+
+def _say(text):
+    print(text, file=sys.stderr, flush=True)

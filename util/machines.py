@@ -1,0 +1,125 @@
+"""Choose the devices of a run, and let several machines agree."""
+
+import json
+import os
+import re
+
+import keras
+import tensorflow as tf
+
+from util.errors import UserError
+
+
+def choose_strategy(devices):
+    """Return the distribution strategy for a `devices` setting; call before any tensor is made.
+
+    Parameters
+    ----------
+    devices : str
+        "all" (every visible GPU, else the CPU), "cpu", or a list such as "gpu:0,gpu:2" or
+        "cpu:0,cpu:1" (logical CPUs, for trying out what several GPUs would do). With the
+        environment variable TF_CONFIG set, all machines that it names train together.
+
+    Raises
+    ------
+    UserError
+        A device that this machine does not have, or a TF_CONFIG that cannot be read.
+    """
+    if os.environ.get("TF_CONFIG"):
+        return _several_machines()
+    gpus = tf.config.list_physical_devices("GPU")
+    wanted = [part.strip().lower() for part in devices.split(",") if part.strip()]
+    if wanted == ["all"]:
+        wanted = [f"gpu:{i}" for i in range(len(gpus))] or ["cpu:0"]
+    elif wanted == ["cpu"]:
+        wanted = ["cpu:0"]
+    bad = [w for w in wanted if not re.fullmatch(r"(gpu|cpu):\d{1,3}", w)]
+    if bad or not wanted:
+        raise UserError(f"devices = {devices!r}: must be all, cpu, or a list such as gpu:0,gpu:1")
+    missing = [w for w in wanted if w.startswith("gpu") and int(w[4:]) >= len(gpus)]
+    if missing:
+        raise UserError(
+            f"devices = {devices!r}: {', '.join(missing)} not found; TensorFlow sees {len(gpus)} "
+            "GPU(s) here. For GPUs install tensorflow[and-cuda]; for the CPU set devices to cpu"
+        )
+    if not any(w.startswith("gpu") for w in wanted):
+        tf.config.set_visible_devices([], "GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    cpus = 1 + max((int(w[4:]) for w in wanted if w.startswith("cpu")), default=0)
+    if cpus > 1:
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0],
+            [tf.config.LogicalDeviceConfiguration()] * cpus,
+        )
+    if len(wanted) > 1:
+        return tf.distribute.MirroredStrategy([f"/{w}" for w in wanted])
+    return tf.distribute.get_strategy() if wanted == ["cpu:0"] else _one_device(wanted[0])
+
+
+def _one_device(name):
+    return tf.distribute.OneDeviceStrategy(f"/{name}")
+
+
+def _several_machines():
+    try:
+        json.loads(os.environ["TF_CONFIG"])["cluster"]["worker"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            "the environment variable TF_CONFIG is set but is no JSON with cluster/worker and "
+            f"task ({error}); unset it to train on this machine alone"
+        ) from None
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def set_precision(precision):
+    """Set the arithmetic of all networks built from now on: float32 or mixed_bfloat16."""
+    keras.config.set_dtype_policy(precision)
+
+
+def is_chief(strategy):
+    """Tell whether this process writes the run's files: the only one, or the first worker."""
+    resolver = strategy.cluster_resolver
+    return resolver is None or not resolver.task_type or resolver.task_id == 0
+
+
+def workers(strategy):
+    """Return how many processes train together."""
+    resolver = strategy.cluster_resolver
+    if resolver is None or not resolver.task_type:
+        return 1
+    return len(resolver.cluster_spec().as_dict().get("worker", [])) or 1
+
+
+class Agreement:
+    """Let all workers answer alike; with one process it costs nothing."""
+
+    def __init__(self, strategy):
+        self._strategy = strategy
+        self._alone = workers(strategy) == 1
+
+        @tf.function
+        def total(value):
+            def each(v):
+                return tf.distribute.get_replica_context().all_reduce("SUM", v)
+
+            return strategy.experimental_local_results(strategy.run(each, (value,)))[0]
+
+        self._total = total
+
+    def any(self, flag):
+        """Return whether `flag` is true on any worker; every worker must call this."""
+        if self._alone:
+            return flag
+        return float(self._total(tf.constant(float(flag)))) > 0
+
+    def same(self, number):
+        """Return whether all workers hold the same number; every worker must call this."""
+        if self._alone:
+            return True
+        mean = float(self._total(tf.constant(number, tf.float64))) / (
+            self._strategy.num_replicas_in_sync
+        )
+        return mean == number and not self.any(mean != number)

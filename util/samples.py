@@ -1,0 +1,183 @@
+"""Turn keyed samples into batches: the only tf.data code.
+
+A sample is a dictionary of float32 arrays that depends on nothing but its number, so a run has no
+data position to save: step s uses samples ``s * batch_size`` and up, with any number of replicas,
+threads or restarts.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from util import clouds
+from util.keys import keyed_rng, shuffled_index
+
+
+def turned(picture, turn):
+    """Return one of the eight flips and quarter turns (0..7) of a picture (H, W, C); 0 = as it is."""
+    if turn & 1:
+        picture = picture[::-1]
+    if turn & 2:
+        picture = picture[:, ::-1]
+    if turn & 4:
+        picture = picture.transpose(1, 0, 2)
+    return picture
+
+
+def random_window(store, index, rng, side_px):
+    """Cut a square at a random place out of a picture, flipped and turned at random.
+
+    Parameters
+    ----------
+    store : PictureStore
+    index : int
+    rng : numpy.random.Generator
+    side_px : int
+
+    Returns
+    -------
+    float32 (side_px, side_px, C), 0..1
+    """
+    height, width = store.sizes[index]
+    top = int(rng.integers(height - side_px + 1))
+    left = int(rng.integers(width - side_px + 1))
+    return turned(store.crop(index, top, left, side_px, side_px), int(rng.integers(8)))
+
+
+class CloudySamples:
+    """Make samples of clear ground under drawn cloud: a pure function of the sample's number.
+
+    Ground and cloud are drawn independently of each other; each clear picture comes once an epoch.
+
+    Parameters
+    ----------
+    clear : PictureStore
+    layers : PictureStore or None
+        Cloud-layer pictures; may be None where `noise_share` is 1.
+    seed, crop_px : int
+    noise_share : float
+        Share of the samples whose opacity is Perlin noise; the others use a cloud layer.
+    cloud_window_px : (int, int)
+        Smallest and largest window that is cut out of a cloud layer.
+    noise : dict
+        Arguments of `util.clouds.noise_opacity`.
+    jitter : dict
+        Arguments of `util.clouds.jitter`.
+    """
+
+    def __init__(
+        self, clear, layers, *, seed, crop_px, noise_share, cloud_window_px, noise, jitter
+    ):
+        self.clear, self.layers = clear, layers
+        self.seed, self.crop_px = seed, crop_px
+        self.noise_share, self.cloud_window_px = noise_share, cloud_window_px
+        self.noise, self.jitter = noise, jitter
+
+    def __call__(self, number):
+        """Return cloudy and clear (S, S, 3), opacity (S, S, 1): float32, 0..1."""
+        index = shuffled_index(self.seed, number, len(self.clear))
+        clear = random_window(
+            self.clear, index, keyed_rng(self.seed, number, "ground"), self.crop_px
+        )
+        opacity = self._opacity(keyed_rng(self.seed, number, "cloud"))
+        rng = keyed_rng(self.seed, number, "jitter")
+        clear, opacity, colour = clouds.jitter(rng, clear, opacity, **self.jitter)
+        return {
+            "cloudy": clouds.cover(clear, opacity, colour),
+            "clear": clear,
+            "opacity": opacity,
+        }
+
+    def _opacity(self, rng):
+        if rng.random() < self.noise_share:
+            return clouds.noise_opacity(rng, self.crop_px, **self.noise)[..., None]
+        low, high = self.cloud_window_px
+        index = int(rng.integers(len(self.layers)))
+        high = min(high, int(self.layers.sizes[index].min()))
+        window = random_window(self.layers, index, rng, int(rng.integers(low, high + 1)))
+        return clouds.layer_opacity(np.ascontiguousarray(window), self.crop_px)[..., None]
+
+
+def split_by_place(paths, share):
+    """Split pictures into those to train on and those to validate on, whole pictures of each folder.
+
+    Crops of one picture never fall on both sides. Within a folder the pictures kept back are
+    evenly spread over the sorted names; a folder with a single picture is trained on unless no
+    folder has two.
+
+    Parameters
+    ----------
+    paths : list of Path, sorted
+    share : float
+        Share to keep back, at least one picture of each folder that has two or more.
+
+    Returns
+    -------
+    (list of Path, list of Path)
+        A single picture stands on both sides: there is nothing to split.
+    """
+    if len(paths) == 1:
+        return list(paths), list(paths)
+    folders = {}
+    for path in paths:
+        folders.setdefault(path.parent, []).append(path)
+    groups = [group for group in folders.values() if len(group) > 1] or [list(paths)]
+    kept = set()
+    for group in groups:
+        count = min(len(group) - 1, max(1, round(share * len(group))))
+        kept |= {group[int((i + 0.5) * len(group) / count)] for i in range(count)}
+    return [p for p in paths if p not in kept], [p for p in paths if p in kept]
+
+
+def stack(sample, numbers):
+    """Return the samples of these numbers as one dictionary of float32 arrays (B, ...)."""
+    rows = [sample(int(number)) for number in numbers]
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def batches(sample, *, batch_size, first_step, strategy):
+    """Return an endless distributed dataset of batches, starting with that of `first_step`.
+
+    Parameters
+    ----------
+    sample : callable
+        ``sample(number) -> dict[str, float32 array]``, pure and thread-safe.
+    batch_size : int
+        Samples a step over all replicas; must be a multiple of their number.
+    first_step : int
+    strategy : tf.distribute.Strategy
+
+    Returns
+    -------
+    tf.distribute.DistributedDataset of dict[str, float32 (batch_size / replicas, ...)]
+    """
+    example = sample(0)
+    names = list(example)
+
+    def pipeline(context):
+        share = batch_size // context.num_input_pipelines  # samples a step on this machine
+        local = context.get_per_replica_batch_size(batch_size)
+
+        def numbers_of(piece):
+            """Sample numbers of one replica's piece of a step."""
+            first = piece * local
+            step, within = first // share, first % share
+            start = step * batch_size + context.input_pipeline_id * share + within
+            return start + tf.range(local, dtype=tf.int64)
+
+        def read(piece):
+            def read_numpy(numbers):
+                batch = stack(sample, numbers)
+                return [batch[name].astype(np.float32, copy=False) for name in names]
+
+            arrays = tf.numpy_function(
+                read_numpy, [numbers_of(piece)], [tf.float32] * len(names), stateful=False
+            )
+            for name, array in zip(names, arrays, strict=True):
+                array.set_shape((local, *example[name].shape))
+            return dict(zip(names, arrays, strict=True))
+
+        pieces = tf.data.Dataset.range(first_step * (share // local), np.iinfo(np.int64).max)
+        ready = pieces.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return ready.prefetch(2)
+
+    return strategy.distribute_datasets_from_function(pipeline)

@@ -1,0 +1,31 @@
+"""The learning rate, a pure function of the step."""
+
+import math
+
+import tensorflow as tf
+
+
+def learning_rate(step, *, highest, warmup_steps, total_steps, final_share):
+    """Return the rate at a step: a linear rise, then half a cosine down.
+
+    Parameters
+    ----------
+    step : int64 tensor ()
+        Steps done so far.
+    highest : float
+    warmup_steps : int
+        The rate rises over this many steps.
+    total_steps : int
+        At and after this step the rate is ``final_share * highest``.
+    final_share : float
+        1 keeps the rate constant.
+
+    Returns
+    -------
+    float32 tensor ()
+    """
+    step = tf.cast(step, tf.float32)
+    rise = tf.minimum(1.0, (step + 1.0) / max(1, warmup_steps))
+    progress = tf.minimum(1.0, step / total_steps)
+    fall = final_share + (1.0 - final_share) * 0.5 * (1.0 + tf.cos(math.pi * progress))
+    return highest * rise * fall

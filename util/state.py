@@ -1,0 +1,175 @@
+"""Everything that changes during a run, in one place."""
+
+import hashlib
+
+import numpy as np
+import tensorflow as tf
+
+
+class TrainState:
+    """Hold the networks, the optimisers, the counters and the best score of a run.
+
+    Create it within the scope of the strategy, with networks and optimisers built: a variable
+    that is made later would be missing from the checkpoint.
+
+    Parameters
+    ----------
+    networks : dict[str, keras.Model]
+    optimizers : dict[str, keras.Optimizer]
+        Under the name of the network that each one trains.
+    variables : dict[str, tf.Variable]
+        Whatever else the steps change (gates, balances, histories).
+    jit_compile : bool
+        Compile losses and gradients with XLA.
+    """
+
+    def __init__(self, *, networks, optimizers, variables=None, jit_compile=False):
+        for name, optimizer in optimizers.items():
+            optimizer.build(networks[name].trainable_variables)
+        self.networks = networks
+        self.optimizers = optimizers
+        self.jit_compile = jit_compile
+        self.step = _counter("step")
+        self.skipped = _counter("skipped")
+        self.skipped_in_a_row = _counter("skipped_in_a_row")
+        self.variables = variables or {}
+        # What only the loop changes, between steps: sums of losses since the last row of the log.
+        self.best_score = float("nan")
+        self.interval_steps = 0
+        self.interval_sums = {}
+
+    def named_variables(self):
+        """Return every variable that a checkpoint must hold: dict name -> tf.Variable, ordered."""
+        named = {
+            "step": self.step,
+            "skipped": self.skipped,
+            "skipped_in_a_row": self.skipped_in_a_row,
+        }
+        for name, variable in self.variables.items():
+            named[f"variables/{name}"] = variable
+        for network, model in self.networks.items():
+            for variable in model.variables:
+                named[f"networks/{network}/{variable.path}"] = variable.value
+        for network, optimizer in self.optimizers.items():
+            for variable in optimizer.variables:
+                # The rate follows from the step; a stored one would override an edited setting.
+                if variable is not optimizer.learning_rate:
+                    named[f"optimizers/{network}/{variable.path}"] = variable.value
+        return named
+
+    def arrays(self):
+        """Return the whole state as dict name -> array."""
+        arrays = {name: np.asarray(v.numpy()) for name, v in self._local_variables().items()}
+        arrays["best_score"] = np.float64(self.best_score)
+        arrays["interval/steps"] = np.int64(self.interval_steps)
+        for name, total in self.interval_sums.items():
+            arrays[f"interval/sum/{name}"] = np.float64(total)
+        return arrays
+
+    def assign(self, arrays):
+        """Set the whole state from what `arrays` returned."""
+        for name, variable in self.named_variables().items():
+            variable.assign(arrays[name])
+        self.best_score = float(arrays["best_score"])
+        self.interval_steps = int(arrays["interval/steps"])
+        sums = {n: v for n, v in arrays.items() if n.startswith("interval/sum/")}
+        self.interval_sums = {n.removeprefix("interval/sum/"): float(v) for n, v in sums.items()}
+
+    def layout(self):
+        """Return the ordered list of (name, shape, dtype) of all variables, as text lines.
+
+        Hashed, it is the fingerprint that tells whether a checkpoint fits these networks: two
+        layers of the same shape that changed places have other names, so they are noticed.
+        """
+        return [
+            f"{name} {tuple(v.shape)} {v.dtype.name}" for name, v in self.named_variables().items()
+        ]
+
+    def digest(self):
+        """Return the SHA-256 over the values of all variables, as hexadecimal text."""
+        digest = hashlib.sha256()
+        for name, variable in self._local_variables().items():
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
+        return digest.hexdigest()
+
+    def update(self, compute, batch):
+        """Take one step of the optimisers: all or nothing.
+
+        If a gradient of any replica is not finite, nothing changes (not even the averages of
+        batch norm) and the skip is counted.
+
+        Parameters
+        ----------
+        compute : callable
+            ``compute(batch) -> (gradients, metrics)`` on one replica: gradients is dict network
+            -> list as from ``tape.gradient`` of the mean loss over the replica's batch; metrics
+            is a flat dict of scalars, means over the replica's batch.
+        batch : distributed or plain dict of tensors
+
+        Returns
+        -------
+        dict[str, float32 scalar]
+            Means over all replicas, and ``gradient_norm``.
+        """
+        strategy = tf.distribute.get_strategy()
+        replicas = strategy.num_replicas_in_sync
+        if self.jit_compile:
+            compute = tf.function(compute, jit_compile=True)
+
+        def on_replica(batch):
+            gradients, metrics = compute(batch)
+            # The optimisers add up what the replicas bring.
+            gradients = {
+                name: [g / replicas for g in grads] if replicas > 1 else list(grads)
+                for name, grads in gradients.items()
+            }
+            norm = tf.linalg.global_norm([g for grads in gradients.values() for g in grads])
+            bad = 1.0 - tf.cast(tf.math.is_finite(norm), tf.float32)
+            return gradients, {**metrics, "gradient_norm": norm * replicas}, bad
+
+        guarded = [
+            v.value
+            for model in self.networks.values()
+            for v in model.non_trainable_variables
+            if v.dtype.startswith(("float", "bfloat"))
+        ]
+        before = [tf.identity(v) for v in guarded]
+        gradients, metrics, bad = strategy.run(on_replica, (batch,))
+        sound = strategy.reduce("SUM", bad, axis=None) < 0.5
+
+        def apply(gradients):
+            for name, grads in gradients.items():
+                self.optimizers[name].apply(grads, self.networks[name].trainable_variables)
+
+        def keep():
+            strategy.run(apply, (gradients,))
+            self.skipped_in_a_row.assign(0)
+            return tf.constant(True)
+
+        def undo():
+            for variable, value in zip(guarded, before, strict=True):
+                variable.assign(value)
+            self.skipped.assign_add(1)
+            self.skipped_in_a_row.assign_add(1)
+            return tf.constant(False)
+
+        tf.cond(sound, keep, undo)
+        return {name: strategy.reduce("MEAN", v, axis=None) for name, v in metrics.items()}
+
+    def _local_variables(self):
+        """Return dict name -> the copy of each variable that this process holds first."""
+        return {
+            name: v.values[0] if isinstance(v, tf.distribute.DistributedValues) else v
+            for name, v in self.named_variables().items()
+        }
+
+
+def _counter(name):
+    return tf.Variable(
+        0,
+        dtype=tf.int64,
+        trainable=False,
+        name=name,
+        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+    )
