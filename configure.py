@@ -164,7 +164,7 @@ _RULES = {
 
 
 def _is_a(kind, value):
-    """Tell whether a value is of a setting's type; an int serves as a float, a bool as nothing else."""
+    """Tell whether a value is of a setting's type; an int may stand for a float, a bool may not."""
     if kind is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
     if kind is int:
@@ -200,10 +200,10 @@ def mistakes(settings):
         right, remedy = _RULES.get(field.name, (lambda v: True, ""))
         if not right(value):
             found.append(f"{field.name} = {value!r}: {remedy}")
-    if {"validate_every", "log_every"} <= sound and settings.log_every > 0:
-        if settings.validate_every % settings.log_every:
-            found.append(
-                f"validate_every = {settings.validate_every}: must be a multiple of log_every "
-                f"({settings.log_every}), so that the scores share its row in log.csv"
-            )
+    both = {"validate_every", "log_every"} <= sound and settings.log_every > 0
+    if both and settings.validate_every % settings.log_every:
+        found.append(
+            f"validate_every = {settings.validate_every}: must be a multiple of log_every "
+            f"({settings.log_every}), so that the scores share its row in log.csv"
+        )
     return found

@@ -5,5 +5,3 @@ import os
 # TensorFlow's C++ side greets, warns and reports failed optimisations of its own on every start;
 # what matters reaches Python as an exception. Set before anything imports TensorFlow.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# What it does by default, but said aloud: then it does not announce it twice on every start.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

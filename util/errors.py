@@ -2,4 +2,4 @@
 
 
 class UserError(Exception):
-    """Say in one line what is wrong and what to do; printed without a stack trace, exit status 2."""
+    """Say what is wrong and what to do; printed without a stack trace, exit status 2."""

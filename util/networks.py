@@ -23,7 +23,8 @@ def unet(base_width, outputs=4, inputs=3, norm="batch", upsampling="transposed",
 
     Returns
     -------
-    keras.Model, float32 (B, H, W, inputs) -> (B, H, W, outputs); H and W multiples of 32, at least 64
+    keras.Model
+        float32 (B, H, W, inputs) -> (B, H, W, outputs); H and W multiples of 32.
     """
     w = base_width
     picture = keras.Input((None, None, inputs), name="picture")

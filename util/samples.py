@@ -13,7 +13,7 @@ from util.keys import keyed_rng, shuffled_index
 
 
 def turned(picture, turn):
-    """Return one of the eight flips and quarter turns (0..7) of a picture (H, W, C); 0 = as it is."""
+    """Return one of the eight flips and quarter turns (0 = none .. 7) of a picture (H, W, C)."""
     if turn & 1:
         picture = picture[::-1]
     if turn & 2:
@@ -98,7 +98,7 @@ class CloudySamples:
 
 
 def split_by_place(paths, share):
-    """Split pictures into those to train on and those to validate on, whole pictures of each folder.
+    """Split pictures into those to train on and those to validate on, folder by folder.
 
     Crops of one picture never fall on both sides. Within a folder the pictures kept back are
     evenly spread over the sorted names; a folder with a single picture is trained on unless no
