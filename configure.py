@@ -81,7 +81,8 @@ class Clouds(Common):
     cloud_colour: tuple[float, float] = (0.98, 1.0)  # jitter: brightness of cloud in each channel
 
     # --- losses ---
-    opacity_weight: float = 3.0  # weight of the opacity's L1 against the ground's
+    opacity_weight: float = 3.0  # weight of the opacity's L1 against the covered ground's
+    seen_weight: float = 1.0  # weight of the ground's own L1 where opacity < 0.75 (source 0)
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,27 @@ class Defog(Clouds):
     upsampling: str = "transposed"  # transposed (source) or resize (nearest, then 3x3)
 
 
+@dataclass(frozen=True)
+class Mend(Clouds):
+    """Settings of mod_mend.py."""
+
+    # --- network ---
+    stage1_width: int = 6  # channels of the first level of the U-Net that finds cloud (source 12)
+    stage2_width: int = 6  # and of the one that then finds the ground (source 14)
+    head: str = "unmix"  # unmix (opacity removed, then corrected) or direct (source)
+    norm: str = "none"  # none, batch (source), group, instance; see README for what differs
+    upsampling: str = "transposed"  # transposed (source) or resize (nearest, then 3x3)
+
+    # --- schedule ---
+    gate_loss: float = (
+        0.6  # stage 2 trains while stage 1's mean loss is at most this (source 0.125)
+    )
+
+
 # What may not change within a run, and what changes the samples from there on.
-SHAPE_SETTINGS = {"crop_px", "base_width", "head", "norm", "upsampling"}
+SHAPE_SETTINGS = {
+    *("crop_px", "base_width", "stage1_width", "stage2_width", "head", "norm", "upsampling"),
+}
 DATA_SETTINGS = {
     *("clear_folder", "cloud_folder", "validation_share", "validation_samples", "full_scale"),
     *("max_pixels", "batch_size", "noise_share", "cloud_window_px", "noise_cell_px", "seed"),
@@ -156,7 +176,11 @@ _RULES = {
     "opacity_offset": _range_within(-1, 1),
     "cloud_colour": _range_within(0, 1),
     "opacity_weight": _at_least(0),
+    "seen_weight": _at_least(0),
     "base_width": _between(1, 256),
+    "stage1_width": _between(1, 256),
+    "stage2_width": _between(1, 256),
+    "gate_loss": _at_least(0),
     "head": _one_of("unmix", "direct"),
     "norm": _one_of("none", "batch", "group", "instance"),
     "upsampling": _one_of("transposed", "resize"),
@@ -191,9 +215,7 @@ def mistakes(settings):
     for field in fields(settings):
         value = getattr(settings, field.name)
         if not _is_a(field.type, value):
-            kind = getattr(field.type, "__name__", str(field.type))
-            if field.type is not str and not isinstance(field.type, type(int)):
-                kind = str(field.type)
+            kind = field.type.__name__ if isinstance(field.type, type) else field.type
             found.append(f"{field.name} = {value!r}: must be of type {kind}")
             continue
         sound.add(field.name)

@@ -29,15 +29,13 @@ import tensorflow as tf
 
 from configure import Defog
 from util import command
-from util.clouds import cover
 from util.data import cloudy_samples
-from util.networks import unet
-from util.scores import score_picture
+from util.losses import covered_l1, l1, seen_l1
+from util.networks import ground_from, squash, unet
+from util.scores import validation_scores
 from util.state import TrainState
 
 # --- networks ---------------------------------------------------------------------------------
-
-LEAST_TRANSMISSION = 0.2  # unmixing divides by no less: noise would be multiplied by more than 5
 
 
 def make_networks(settings):
@@ -48,21 +46,8 @@ def make_networks(settings):
 def find(networks, cloudy, settings, training=False):
     """Return the opacity (B, H, W, 1) and the ground (B, H, W, 3) found in a cloudy picture."""
     found = networks["unet"](cloudy, training=training)  # (B, H, W, 4), linear
-    # Slightly more than 0..1, so that 0 and 1 are reached with a gradient left.
-    squashed = 0.505 * tf.tanh(found) + 0.5
-    opacity = squashed[..., :1]
-    if settings.head == "direct":
-        return opacity, squashed[..., 1:]
-    unmixed = (cloudy - opacity) / tf.maximum(1.0 - opacity, LEAST_TRANSMISSION)
-    return opacity, unmixed + tf.tanh(found[..., 1:])
-
-
-# --- samples ----------------------------------------------------------------------------------
-
-
-def samples(settings, progress=True):
-    """Return training and validation samples: number -> cloudy, clear, opacity; see util/data."""
-    return cloudy_samples(settings, progress)
+    opacity = squash(found[..., :1])  # (B, H, W, 1)
+    return opacity, ground_from(found[..., 1:], cloudy, opacity, settings.head)
 
 
 # --- losses and step --------------------------------------------------------------------------
@@ -71,13 +56,14 @@ def samples(settings, progress=True):
 def losses(networks, batch, settings):
     """Return the losses of a batch: dict of scalars; "loss" is the one to minimise."""
     opacity, ground = find(networks, batch["cloudy"], settings, training=True)
-    of_opacity = tf.reduce_mean(tf.abs(opacity - batch["opacity"]))
-    difference = cover(ground, batch["opacity"]) - cover(batch["clear"], batch["opacity"])
-    of_ground = tf.reduce_mean(tf.abs(difference))
+    of_opacity = l1(opacity, batch["opacity"])
+    of_ground = covered_l1(ground, batch["clear"], batch["opacity"])
+    of_seen = seen_l1(ground, batch["clear"], batch["opacity"])
     return {
-        "loss": settings.opacity_weight * of_opacity + of_ground,
+        "loss": settings.opacity_weight * of_opacity + of_ground + settings.seen_weight * of_seen,
         "loss_opacity": of_opacity,
         "loss_ground": of_ground,
+        "loss_seen": of_seen,
     }
 
 
@@ -131,23 +117,15 @@ def pictures(outputs):
     }
 
 
-def scores(output):
-    """Return the scores of one restored picture, by region, and the L1 of its opacity."""
-    found = score_picture(output["restored"], output["clear"], output["opacity"][..., 0])
-    kept = ("psnr_whole", "psnr_seen", "ssim_whole", "ssim_seen")
-    error = abs(output["found_opacity"] - output["opacity"]).mean()
-    return {**{name: found[name] for name in kept}, "opacity_l1": float(error)}
-
-
 TASK = command.Task(
     name="mod_defog",
     settings=Defog,
-    samples=samples,
+    samples=cloudy_samples,
     make_state=make_state,
     train_step=train_step,
     restore=restore,
     pictures=pictures,
-    scores=scores,
+    scores=validation_scores,
     best=("psnr_seen", 1),
 )
 

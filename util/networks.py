@@ -1,6 +1,7 @@
 """Networks that two scripts or more share."""
 
 import keras
+import tensorflow as tf
 from keras import layers
 
 from util.blocks import ReflectPad, down, leaky, normalise, up
@@ -43,3 +44,38 @@ def unet(base_width, outputs=4, inputs=3, norm="batch", upsampling="transposed",
     x = leaky(layers.Conv2D(w, 3, padding="same", name="head1")(x))  # (B, H, W, w)
     x = layers.Conv2D(outputs, 3, padding="same", name="head2", dtype="float32")(x)
     return keras.Model(picture, x, name=name)
+
+
+HEADS = ("unmix", "direct")
+LEAST_TRANSMISSION = 0.2  # unmixing divides by no less: noise would be multiplied by more than 5
+
+
+def squash(x):
+    """Return tanh stretched to -0.005..1.005: 0 and 1 are reached with a gradient left."""
+    return 0.505 * tf.tanh(x) + 0.5
+
+
+def ground_from(found, cloudy, opacity, head):
+    """Turn the last layer's three channels into ground.
+
+    Parameters
+    ----------
+    found : float32 (B, H, W, 3)
+        Linear outputs of a network.
+    cloudy : float32 (B, H, W, 3), 0..1
+    opacity : float32 (B, H, W, 1)
+        The opacity that was found.
+    head : {"unmix", "direct"}
+        "direct": the channels, squashed, are the ground. "unmix": the opacity is taken out of the
+        picture, ``(cloudy - opacity) / max(1 - opacity, 0.2)``, and the channels correct the rest.
+
+    Returns
+    -------
+    float32 (B, H, W, 3), about 0..1, not clipped
+    """
+    if head == "direct":
+        return squash(found)
+    if head == "unmix":
+        unmixed = (cloudy - opacity) / tf.maximum(1.0 - opacity, LEAST_TRANSMISSION)
+        return unmixed + tf.tanh(found)
+    raise ValueError(f"head is {head!r}; it must be one of {', '.join(HEADS)}")

@@ -224,3 +224,17 @@ def _decibels(mean_squared_error):
     if mean_squared_error <= 10 ** (-PSNR_CAP_DB / 10):  # nan, of an empty region, goes on below
         return PSNR_CAP_DB
     return -10 * math.log10(mean_squared_error)
+
+
+def validation_scores(output: dict[str, np.ndarray]) -> dict[str, float]:
+    """Return the scores that a run follows for one picture that was freed from cloud.
+
+    output : restored and clear (H, W, 3), opacity and found_opacity (H, W, 1), float32, 0..1
+
+    Returns psnr and ssim over the whole picture and where opacity is below 0.75, and opacity_l1,
+    the mean absolute error of the opacity.
+    """
+    found = score_picture(output["restored"], output["clear"], output["opacity"][..., 0])
+    kept = ("psnr_whole", "psnr_seen", "ssim_whole", "ssim_seen")
+    error = np.abs(output["found_opacity"] - output["opacity"])
+    return {**{name: found[name] for name in kept}, "opacity_l1": float(error.mean())}

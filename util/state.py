@@ -93,7 +93,7 @@ class TrainState:
             digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
         return digest.hexdigest()
 
-    def update(self, compute, batch):
+    def update(self, compute, batch, trains=None):
         """Take one step of the optimisers: all or nothing.
 
         If a gradient of any replica is not finite, nothing changes (not even the averages of
@@ -106,6 +106,8 @@ class TrainState:
             -> list as from ``tape.gradient`` of the mean loss over the replica's batch; metrics
             is a flat dict of scalars, means over the replica's batch.
         batch : distributed or plain dict of tensors
+        trains : dict[str, bool tensor], optional
+            Whether a network that is named here is trained in this step; the others are.
 
         Returns
         -------
@@ -138,12 +140,22 @@ class TrainState:
         gradients, metrics, bad = strategy.run(on_replica, (batch,))
         sound = strategy.reduce("SUM", bad, axis=None) < 0.5
 
-        def apply(gradients):
-            for name, grads in gradients.items():
+        def apply(name):
+            def on_replica(grads):
                 self.optimizers[name].apply(grads, self.networks[name].trainable_variables)
 
+            def all_replicas():
+                strategy.run(on_replica, (gradients[name],))
+                return tf.constant(True)
+
+            return all_replicas
+
         def keep():
-            strategy.run(apply, (gradients,))
+            for name in gradients:
+                if trains and name in trains:
+                    tf.cond(trains[name], apply(name), lambda: tf.constant(False))
+                else:
+                    apply(name)()
             self.skipped_in_a_row.assign(0)
             return tf.constant(True)
 

@@ -1,0 +1,169 @@
+"""Learn to find cloud first, then the ground with it.
+
+    cloudy (S, S, 3) --> U-Net 1 --> opacity (S, S, 1), first ground (S, S, 3)
+    cloudy, opacity (S, S, 4) --> U-Net 2 --> second ground (S, S, 3)
+    restored = first * (1 - opacity) + second * opacity
+
+Where cloud is thin the first network's ground is shown, where it is thick the second one's, which
+was told where the cloud is. The second network trains only while the first one's mean loss is
+below a gate: before that it would learn from wrong maps. The first network is mod_defog.py's, with
+the same losses; no gradient of the second reaches it.
+
+    python mod_mend.py              train, or go on training; Ctrl-C stops and saves
+    python mod_mend.py --fresh      begin anew; the old run moves to History/
+    python mod_mend.py --help       every setting (they live in configure.py)
+
+In runs/mod_mend/: latest.png (look at it), sheets/, log.csv, losses.png, tensorboard/,
+checkpoints/, best.npz. On two CPU cores the first useful sheet appears after about a minute.
+
+U-Net: O. Ronneberger, P. Fischer, T. Brox, MICCAI 2015, here with strided convolutions.
+"""
+
+if __name__ == "__main__":
+    from util import interrupt
+
+    interrupt.listen()  # first: Ctrl-C is heard while TensorFlow loads
+
+import keras
+import tensorflow as tf
+
+from configure import Mend
+from util import command
+from util.data import cloudy_samples
+from util.losses import covered_l1, l1, seen_l1
+from util.networks import ground_from, squash, unet
+from util.scores import validation_scores
+from util.state import TrainState
+
+# --- networks ---------------------------------------------------------------------------------
+
+
+def make_networks(settings):
+    """Return the networks of this task.
+
+    "stage1": keras.Model (B, H, W, 3) -> (B, H, W, 4), "stage2": (B, H, W, 4) -> (B, H, W, 3).
+    """
+    common = {"norm": settings.norm, "upsampling": settings.upsampling}
+    return {
+        "stage1": unet(settings.stage1_width, name="stage1", **common),
+        "stage2": unet(settings.stage2_width, inputs=4, outputs=3, name="stage2", **common),
+    }
+
+
+def find(networks, cloudy, settings, training=False):
+    """Return the opacity (B, H, W, 1), the first and the mended ground (B, H, W, 3)."""
+    found = networks["stage1"](cloudy, training=training)  # (B, H, W, 4), linear
+    opacity = squash(found[..., :1])  # (B, H, W, 1)
+    first = ground_from(found[..., 1:], cloudy, opacity, settings.head)
+    # Stage 2 takes stage 1 as it is: its loss trains the second network alone.
+    map_ = tf.stop_gradient(opacity)
+    with_map = tf.concat([cloudy, map_], axis=-1)  # (B, H, W, 4)
+    second = networks["stage2"](with_map, training=training)  # (B, H, W, 3), linear
+    second = ground_from(second, cloudy, map_, settings.head)
+    mended = tf.stop_gradient(first) * (1.0 - map_) + second * map_
+    return opacity, first, mended
+
+
+# --- losses and step --------------------------------------------------------------------------
+
+
+def losses(networks, batch, settings):
+    """Return the losses of a batch: dict of scalars; "loss" and "loss_mended" are minimised."""
+    opacity, first, mended = find(networks, batch["cloudy"], settings, training=True)
+    of_opacity = l1(opacity, batch["opacity"])
+    of_ground = covered_l1(first, batch["clear"], batch["opacity"])
+    of_seen = seen_l1(first, batch["clear"], batch["opacity"])
+    return {
+        "loss": settings.opacity_weight * of_opacity + of_ground + settings.seen_weight * of_seen,
+        "loss_opacity": of_opacity,
+        "loss_ground": of_ground,
+        "loss_seen": of_seen,
+        # Not covered: under thick cloud, too, the second network shall show likely ground.
+        "loss_mended": l1(mended, batch["clear"]),
+    }
+
+
+def make_state(settings):
+    """Build networks, optimisers and the gate; call within the strategy's scope."""
+    optimizers = {
+        name: keras.optimizers.Adam(
+            settings.learning_rate, beta_1=settings.beta_1, beta_2=settings.beta_2
+        )
+        for name in ("stage1", "stage2")
+    }
+    # A mean over about 50 steps; it begins far above any gate.
+    mean_loss = tf.Variable(
+        10.0,
+        trainable=False,
+        name="stage1_mean_loss",
+        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+    )
+    return TrainState(
+        networks=make_networks(settings),
+        optimizers=optimizers,
+        variables={"stage1_mean_loss": mean_loss},
+        jit_compile=settings.jit_compile,
+    )
+
+
+def train_step(state, batch, settings):
+    """Take one step on a batch; return its losses, means over all replicas, and who trained."""
+    mean_loss = state.variables["stage1_mean_loss"]
+    gate_open = mean_loss <= settings.gate_loss
+
+    def compute(batch):
+        weights = {name: net.trainable_variables for name, net in state.networks.items()}
+        with tf.GradientTape() as tape:
+            values = losses(state.networks, batch, settings)
+            # Each network sees only its own term of the sum, so one pass backwards serves both.
+            total = values["loss"] + values["loss_mended"]
+        return tape.gradient(total, weights), values
+
+    metrics = state.update(compute, batch, trains={"stage2": gate_open})
+    moved = 0.98 * mean_loss + 0.02 * metrics["loss"]
+    mean_loss.assign(tf.where(tf.math.is_finite(moved), moved, mean_loss))
+    return {**metrics, "trained_stage2": tf.cast(gate_open, tf.float32)}
+
+
+# --- what a person sees -----------------------------------------------------------------------
+
+
+def restore(networks, batch, settings):
+    """Return the ground without cloud and the opacity that was found, both clipped to 0..1.
+
+    batch: dict with cloudy, float32 (B, H, W, 3), 0..1, H and W multiples of 32.
+    """
+    opacity, first, mended = find(networks, batch["cloudy"], settings)
+    return {
+        "first": tf.clip_by_value(first, 0.0, 1.0),
+        "restored": tf.clip_by_value(mended, 0.0, 1.0),
+        "found_opacity": tf.clip_by_value(opacity, 0.0, 1.0),
+    }
+
+
+def pictures(outputs):
+    """Return the columns of a sheet."""
+    return {
+        "cloudy": outputs["cloudy"],
+        "true opacity": outputs["opacity"],
+        "found opacity": outputs["found_opacity"],
+        "first ground": outputs["first"],
+        "restored": outputs["restored"],
+        "clear": outputs["clear"],
+    }
+
+
+TASK = command.Task(
+    name="mod_mend",
+    settings=Mend,
+    samples=cloudy_samples,
+    make_state=make_state,
+    train_step=train_step,
+    restore=restore,
+    pictures=pictures,
+    scores=validation_scores,
+    best=("psnr_seen", 1),
+)
+
+if __name__ == "__main__":
+    command.main(TASK, __doc__)
