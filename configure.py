@@ -28,9 +28,10 @@ class Common:
 
     # --- optimiser ---
     batch_size: int = 16  # pictures a step over all devices (source 64)
-    learning_rate: float = 1e-3  # highest rate of the run, 1e-5..1e-2 (source 1e-4)
+    learning_rate: float = 2e-3  # highest rate of the run, 1e-5..1e-2 (source 1e-4, constant)
     beta_1: float = 0.5  # Adam: memory of the gradient, 0..0.95
-    beta_2: float = 0.9  # Adam: memory of its square, 0.5..0.9999
+    beta_2: float = 0.99  # Adam: memory of its square, 0.5..0.9999 (source 0.9)
+    clip_norm: float = 1.0  # longest gradient of a network; 0 = any (source)
 
     # --- schedule ---
     steps: int = 6000  # length of the run; raise it later to go on, the rate falls towards it
@@ -155,6 +156,7 @@ _RULES = {
     "learning_rate": (lambda v: 0 < v <= 1, "must be above 0 and at most 1, such as 1e-3"),
     "beta_1": (lambda v: 0 <= v < 1, "must be 0 or more and below 1"),
     "beta_2": (lambda v: 0 <= v < 1, "must be 0 or more and below 1"),
+    "clip_norm": _at_least(0),
     "steps": _at_least(1),
     "warmup_steps": _at_least(0),
     "final_rate_share": _between(0, 1),

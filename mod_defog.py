@@ -75,6 +75,7 @@ def make_state(settings):
     return TrainState(
         networks=make_networks(settings),
         optimizers={"unet": adam},
+        clip_norm=settings.clip_norm,
         jit_compile=settings.jit_compile,
     )
 

@@ -102,6 +102,7 @@ def make_state(settings):
         networks=make_networks(settings),
         optimizers=optimizers,
         variables={"stage1_mean_loss": mean_loss},
+        clip_norm=settings.clip_norm,
         jit_compile=settings.jit_compile,
     )
 

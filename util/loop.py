@@ -144,6 +144,7 @@ def _train(task, settings, strategy, run_dir, chief):
             f"{strategy.num_replicas_in_sync}"
         )
     train_sample, validation_sample = task.samples(settings, progress=chief)
+    keras.utils.set_random_seed(settings.seed)  # the first weights
     with strategy.scope():
         state = task.make_state(settings)
     folder = checkpoints_folder(run_dir)
@@ -190,8 +191,7 @@ class _Run:
 
     def steps(self, sample, start, agreement):
         settings, state = self.settings, self.state
-        with self.strategy.scope():
-            step = make_step(self.task, state, settings)
+        step = make_step(self.task, state, settings)
         batches = iter(
             samples.batches(
                 sample, batch_size=settings.batch_size, first_step=start, strategy=self.strategy

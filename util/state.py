@@ -19,15 +19,19 @@ class TrainState:
         Under the name of the network that each one trains.
     variables : dict[str, tf.Variable]
         Whatever else the steps change (gates, balances, histories).
+    clip_norm : float
+        Each network's gradient is shortened to this norm; 0 leaves it as it is.
     jit_compile : bool
         Compile losses and gradients with XLA.
     """
 
-    def __init__(self, *, networks, optimizers, variables=None, jit_compile=False):
+    def __init__(self, *, networks, optimizers, variables=None, clip_norm=0.0, jit_compile=False):
         for name, optimizer in optimizers.items():
             optimizer.build(networks[name].trainable_variables)
+        self.strategy = tf.distribute.get_strategy()
         self.networks = networks
         self.optimizers = optimizers
+        self.clip_norm = clip_norm
         self.jit_compile = jit_compile
         self.step = _counter("step")
         self.skipped = _counter("skipped")
@@ -114,21 +118,19 @@ class TrainState:
         dict[str, float32 scalar]
             Means over all replicas, and ``gradient_norm``.
         """
-        strategy = tf.distribute.get_strategy()
+        strategy = self.strategy
         replicas = strategy.num_replicas_in_sync
         if self.jit_compile:
             compute = tf.function(compute, jit_compile=True)
 
         def on_replica(batch):
             gradients, metrics = compute(batch)
-            # The optimisers add up what the replicas bring.
-            gradients = {
-                name: [g / replicas for g in grads] if replicas > 1 else list(grads)
-                for name, grads in gradients.items()
-            }
-            norm = tf.linalg.global_norm([g for grads in gradients.values() for g in grads])
+            norms = {}
+            for name, grads in gradients.items():
+                gradients[name], norms[name] = self._prepared(grads, replicas)
+            norm = tf.linalg.global_norm(list(norms.values()))
             bad = 1.0 - tf.cast(tf.math.is_finite(norm), tf.float32)
-            return gradients, {**metrics, "gradient_norm": norm * replicas}, bad
+            return gradients, {**metrics, "gradient_norm": norm}, bad
 
         guarded = [
             v.value
@@ -168,6 +170,21 @@ class TrainState:
 
         tf.cond(sound, keep, undo)
         return {name: strategy.reduce("MEAN", v, axis=None) for name, v in metrics.items()}
+
+    def _prepared(self, grads, replicas):
+        """Return one network's gradients, ready for its optimiser, and their norm before clipping.
+
+        The optimiser adds up what the replicas bring, so each brings its share of the mean. To
+        clip, the mean must be known first: clipping each replica's own would depend on their
+        number.
+        """
+        if replicas > 1 and self.clip_norm:
+            grads = tf.distribute.get_replica_context().all_reduce("MEAN", list(grads))
+        norm = tf.linalg.global_norm(grads)
+        scale = 1.0 / replicas
+        if self.clip_norm:
+            scale *= tf.minimum(1.0, self.clip_norm / tf.maximum(norm, 1e-12))
+        return [g * scale for g in grads], norm
 
     def _local_variables(self):
         """Return dict name -> the copy of each variable that this process holds first."""

@@ -1,0 +1,261 @@
+"""What the tests share: tiny pictures, tiny settings, and real processes that train on them."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import hashlib
+import importlib
+import io
+import json
+import subprocess
+import sys
+import time
+import zipfile
+from dataclasses import fields
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+# The scripts that every test of training, stopping and resuming runs on; a new one joins here.
+SCRIPTS = ["mod_defog"]
+
+# Small enough for a start to cost little more than loading TensorFlow. Settings that a script
+# does not have are left out.
+TINY = {
+    "crop_px": 64,
+    "batch_size": 4,
+    "steps": 12,
+    "warmup_steps": 3,
+    "validation_samples": 4,
+    "base_width": 2,
+    "cloud_window_px": (32, 64),
+    "noise_cell_px": (5.0, 40.0),
+    "noise_octaves": 3,
+    "log_every": 2,
+    "validate_every": 4,
+    "sheet_every": 6,
+    "save_every": 4,
+    "keep_checkpoints": 3,
+    "devices": "cpu",
+}
+
+_DIGESTED = ("networks/", "optimizers/", "variables/")
+_COUNTERS = ("step", "skipped", "skipped_in_a_row")
+
+# Runs a script as a person would, only slower: a fast machine must not finish before it is stopped.
+_PACED = """
+import runpy, sys, time
+pace, sys.argv = float(sys.argv[1]), sys.argv[2:]
+sys.path.insert(0, sys.argv[0].rpartition("/")[0])
+from util import interrupt
+interrupt.listen()
+from util import report
+step = report.Report.step
+report.Report.step = lambda self, done: (time.sleep(pace), step(self, done))[1]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+# --- pictures ---------------------------------------------------------------------------------
+
+
+def smooth_picture(rng, height, width, channels):
+    """Return random but smooth pixels, uint8 (height, width, channels): noise has nothing to learn."""
+    coarse = rng.random((6, 6, channels)).astype(np.float32)
+    picture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.clip(picture.reshape(height, width, channels) * 255, 0, 255).astype(np.uint8)
+
+
+def write_pictures(folder, seed, count, channels):
+    """Write `count` PNG files of 96 to 128 pixels a side into a new folder; return the folder."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    for number in range(count):
+        height, width = (int(n) for n in rng.integers(96, 129, 2))
+        pixels = smooth_picture(rng, height, width, channels)
+        assert cv2.imwrite(str(folder / f"{number}.png"), pixels)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def clear_folder(tmp_path_factory):
+    """A folder with six pictures of "ground"."""
+    return write_pictures(tmp_path_factory.mktemp("pictures") / "clear", 1, 6, 3)
+
+
+@pytest.fixture(scope="session")
+def cloud_folder(tmp_path_factory):
+    """A folder with four grey pictures of "cloud"."""
+    return write_pictures(tmp_path_factory.mktemp("pictures") / "clouds", 2, 4, 1)
+
+
+# --- settings ---------------------------------------------------------------------------------
+
+
+def task_of(script):
+    """Return the Task of a script."""
+    return importlib.import_module(script).TASK
+
+
+@pytest.fixture
+def tiny_settings(clear_folder, cloud_folder):
+    """Return a function: (folder, script=..., **changes) -> tiny settings of a script."""
+
+    def make(folder, script="mod_defog", **changes):
+        return task_of(script).settings(**tiny_values(folder, script, changes, clear_folder, cloud_folder))
+
+    return make
+
+
+def tiny_values(folder, script, changes, clear_folder, cloud_folder):
+    """Return the tiny settings of a script as a dictionary, its folders below `folder`."""
+    values = {
+        **TINY,
+        "clear_folder": str(clear_folder),
+        "cloud_folder": str(cloud_folder),
+        "runs_folder": str(folder / "runs"),
+        "history_folder": str(folder / "History"),
+        "cache_folder": str(folder / "cache"),
+    }
+    known = {field.name for field in fields(task_of(script).settings)}
+    return {**{n: v for n, v in values.items() if n in known}, **changes}
+
+
+# --- processes --------------------------------------------------------------------------------
+
+
+class Runner:
+    """Start a script in processes of its own, all with the same tiny settings and folders."""
+
+    def __init__(self, folder, script, clear_folder, cloud_folder, **changes):
+        self.folder, self.script = folder, script
+        self.values = tiny_values(folder, script, changes, clear_folder, cloud_folder)
+        self.run_dir = folder / "runs" / script
+        self.checkpoints = self.run_dir / "checkpoints"
+
+    def arguments(self, changes):
+        """Return the settings, with changes, as words of a command line."""
+        words = []
+        for name, value in {**self.values, **changes}.items():
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            words.append(f"--{name.replace('_', '-')}={text}")
+        return words
+
+    def start(self, *words, pace_s=0.0, env=None, preexec_fn=None, stderr=subprocess.PIPE, **changes):
+        """Start the script and return the process; `changes` are settings, `pace_s` slows steps."""
+        script = [str(PROJECT / f"{self.script}.py")]
+        paced = ["-c", _PACED, str(pace_s)] if pace_s else []
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return subprocess.Popen(
+            [sys.executable, *paced, *script, *self.arguments(changes), *words],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            preexec_fn=preexec_fn,  # noqa: PLW1509 - no threads that matter here
+        )
+
+    def run(self, *words, **options):
+        """Run the script to its end; return (exit status, everything that it printed)."""
+        return ended(self.start(*words, **options))
+
+    def newest(self):
+        """Return the step of the newest checkpoint, 0 if there is none."""
+        steps = [int(p.stem.removeprefix("step-")) for p in self.checkpoints.glob("step-*.npz")]
+        return max(steps, default=0)
+
+    def wait_for(self, process, step):
+        """Wait until the checkpoint of `step` or a later one is there; fail if the process ends."""
+        _wait(process, lambda: self.newest() >= step, f"checkpoint {step} of {self.script}")
+
+    def digest(self):
+        """Return the step of the newest checkpoint and its digest."""
+        step = self.newest()
+        return step, digest_of(self.checkpoints / f"step-{step:07d}.npz")
+
+
+@pytest.fixture
+def runner(tmp_path, clear_folder, cloud_folder):
+    """Return a function: (script, **changes) -> Runner in the test's own folder."""
+
+    def make(script=SCRIPTS[0], folder=None, **changes):
+        return Runner(folder or tmp_path, script, clear_folder, cloud_folder, **changes)
+
+    return make
+
+
+def ended(process, timeout_s=240):
+    """Wait for a process; return (exit status, everything that it printed)."""
+    try:
+        out, err = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        pytest.fail(f"did not end within {timeout_s} s:\n{out}{err}")
+    return process.returncode, (out or "") + (err or "")
+
+
+def _wait(process, happened, what, timeout_s=240):
+    until = time.monotonic() + timeout_s
+    while not happened():
+        if process.poll() is not None:
+            out, err = process.communicate()
+            pytest.fail(f"ended with {process.returncode} before {what}:\n{out}{err}")
+        if time.monotonic() > until:
+            process.kill()
+            pytest.fail(f"waited in vain for {what}")
+        time.sleep(0.01)
+
+
+# --- checkpoints, read without the program's own code -----------------------------------------
+
+
+def arrays_of(path):
+    """Return every array of a checkpoint: dict name -> array."""
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def meta_of(path):
+    """Return the JSON part of a checkpoint."""
+    return json.loads(arrays_of(path)["meta"].tobytes())
+
+
+def state_arrays(path):
+    """Return what a run is: networks, optimisers, script's variables and counters."""
+    return {
+        name: array
+        for name, array in sorted(arrays_of(path).items())
+        if name.startswith(_DIGESTED) or name in _COUNTERS
+    }
+
+
+def digest_of(path):
+    """Return the SHA-256 over the whole state in a checkpoint: names, types, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name, array in state_arrays(path).items():
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def rewrite(path, change):
+    """Write an .npz again with `change(name, bytes) -> bytes` applied to each member, CRCs right."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, change(name, content))
+
+
+def npy(array):
+    """Return an array as the bytes of a .npy file."""
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    return file.getvalue()
