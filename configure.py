@@ -75,6 +75,9 @@ class Clouds(Common):
     )
     ground_gain: float = 0.025  # jitter: brightness of the ground, +- share
     ground_offset: float = 0.01  # jitter: added to each channel of the ground, +-
+    ground_zoom: tuple[float, float] = (0.7, 2.5)  # training: window cut, in crops (source 1, 1)
+    ground_curve: float = 0.3  # training: middle tones of the ground up or down (source 0)
+    ground_tint: float = 0.15  # training: each channel of the ground, +- share (source 0)
     opacity_offset: tuple[float, float] = (
         0.0,
         0.0,
@@ -122,7 +125,7 @@ DATA_SETTINGS = {
     *("clear_folder", "cloud_folder", "validation_share", "validation_samples", "full_scale"),
     *("max_pixels", "batch_size", "noise_share", "cloud_window_px", "noise_cell_px", "seed"),
     *("noise_octaves", "noise_persistence", "noise_lacunarity", "ground_gain", "ground_offset"),
-    *("opacity_offset", "cloud_colour"),
+    *("opacity_offset", "cloud_colour", "ground_zoom", "ground_curve", "ground_tint"),
 }
 
 
@@ -175,6 +178,9 @@ _RULES = {
     "noise_lacunarity": _between(1.1, 10),
     "ground_gain": _between(0, 0.5),
     "ground_offset": _between(0, 0.5),
+    "ground_zoom": _range_within(0.1, 10),
+    "ground_curve": _between(0, 0.9),
+    "ground_tint": _between(0, 0.5),
     "opacity_offset": _range_within(-1, 1),
     "cloud_colour": _range_within(0, 1),
     "opacity_weight": _at_least(0),

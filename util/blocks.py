@@ -8,12 +8,13 @@ UPSAMPLINGS = ("transposed", "resize")
 
 
 def normalise(x, norm, name):
-    """Apply the normalisation called `norm`: none, batch, group (of 8 channels) or instance."""
+    """Apply the normalisation called `norm`: none, batch, group (of about 8 channels), instance."""
     if norm == "batch":
         # Synchronised: two replicas must see the averages that one with the same batch would see.
         return layers.BatchNormalization(synchronized=True, name=f"{name}_norm")(x)
     if norm == "group":
-        groups = max(1, x.shape[-1] // 8)
+        channels = x.shape[-1]
+        groups = next(g for g in range(max(1, channels // 8), 0, -1) if channels % g == 0)
         return layers.GroupNormalization(groups=groups, name=f"{name}_norm")(x)
     if norm == "instance":
         return layers.GroupNormalization(groups=-1, name=f"{name}_norm")(x)

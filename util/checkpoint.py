@@ -12,6 +12,7 @@ import json
 import os
 import re
 import socket
+import tokenize
 import zipfile
 import zlib
 
@@ -179,9 +180,10 @@ def restore_newest(folder, state, say):
     for _, path in found(folder):
         try:
             load(path, state)
+        except FileNotFoundError:
+            continue  # another worker has just set it aside
         except DamagedError as error:
-            aside = path.with_name(f"{_DAMAGED}{path.name}")
-            os.replace(path, aside)
+            aside = _set_aside(path)
             say(f"{path}: damaged ({error}); set aside as {aside.name}, trying an older one")
         else:
             return path
@@ -195,11 +197,26 @@ def restore_newest(folder, state, say):
     return None
 
 
+def _set_aside(path):
+    """Rename a damaged file; one that was set aside before keeps its name."""
+    aside, number = path.with_name(f"{_DAMAGED}{path.name}"), 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{_DAMAGED}{path.stem}_{number}{path.suffix}")
+    with contextlib.suppress(FileNotFoundError):  # another worker was quicker
+        os.replace(path, aside)
+    return aside
+
+
 @contextlib.contextmanager
 def _opened(path):
     """Open a checkpoint; turn every way in which a broken file fails into DamagedError."""
     try:
         with zipfile.ZipFile(path) as archive:
+            # Nothing is compressed, so no header may promise more than there is.
+            promised = sum(member.file_size for member in archive.infolist())
+            if promised > os.path.getsize(path):
+                raise ValueError(f"its parts claim {promised} bytes, more than the file has")
             yield archive
     except FileNotFoundError:
         raise
@@ -207,7 +224,7 @@ def _opened(path):
         raise UserError(f"{path}: cannot be read ({error.strerror}); check its owner") from None
     except (
         *(zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, OSError),
-        *(NotImplementedError, RuntimeError),
+        *(NotImplementedError, RuntimeError, TypeError, MemoryError, tokenize.TokenError),
     ) as error:
         raise DamagedError(f"{type(error).__name__}: {error}") from error
 
@@ -275,8 +292,15 @@ def locked(path):
     UserError
         Another process holds it; the message says which.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+", encoding="utf-8") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - closed by the with below
+    except OSError as error:
+        raise UserError(
+            f"{path.parent}: cannot be written ({error.strerror}); set runs_folder to a folder "
+            "that can"
+        ) from None
+    with file:
         try:
             _lock(file)
         except OSError as error:

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 MIN_CELL_PX = 2.0  # a finer lattice is below what pixels can show
+ONE_THREAD_PRODUCT = 250_000  # multiplications; OpenBLAS starts threads from 262,144
 MIN_STRETCH_RANGE = 0.05  # stretching less than this would show the file's grey levels as steps
 
 
@@ -27,7 +28,18 @@ def cover(clear, opacity, cloud_colour=1.0):
     return clear * (1.0 - opacity) + cloud_colour * opacity
 
 
-def jitter(rng, clear, opacity, *, ground_gain, ground_offset, opacity_offset, cloud_colour):
+def jitter(
+    rng,
+    clear,
+    opacity,
+    *,
+    ground_gain,
+    ground_offset,
+    opacity_offset,
+    cloud_colour,
+    ground_curve=0.0,
+    ground_tint=0.0,
+):
     """Vary light, colour and cover a little, so that one network serves many cameras.
 
     Parameters
@@ -44,14 +56,24 @@ def jitter(rng, clear, opacity, *, ground_gain, ground_offset, opacity_offset, c
     cloud_colour : (float, float)
         The cloud's brightness in each channel is drawn from this range.
 
+    ground_curve : float, below 1
+        The ground is brightened or darkened in its middle tones: ``x + c * x * (1 - x)`` with c
+        within +- this.
+    ground_tint : float
+        Each channel of the ground is multiplied by 1 +- this.
+
     Returns
     -------
     clear, opacity : float32, as they came in, 0..1
     colour : float32 (3,)
     """
     gain = rng.uniform(1 - ground_gain, 1 + ground_gain)
-    offset = rng.uniform(-ground_offset, ground_offset, 3)
-    clear = np.clip(clear * np.float32(gain) + offset.astype(np.float32), 0.0, 1.0)
+    gain = (gain * rng.uniform(1 - ground_tint, 1 + ground_tint, 3)).astype(np.float32)
+    offset = rng.uniform(-ground_offset, ground_offset, 3).astype(np.float32)
+    curve = np.float32(rng.uniform(-ground_curve, ground_curve))
+    if curve:
+        clear = clear * (1 + curve - curve * clear)
+    clear = np.clip(clear * gain + offset, 0.0, 1.0)
     opacity = np.clip(opacity + np.float32(rng.uniform(*opacity_offset)), 0.0, 1.0)
     return clear, opacity, rng.uniform(*cloud_colour, 3).astype(np.float32)
 
@@ -133,7 +155,23 @@ def perlin(rng, size_px, cell_px):
     weight_x, slope_x = _lattice_weights(size_px, cell_px, offset_x)
     shape = (weight_y.shape[1], weight_x.shape[1])
     angle = rng.random(shape, dtype=np.float32) * np.float32(2 * math.pi)
-    return slope_y @ (np.sin(angle) @ weight_x.T) + weight_y @ (np.cos(angle) @ slope_x.T)
+    weight_x, slope_x = np.ascontiguousarray(weight_x.T), np.ascontiguousarray(slope_x.T)
+    upright = _product(slope_y, _product(np.sin(angle), weight_x))
+    return upright + _product(weight_y, _product(np.cos(angle), slope_x))
+
+
+def _product(left, right):
+    """Return the product of two float32 matrices, worked out by this thread alone.
+
+    NumPy hands a large product to threads of its own. Where a training keeps all cores busy they
+    wait for each other, and it takes a hundred times as long; samples are drawn in several
+    threads anyway. A product of few rows stays below the size from which that is done.
+    """
+    rows = max(1, ONE_THREAD_PRODUCT // right.size)
+    result = np.empty((len(left), right.shape[1]), np.float32)
+    for top in range(0, len(left), rows):
+        np.matmul(left[top : top + rows], right, out=result[top : top + rows])
+    return result
 
 
 def noise_opacity(

@@ -5,6 +5,7 @@ import inspect
 import io
 import json
 import os
+import re
 import sys
 import tokenize
 from collections.abc import Callable
@@ -70,7 +71,7 @@ def main(task, description, arguments=None):
 
 def _run(task, description, arguments):
     parser = _parser(task, description)
-    options, extra = parser.parse_known_args(arguments)
+    options, extra = parser.parse_known_args(_joined(arguments))
     settings = _settings(task, options, extra)
     return _train(task, settings, options.fresh)
 
@@ -96,6 +97,18 @@ def _parser(task, description):
             help=f"{comments.get(field.name, '')} [{default}]".replace("%", "%%"),
         )
     return parser
+
+
+def _joined(arguments):
+    """Return the arguments with ``--name -0.1,0.2`` as one word: argparse would see two options."""
+    joined = []
+    for word in arguments:
+        negative = re.match(r"-[\d.]", word)
+        if negative and joined and joined[-1].startswith("--") and "=" not in joined[-1]:
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def comments_of(settings_class):
@@ -161,9 +174,10 @@ def _place(text, base):
 def _parsed(kind, text):
     """Turn a word of the command line into a setting's type, or raise ValueError."""
     if kind is bool:
-        return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
-            text.lower()
-        ]
+        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if text.lower() not in words:
+            raise ValueError(text)
+        return words[text.lower()]
     if kind in (int, float, str):
         return kind(text.replace("_", "")) if kind is int else kind(text)
     parts = text.strip("()").split(",")
@@ -232,10 +246,16 @@ def _compare_settings(run_dir, settings):
     for name in changed:
         other = ", so other samples from here on" if name in configure.DATA_SETTINGS else ""
         print(f"{name}: {before[name]!r} before, {now[name]!r} now{other}", file=sys.stderr)
-    run_dir.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, file)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
+        os.replace(temporary, file)
+    except OSError as error:
+        raise UserError(
+            f"{file}: cannot be written ({error.strerror}). Make room on the disk, or set "
+            "runs_folder to a place that can be written"
+        ) from None
 
 
 def _read_settings(file):

@@ -68,6 +68,7 @@ def cloudy_samples(settings, progress=True):
             layers[i],
             seed=settings.seed + i * VALIDATION_SEED,
             crop_px=settings.crop_px,
+            zoom=settings.ground_zoom if training else (1.0, 1.0),
             noise_share=settings.noise_share,
             cloud_window_px=settings.cloud_window_px,
             noise={
@@ -81,7 +82,10 @@ def cloudy_samples(settings, progress=True):
                 "ground_offset": settings.ground_offset,
                 "opacity_offset": settings.opacity_offset,
                 "cloud_colour": settings.cloud_colour,
+                # What only makes few pictures into many has no place in the validation.
+                "ground_curve": settings.ground_curve if training else 0.0,
+                "ground_tint": settings.ground_tint if training else 0.0,
             },
         )
-        for i in (0, 1)
+        for i, training in ((0, True), (1, False))
     )

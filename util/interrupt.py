@@ -3,6 +3,7 @@
 Imports nothing heavy: a script listens before it loads TensorFlow.
 """
 
+import contextlib
 import os
 import signal
 
@@ -20,13 +21,20 @@ def _hear(number, frame):
         raise SystemExit(exit_status())
     text = "saving, please wait" if again else "stopping: finishing this step, then saving"
     # print() may not be called again from within itself, and a signal can come at any moment.
-    os.write(2, f"\n{text}\n".encode())
+    # SIGHUP means that the terminal is gone: an error here would tear the step in hand.
+    with contextlib.suppress(OSError):
+        os.write(2, f"\n{text}\n".encode())
 
 
 def listen():
-    """Take over SIGINT, SIGTERM and SIGHUP; until `guard` they end the program at once."""
+    """Take over SIGINT, SIGTERM and SIGHUP; until `guard` they end the program at once.
+
+    A SIGHUP that is ignored already stays so: that is what nohup is for.
+    """
     for number in _SIGNALS:
-        signal.signal(number, _hear)
+        ignored = signal.getsignal(number) == signal.SIG_IGN
+        if not (ignored and number == getattr(signal, "SIGHUP", None)):
+            signal.signal(number, _hear)
 
 
 def guard():

@@ -150,6 +150,7 @@ def _train(task, settings, strategy, run_dir, chief):
     folder = checkpoints_folder(run_dir)
     if chief:
         checkpoint.sweep(folder)
+        checkpoint.sweep(run_dir)
     found = checkpoint.restore_newest(folder, state, _say)
     agreement = machines.Agreement(strategy)
     start = int(state.step.numpy())
@@ -258,8 +259,9 @@ class _Run:
         name, sign = self.task.best
         better = sign * scores[name] > sign * self.state.best_score
         if better or (np.isnan(self.state.best_score) and np.isfinite(scores[name])):
-            self.state.best_score = scores[name]
-            self._write(self.run_dir / BEST)
+            before, self.state.best_score = self.state.best_score, scores[name]
+            if not self._write(self.run_dir / BEST):
+                self.state.best_score = before  # the file is still that of the score before
 
     def _save(self, done):
         self._fold_pending()

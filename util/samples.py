@@ -5,11 +5,17 @@ data position to save: step s uses samples ``s * batch_size`` and up, with any n
 threads or restarts.
 """
 
+import math
+
+import cv2
 import numpy as np
 import tensorflow as tf
 
 from util import clouds
 from util.keys import keyed_rng, shuffled_index
+
+# Samples are made in several threads already; OpenCV's own would only wait for each other.
+cv2.setNumThreads(1)
 
 
 def turned(picture, turn):
@@ -43,6 +49,29 @@ def random_window(store, index, rng, side_px):
     return turned(store.crop(index, top, left, side_px, side_px), int(rng.integers(8)))
 
 
+def random_zoom(store, index, rng, side_px, zoom):
+    """Cut a square of a random size out of a picture, as `random_window`, and resize it.
+
+    Parameters
+    ----------
+    zoom : (float, float)
+        Side of the window as a multiple of `side_px`, drawn uniformly in the logarithm and
+        limited by the picture; (1, 1) cuts without resizing.
+
+    Returns
+    -------
+    float32 (side_px, side_px, C), 0..1
+    """
+    multiple = math.exp(rng.uniform(math.log(zoom[0]), math.log(zoom[1])))
+    window_px = min(round(side_px * multiple), int(store.sizes[index].min()))
+    window = random_window(store, index, rng, window_px)
+    if window_px == side_px:
+        return window
+    method = cv2.INTER_AREA if window_px > side_px else cv2.INTER_CUBIC
+    resized = cv2.resize(np.ascontiguousarray(window), (side_px, side_px), interpolation=method)
+    return np.clip(resized, 0.0, 1.0)
+
+
 class CloudySamples:
     """Make samples of clear ground under drawn cloud: a pure function of the sample's number.
 
@@ -56,6 +85,8 @@ class CloudySamples:
     seed, crop_px : int
     noise_share : float
         Share of the samples whose opacity is Perlin noise; the others use a cloud layer.
+    zoom : (float, float)
+        See `random_zoom`.
     cloud_window_px : (int, int)
         Smallest and largest window that is cut out of a cloud layer.
     noise : dict
@@ -65,19 +96,18 @@ class CloudySamples:
     """
 
     def __init__(
-        self, clear, layers, *, seed, crop_px, noise_share, cloud_window_px, noise, jitter
+        self, clear, layers, *, seed, crop_px, zoom, noise_share, cloud_window_px, noise, jitter
     ):
         self.clear, self.layers = clear, layers
-        self.seed, self.crop_px = seed, crop_px
+        self.seed, self.crop_px, self.zoom = seed, crop_px, zoom
         self.noise_share, self.cloud_window_px = noise_share, cloud_window_px
         self.noise, self.jitter = noise, jitter
 
     def __call__(self, number):
         """Return cloudy and clear (S, S, 3), opacity (S, S, 1): float32, 0..1."""
         index = shuffled_index(self.seed, number, len(self.clear))
-        clear = random_window(
-            self.clear, index, keyed_rng(self.seed, number, "ground"), self.crop_px
-        )
+        rng = keyed_rng(self.seed, number, "ground")
+        clear = random_zoom(self.clear, index, rng, self.crop_px, self.zoom)
         opacity = self._opacity(keyed_rng(self.seed, number, "cloud"))
         rng = keyed_rng(self.seed, number, "jitter")
         clear, opacity, colour = clouds.jitter(rng, clear, opacity, **self.jitter)

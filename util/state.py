@@ -58,7 +58,9 @@ class TrainState:
             for variable in optimizer.variables:
                 # The rate follows from the step; a stored one would override an edited setting.
                 if variable is not optimizer.learning_rate:
-                    named[f"optimizers/{network}/{variable.path}"] = variable.value
+                    # Without Keras' own name, which counts the optimisers made so far: adam_2.
+                    path = variable.path.removeprefix(f"{optimizer.name}/")
+                    named[f"optimizers/{network}/{path}"] = variable.value
         return named
 
     def arrays(self):

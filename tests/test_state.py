@@ -1,0 +1,167 @@
+"""The state of a run: everything in it moves together or not at all."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from util.schedule import learning_rate
+from util.state import TrainState
+
+
+def small_state(norm=True, clip_norm=0.0):
+    """Return a state of one small network, with batch norm's averages if wanted."""
+    picture = keras.Input((4, 4, 3))
+    x = keras.layers.Conv2D(5, 3, name="first")(picture)
+    if norm:
+        x = keras.layers.BatchNormalization(name="norm")(x)
+    x = keras.layers.Conv2D(5, 1, name="second")(x)
+    x = keras.layers.Conv2D(5, 1, name="third")(x)
+    return TrainState(
+        networks={"net": keras.Model(picture, x, name="net")},
+        optimizers={"net": keras.optimizers.Adam(0.01)},
+        variables={"gate": tf.Variable(0.5, trainable=False, name="gate")},
+        clip_norm=clip_norm,
+    )
+
+
+def take_step(state, pictures, spoil=0.0):
+    """Train the network a step towards zero; `spoil` is added to one gradient, NaN to break it."""
+
+    @tf.function
+    def step(batch, spoil):
+        def compute(batch):
+            model = state.networks["net"]
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(tf.square(model(batch["x"], training=True)))
+            gradients = tape.gradient(loss, model.trainable_variables)
+            gradients[-1] += spoil
+            return {"net": gradients}, {"loss": loss}
+
+        metrics = state.update(compute, batch)
+        state.step.assign_add(1)
+        return metrics
+
+    return step({"x": tf.constant(pictures)}, tf.constant(spoil, tf.float32))
+
+
+@pytest.fixture
+def pictures():
+    return np.random.default_rng(5).random((4, 4, 4, 3)).astype(np.float32)
+
+
+def changed(before, after):
+    """Return the names of the arrays that differ."""
+    return {name for name in before if not np.array_equal(before[name], after[name])}
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_gradient_that_is_not_finite_changes_nothing_but_the_counters(pictures, bad):
+    state = small_state()
+    take_step(state, pictures)  # so that moments and averages are not at their zeros
+    before = state.arrays()
+    take_step(state, pictures, spoil=bad)
+    after = state.arrays()
+    assert changed(before, after) == {"step", "skipped", "skipped_in_a_row"}
+    assert int(after["skipped"]) == int(after["skipped_in_a_row"]) == 1
+    take_step(state, pictures, spoil=bad)
+    assert int(state.skipped_in_a_row) == 2
+
+    take_step(state, pictures)
+    healed = state.arrays()
+    assert int(healed["skipped_in_a_row"]) == 0
+    assert int(healed["skipped"]) == 2
+    moved = changed(after, healed)
+    for part in ("moving_mean", "moving_variance", "momentum", "velocity", "first/kernel"):
+        assert any(part in name for name in moved), f"{part} should move in a sound step"
+
+
+def test_clipping_keeps_the_direction_and_limits_the_length(pictures):
+    """The first step of plain SGD is the gradient itself, so its length can be measured."""
+
+    def moved(clip_norm):
+        keras.utils.set_random_seed(3)
+        state = small_state(norm=False, clip_norm=clip_norm)
+        state.optimizers["net"] = keras.optimizers.SGD(1.0)
+        state.optimizers["net"].build(state.networks["net"].trainable_variables)
+        weights = state.networks["net"].trainable_variables
+        before = np.concatenate([v.numpy().ravel() for v in weights])
+        norm = float(take_step(state, pictures)["gradient_norm"])
+        return before - np.concatenate([v.numpy().ravel() for v in weights]), norm
+
+    free, norm = moved(0.0)
+    assert np.linalg.norm(free) == pytest.approx(norm, rel=1e-4)
+    clipped, reported = moved(norm / 3)
+    assert reported == pytest.approx(norm, rel=1e-5)  # what is shown is the length before
+    np.testing.assert_allclose(clipped, free / 3, rtol=1e-3, atol=1e-6)
+    untouched, _ = moved(norm * 3)
+    np.testing.assert_array_equal(untouched, free)
+
+
+def test_arrays_and_assign_are_inverse(pictures):
+    first, second = small_state(), small_state()
+    take_step(first, pictures)
+    first.best_score, first.interval_steps, first.interval_sums = 21.5, 3, {"loss": 1.25}
+    first.variables["gate"].assign(0.75)
+    assert first.digest() != second.digest()
+    second.interval_sums = {"of another run": 9.0}
+    second.assign(first.arrays())
+    assert second.digest() == first.digest()
+    assert second.best_score == 21.5
+    assert second.interval_steps == 3
+    assert second.interval_sums == {"loss": 1.25}
+    assert float(second.variables["gate"]) == 0.75
+
+
+def test_the_digest_sees_every_variable():
+    state = small_state()
+    seen = {state.digest()}
+    for variable in state.named_variables().values():
+        value = variable.numpy()
+        variable.assign(value + 1)
+        seen.add(state.digest())
+        variable.assign(value)
+    assert len(seen) == 1 + len(state.named_variables())
+
+
+def test_the_state_holds_every_variable_but_the_learning_rate():
+    state = small_state()
+    held = {id(v) for v in state.named_variables().values()}
+    for variable in state.networks["net"].variables:
+        assert id(variable.value) in held, variable.path
+    optimizer = state.optimizers["net"]
+    left_out = [v for v in optimizer.variables if id(v.value) not in held]
+    assert left_out == [optimizer.learning_rate]
+
+
+# --- learning rate: closed forms ----------------------------------------------------------------
+
+
+def rate(step, **changes):
+    settings = {"highest": 0.02, "warmup_steps": 10, "total_steps": 1000, "final_share": 0.1}
+    return float(learning_rate(tf.constant(step, tf.int64), **{**settings, **changes}))
+
+
+def test_the_rate_rises_linearly_from_its_first_step():
+    flat = [rate(step, final_share=1.0) for step in range(12)]
+    expected = [0.02 * min(1, (step + 1) / 10) for step in range(12)]
+    np.testing.assert_allclose(flat, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("step", "share"),
+    [
+        (500, 0.1 + 0.9 * 0.5),  # cos(pi / 2) = 0
+        (250, 0.1 + 0.9 * 0.5 * (1 + math.sqrt(0.5))),
+        (1000, 0.1),
+        (10**12, 0.1),  # raised far beyond the end, the rate stays
+    ],
+)
+def test_the_rate_falls_as_half_a_cosine(step, share):
+    assert rate(step) == pytest.approx(0.02 * share, rel=1e-5)
+
+
+def test_no_warm_up_begins_at_the_highest_rate():
+    assert rate(0, warmup_steps=0) == pytest.approx(0.02, rel=1e-6)

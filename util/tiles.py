@@ -1,0 +1,249 @@
+"""Run a network over a picture of any size, in overlapping tiles, a band of rows at a time.
+
+A picture is padded by reflection to what the network can take. If it is small enough it goes
+through whole. Otherwise it is cut into tiles of one size that overlap; in each overlap the
+outermost `margin_px` of a tile, where the network misses what lies beyond the tile's edge, is
+thrown away, and what remains fades from one tile into the next by a raised cosine. Tiles start
+at multiples of the network's stride, so that every pixel meets the same grid as in the whole
+picture, and at the picture's border a tile sees just what the whole picture would show it.
+
+The result of a U-Net of util.networks without norm, or with batch norm, thus equals that of the
+whole picture: exactly (but for rounding) where the margin reaches the network's receptive field,
+which is 220 px, and in practice with less; see `apply_margin_px` in configure.py for what was
+measured. Group and instance norm look at a whole tile, so there each tile has its own result.
+"""
+
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+
+BLEND_PX = 32  # least width over which two tiles fade into each other
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where the tiles of a picture lie; all figures in pixels of the padded picture.
+
+    height, width : int
+        Of the padded picture; the picture begins at `above`, `before`.
+    tile_height, tile_width : int
+    tops, lefts : tuple of int
+        Every pair of them is a tile.
+    """
+
+    height: int
+    width: int
+    above: int
+    before: int
+    tile_height: int
+    tile_width: int
+    tops: tuple[int, ...]
+    lefts: tuple[int, ...]
+
+    @property
+    def tiles(self):
+        """How many tiles there are."""
+        return len(self.tops) * len(self.lefts)
+
+    @property
+    def work(self):
+        """Pixels that the network goes through, those of overlaps as often as they are."""
+        return self.tiles * self.tile_height * self.tile_width
+
+
+def plan(height, width, *, tile_px, margin_px, multiple=32, least_px=64):
+    """Choose the tiles for a picture: of at most tile_px x tile_px pixels each, least work.
+
+    Tiles need not be square: full-width bands, or a picture in one piece, are often cheapest.
+
+    Parameters
+    ----------
+    height, width : int
+        Of the picture, 1 or more.
+    tile_px : int
+        The memory of a step: no tile has more than the square of this in pixels.
+    margin_px : int
+        What is thrown away of a tile at each inner edge.
+    multiple : int
+        Sides and places of tiles are multiples of this.
+    least_px : int
+        The padded picture's sides are no shorter.
+
+    Raises
+    ------
+    ValueError
+        The picture has no pixels, or tile_px leaves nothing of a tile between its margins.
+    """
+    if min(height, width) < 1:
+        raise ValueError(f"a picture of {height} x {width} has no pixels")
+
+    def up(side):
+        return ceil(side / multiple) * multiple
+
+    full_height, full_width = up(max(height, least_px)), up(max(width, least_px))
+    overlap = up(2 * margin_px + BLEND_PX)
+    if tile_px < overlap + multiple:
+        raise ValueError(
+            f"tile_px = {tile_px}: must be {overlap + multiple} or more with margin_px = {margin_px}"
+        )
+
+    def tile_of(full, count):
+        return min(full, up((full + (count - 1) * overlap) / count))
+
+    best = None
+    for across in range(1, full_width // multiple + 1):
+        tile_width = tile_of(full_width, across)
+        if across > 1 and tile_width <= overlap:
+            break
+        room = tile_px * tile_px // tile_width // multiple * multiple
+        if room >= full_height:
+            down, tile_height = 1, full_height
+        elif room > overlap:
+            down = ceil((full_height - overlap) / (room - overlap))
+            tile_height = tile_of(full_height, down)
+        else:
+            continue
+        work = across * down * tile_width * tile_height
+        if best is None or work < best[0]:
+            best = work, tile_height, tile_width, down, across
+    _, tile_height, tile_width, down, across = best
+
+    def starts(full, tile, count):
+        # The last tile ends with the picture; rounding up the tile has made room for that.
+        return tuple(sorted({min(i * (tile - overlap), full - tile) for i in range(count)}))
+
+    return Plan(
+        height=full_height,
+        width=full_width,
+        above=(full_height - height) // 2,
+        before=(full_width - width) // 2,
+        tile_height=tile_height,
+        tile_width=tile_width,
+        tops=starts(full_height, tile_height, down),
+        lefts=starts(full_width, tile_width, across),
+    )
+
+
+def ramp(overlap_px, margin_px):
+    """Return the weight of the later of two tiles across their overlap, float32 (overlap_px,).
+
+    0 over the first margin_px, then a raised cosine, 1 over the last margin_px. The earlier tile
+    has the rest, so the weights sum to 1.
+    """
+    at = (np.arange(overlap_px) + 0.5 - margin_px) / (overlap_px - 2 * margin_px)
+    return (0.5 - 0.5 * np.cos(np.pi * np.clip(at, 0, 1))).astype(np.float32)
+
+
+def bands(function, pictures, *, tile_px, margin_px, multiple=32, least_px=64, progress=None):
+    """Run `function` over a picture tile by tile; give the result in bands, from the top down.
+
+    In memory are one tile and one row of tiles, whatever the picture's height.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(batch) -> dict name -> (1, h, w, C)`` float32, NumPy or tensor, for a batch
+        dict name -> float32 (1, h, w, C), 0..1.
+    pictures : dict name -> array (H, W, C)
+        Of one size; uint8, uint16 (then meaning 0..1 over the type's range), or float32. A
+        memory-mapped one is read tile by tile.
+    tile_px, margin_px, multiple, least_px : int
+        See `plan`.
+    progress : callable, optional
+        Called after each tile.
+
+    Yields
+    ------
+    (int, dict name -> float32 (rows, W, C))
+        The band's first row, and its results; together the bands cover each row once.
+    """
+    height, width = next(iter(pictures.values())).shape[:2]
+    if any(picture.shape[:2] != (height, width) for picture in pictures.values()):
+        raise ValueError("the pictures differ in size")
+    p = plan(
+        height, width, tile_px=tile_px, margin_px=margin_px, multiple=multiple, least_px=least_px
+    )
+    carry = {}  # the last rows of the row of tiles above
+    for i, top in enumerate(p.tops):
+        strip = {}
+        for j, left in enumerate(p.lefts):
+            batch = {
+                name: _as_float(_block(picture, top - p.above, left - p.before, p))[None]
+                for name, picture in pictures.items()
+            }
+            shared = p.lefts[j - 1] + p.tile_width - left if j else 0
+            for name, found in function(batch).items():
+                found = np.asarray(found)[0]
+                if found.shape[:2] != (p.tile_height, p.tile_width):
+                    raise ValueError(f"{name} {found.shape} does not fit the tile")
+                if len(p.lefts) == 1:
+                    strip[name] = found
+                    continue
+                if name not in strip:
+                    strip[name] = np.empty((p.tile_height, p.width, found.shape[2]), np.float32)
+                row = strip[name]
+                if shared:
+                    weight = ramp(shared, margin_px)[:, None]
+                    _fade(row[:, left : left + shared], found[:, :shared], weight)
+                row[:, left + shared : left + p.tile_width] = found[:, shared:]
+            if progress:
+                progress()
+        shared = p.tops[i - 1] + p.tile_height - top if i else 0
+        last = i + 1 == len(p.tops)
+        done = p.tile_height if last else p.tops[i + 1] - top
+        first = max(top, p.above)
+        end = min(top + done, p.above + height)
+        result, kept = {}, {}
+        for name, row in strip.items():
+            if shared:
+                row = row if row.flags.writeable else row.copy()
+                weight = ramp(shared, margin_px)[:, None, None]
+                above = carry[name]
+                _fade(above, row[:shared], weight)
+                row[:shared] = above
+            kept[name] = row[done:].copy()
+            result[name] = row[first - top : end - top, p.before : p.before + width]
+        carry, strip = kept, {}
+        if end > first:
+            yield first - p.above, result
+
+
+def run(function, pictures, **how):
+    """Return the whole result at once: dict name -> float32 (H, W, C); arguments as in `bands`."""
+    height = next(iter(pictures.values())).shape[0]
+    results = {}
+    for top, band in bands(function, pictures, **how):
+        for name, rows in band.items():
+            if name not in results:
+                results[name] = np.empty((height, *rows.shape[1:]), np.float32)
+            results[name][top : top + len(rows)] = rows
+    return results
+
+
+def _fade(earlier, later, weight):
+    """Turn `earlier` in place into the mixture; where both are equal nothing changes by a bit."""
+    earlier += weight * (later - earlier)
+
+
+def _block(picture, top, left, p):
+    """Cut a tile out of a picture whose reflections go on beyond its borders."""
+    height, width = picture.shape[:2]
+    if 0 <= top and top + p.tile_height <= height and 0 <= left and left + p.tile_width <= width:
+        return picture[top : top + p.tile_height, left : left + p.tile_width]
+    rows = _mirrored(top, p.tile_height, height)
+    columns = _mirrored(left, p.tile_width, width)
+    return picture[rows[:, None], columns]
+
+
+def _mirrored(start, length, side):
+    """Return which pixels of a side stand at start.. of its endless reflection, int (length,)."""
+    period = max(2 * (side - 1), 1)
+    at = np.arange(start, start + length) % period
+    return np.minimum(at, period - at)
+
+
+def _as_float(block):
+    if block.dtype == np.float32:
+        return np.ascontiguousarray(block)
+    return block.astype(np.float32) * np.float32(1 / np.iinfo(block.dtype).max)
