@@ -52,6 +52,11 @@ class Common:
     precision: str = "float32"  # float32 or mixed_bfloat16 (1.5x faster where the chip has it)
     jit_compile: bool = False  # compile with XLA: often faster on GPUs, slower on CPUs
 
+    # --- apply ---
+    apply_tile_px: int = 2208  # a tile has at most the square of this in pixels; less memory: 1024
+    apply_margin_px: int = 96  # thrown away at a tile's inner edges; group norm cannot be exact
+    clear_below: float = 0.02  # found opacity under which a pixel stays just as it came in
+
     # --- seed ---
     seed: int = 0  # everything random follows from it
 
@@ -169,6 +174,9 @@ _RULES = {
     "save_every": _at_least(1),
     "keep_checkpoints": _at_least(1),
     "precision": _one_of("float32", "mixed_bfloat16"),
+    "apply_tile_px": _between(64, 16384),
+    "apply_margin_px": _between(0, 1024),
+    "clear_below": _between(0, 0.5),
     "seed": _between(0, 2**31 - 1),
     "noise_share": _between(0, 1),
     "cloud_window_px": _range_within(8, 100_000),
@@ -235,5 +243,11 @@ def mistakes(settings):
         found.append(
             f"validate_every = {settings.validate_every}: must be a multiple of log_every "
             f"({settings.log_every}), so that the scores share its row in log.csv"
+        )
+    overlap = {"apply_tile_px", "apply_margin_px"} <= sound and 2 * settings.apply_margin_px + 96
+    if overlap and settings.apply_tile_px < overlap:
+        found.append(
+            f"apply_tile_px = {settings.apply_tile_px}: must be {overlap} or more with "
+            f"apply_margin_px = {settings.apply_margin_px}, or nothing of a tile is left"
         )
     return found

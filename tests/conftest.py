@@ -22,7 +22,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[1]
 
 # The scripts that every test of training, stopping and resuming runs on; a new one joins here.
-SCRIPTS = ["mod_defog"]
+SCRIPTS = ["mod_defog", "mod_mend"]
 
 # Small enough for a start to cost little more than loading TensorFlow. Settings that a script
 # does not have are left out.
@@ -33,6 +33,8 @@ TINY = {
     "warmup_steps": 3,
     "validation_samples": 4,
     "base_width": 2,
+    "stage1_width": 2,
+    "stage2_width": 2,
     "cloud_window_px": (32, 64),
     "noise_cell_px": (5.0, 40.0),
     "noise_octaves": 3,
@@ -65,7 +67,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def smooth_picture(rng, height, width, channels):
-    """Return random but smooth pixels, uint8 (height, width, channels): noise has nothing to learn."""
+    """Return random smooth pixels, uint8 (H, W, C): in noise there is nothing to learn."""
     coarse = rng.random((6, 6, channels)).astype(np.float32)
     picture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     return np.clip(picture.reshape(height, width, channels) * 255, 0, 255).astype(np.uint8)
@@ -107,7 +109,9 @@ def tiny_settings(clear_folder, cloud_folder):
     """Return a function: (folder, script=..., **changes) -> tiny settings of a script."""
 
     def make(folder, script="mod_defog", **changes):
-        return task_of(script).settings(**tiny_values(folder, script, changes, clear_folder, cloud_folder))
+        return task_of(script).settings(
+            **tiny_values(folder, script, changes, clear_folder, cloud_folder)
+        )
 
     return make
 
@@ -146,7 +150,9 @@ class Runner:
             words.append(f"--{name.replace('_', '-')}={text}")
         return words
 
-    def start(self, *words, pace_s=0.0, env=None, preexec_fn=None, stderr=subprocess.PIPE, **changes):
+    def start(
+        self, *words, pace_s=0.0, env=None, preexec_fn=None, stderr=subprocess.PIPE, **changes
+    ):
         """Start the script and return the process; `changes` are settings, `pace_s` slows steps."""
         script = [str(PROJECT / f"{self.script}.py")]
         paced = ["-c", _PACED, str(pace_s)] if pace_s else []
@@ -158,7 +164,7 @@ class Runner:
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
-            preexec_fn=preexec_fn,  # noqa: PLW1509 - no threads that matter here
+            preexec_fn=preexec_fn,
         )
 
     def run(self, *words, **options):
@@ -246,7 +252,7 @@ def digest_of(path):
 
 
 def rewrite(path, change):
-    """Write an .npz again with `change(name, bytes) -> bytes` applied to each member, CRCs right."""
+    """Apply `change(name, bytes) -> bytes` to each member of an .npz; the CRCs are right."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:

@@ -54,7 +54,7 @@ def pictures():
 
 def changed(before, after):
     """Return the names of the arrays that differ."""
-    return {name for name in before if not np.array_equal(before[name], after[name])}
+    return {n for n in before if not np.array_equal(before[n], after[n], equal_nan=True)}
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -224,7 +224,8 @@ def _opened(path):
         raise UserError(f"{path}: cannot be read ({error.strerror}); check its owner") from None
     except (
         *(zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, OSError),
-        *(NotImplementedError, RuntimeError, TypeError, MemoryError, tokenize.TokenError),
+        *(NotImplementedError, RuntimeError, TypeError, AttributeError, MemoryError),
+        tokenize.TokenError,
     ) as error:
         raise DamagedError(f"{type(error).__name__}: {error}") from error
 
@@ -268,8 +269,12 @@ def _check_fits(path, meta, state, only):
     built = [line for line in layout if line.startswith(only)]
     if stored == built and (only or meta["fingerprint"] == fingerprint(meta["layout"])):
         return
-    differences = [f"  in the file: {line}" for line in stored if line not in built]
-    differences += [f"  built now:   {line}" for line in built if line not in stored]
+    differences = [("  in the file: ", line) for line in stored if line not in built]
+    differences += [("  built now:   ", line) for line in built if line not in stored]
+    # Stable: what belongs to one name stands together, in the order in which names appear.
+    names = {name: i for i, name in enumerate(dict.fromkeys(d[1].split()[0] for d in differences))}
+    differences.sort(key=lambda difference: names[difference[1].split()[0]])
+    differences = [where + line for where, line in differences]
     more = [f"  and {len(differences) - 8} more"] if len(differences) > 8 else []
     raise UserError(
         "\n".join(

@@ -73,7 +73,10 @@ def jitter(
     curve = np.float32(rng.uniform(-ground_curve, ground_curve))
     if curve:
         clear = clear * (1 + curve - curve * clear)
-    clear = np.clip(clear * gain + offset, 0.0, 1.0)
+    # In rows of whole lines: NumPy is slow where a row has 3 numbers.
+    width = clear.shape[1]
+    lines = clear.reshape(len(clear), -1) * np.tile(gain, width) + np.tile(offset, width)
+    clear = np.clip(lines, 0.0, 1.0, out=lines).reshape(clear.shape)
     opacity = np.clip(opacity + np.float32(rng.uniform(*opacity_offset)), 0.0, 1.0)
     return clear, opacity, rng.uniform(*cloud_colour, 3).astype(np.float32)
 
@@ -118,13 +121,18 @@ def layer_opacity(window, size_px):
 def _lattice_weights(size_px, cell_px, offset):
     """Return the quintic weights of lattice points for each pixel, and these times the distance.
 
-    Two float32 (size_px, points).
+    Two float32 (points, size_px): in each column only the two points beside the pixel count.
     """
     place = (np.arange(size_px, dtype=np.float32) + np.float32(0.5)) / np.float32(cell_px) + offset
-    distance = place[:, None] - np.arange(int(place[-1]) + 2, dtype=np.float32)
-    t = np.maximum(1.0 - np.abs(distance), 0.0)
-    weight = t * t * t * (t * (t * 6.0 - 15.0) + 10.0)  # zero a cell away, as in Perlin's noise
-    return weight, weight * distance
+    node, pixel = place.astype(np.intp), np.arange(size_px)
+    weight = np.zeros((int(node[-1]) + 2, size_px), np.float32)
+    slope = np.zeros_like(weight)
+    for step in (0, 1):
+        distance = place - (node + step).astype(np.float32)
+        t = 1.0 - np.abs(distance)
+        fade = t * t * t * (t * (t * 6.0 - 15.0) + 10.0)  # zero a cell away, as in Perlin's noise
+        weight[node + step, pixel], slope[node + step, pixel] = fade, fade * distance
+    return weight, slope
 
 
 def perlin(rng, size_px, cell_px):
@@ -153,24 +161,29 @@ def perlin(rng, size_px, cell_px):
     offset_y, offset_x = rng.random(2, dtype=np.float32)
     weight_y, slope_y = _lattice_weights(size_px, cell_px, offset_y)
     weight_x, slope_x = _lattice_weights(size_px, cell_px, offset_x)
-    shape = (weight_y.shape[1], weight_x.shape[1])
+    shape = (len(weight_y), len(weight_x))
     angle = rng.random(shape, dtype=np.float32) * np.float32(2 * math.pi)
-    weight_x, slope_x = np.ascontiguousarray(weight_x.T), np.ascontiguousarray(slope_x.T)
-    upright = _product(slope_y, _product(np.sin(angle), weight_x))
-    return upright + _product(weight_y, _product(np.cos(angle), slope_x))
+    weight_y, slope_y = np.ascontiguousarray(weight_y.T), np.ascontiguousarray(slope_y.T)
+    upright = _sum_of_products([(np.sin(angle), weight_x)])
+    level = _sum_of_products([(np.cos(angle), slope_x)])
+    return _sum_of_products([(slope_y, upright), (weight_y, level)])
 
 
-def _product(left, right):
-    """Return the product of two float32 matrices, worked out by this thread alone.
+def _sum_of_products(pairs):
+    """Return the sum of products of float32 matrices, worked out by this thread alone.
 
     NumPy hands a large product to threads of its own. Where a training keeps all cores busy they
     wait for each other, and it takes a hundred times as long; samples are drawn in several
     threads anyway. A product of few rows stays below the size from which that is done.
     """
+    (first, right), *others = pairs
     rows = max(1, ONE_THREAD_PRODUCT // right.size)
-    result = np.empty((len(left), right.shape[1]), np.float32)
-    for top in range(0, len(left), rows):
-        np.matmul(left[top : top + rows], right, out=result[top : top + rows])
+    result = np.empty((len(first), right.shape[1]), np.float32)
+    for top in range(0, len(first), rows):
+        part = result[top : top + rows]
+        np.matmul(first[top : top + rows], right, out=part)
+        for left, right_too in others:
+            part += left[top : top + rows] @ right_too
     return result
 
 
@@ -203,5 +216,7 @@ def noise_opacity(
         cell_px = first_px / lacunarity**octave
         if cell_px < MIN_CELL_PX and octave > 0:
             break
-        total += np.float32(persistence**octave) * perlin(rng, size_px, cell_px)
+        layer = perlin(rng, size_px, cell_px)
+        layer *= np.float32(persistence**octave)
+        total += layer
     return stretch(total)

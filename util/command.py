@@ -9,7 +9,7 @@ import re
 import sys
 import tokenize
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import configure
@@ -41,6 +41,8 @@ class Task:
         ``scores(output) -> dict of floats`` for one sample with its outputs.
     best : (str, int)
         The score that decides which checkpoint is best, and 1 if more is better, -1 if less.
+    inputs : dict name -> channels
+        The pictures of a batch that `restore` reads; the first is the one to restore.
     """
 
     name: str
@@ -52,13 +54,15 @@ class Task:
     pictures: Callable
     scores: Callable
     best: tuple[str, int]
+    inputs: dict[str, int] = field(default_factory=lambda: {"cloudy": 3})
 
 
 def main(task, description, arguments=None):
     """Run a script's command line and exit with its status.
 
     0: done, or stopped by Ctrl-C. 1: it went wrong on the way. 2: a setting, file or argument is
-    wrong. 143: stopped by SIGTERM.
+    wrong. 143: stopped by SIGTERM. 130: Ctrl-C has cut apply, evaluate or export short, so that a
+    script which needs their outputs does not go on without them.
     """
     interrupt.listen()
     try:
@@ -70,33 +74,34 @@ def main(task, description, arguments=None):
 
 
 def _run(task, description, arguments):
-    parser = _parser(task, description)
-    options, extra = parser.parse_known_args(_joined(arguments))
+    command, arguments = _command_of(_joined(arguments))
+    parser = _parser(task, description, command)
+    options, extra = parser.parse_known_args(arguments)
+    misplaced = [word for word in extra if word in COMMANDS]
+    if misplaced:
+        raise UserError(f"the command comes first: python {task.name}.py {misplaced[0]} ...")
     settings = _settings(task, options, extra)
-    return _train(task, settings, options.fresh)
+    if command == "train":
+        return _train(task, settings, options.fresh)
+    names = [f.name for f in fields(task.settings)]
+    given = [name for name in names if getattr(options, f"setting_{name}") is not None]
+    try:
+        return _WORK[command](task, settings, options, given)
+    except SystemExit:
+        if interrupt.requested():
+            print(f"\n{task.name}: stopped; files that were finished are whole", file=sys.stderr)
+            raise SystemExit(interrupt.exit_status() or 130) from None
+        raise
 
 
-def _parser(task, description):
-    parser = argparse.ArgumentParser(
-        prog=f"{task.name}.py",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--fresh", action="store_true", help="begin anew; the old run moves to the history folder"
-    )
-    group = parser.add_argument_group("settings of configure.py, for this start only")
-    comments = comments_of(task.settings)
-    for field in fields(task.settings):
-        default = _as_text(field.default)
-        group.add_argument(
-            f"--{field.name.replace('_', '-')}",
-            dest=f"setting_{field.name}",
-            metavar=_kind_name(field.type),
-            help=f"{comments.get(field.name, '')} [{default}]".replace("%", "%%"),
-        )
-    return parser
+def _command_of(arguments):
+    """Return the command, "train" if none is named, and the arguments without it."""
+    for i, word in enumerate(arguments):
+        if word in COMMANDS:
+            return word, arguments[:i] + arguments[i + 1 :]
+        if not (word.startswith("--") and "=" in word):
+            break
+    return "train", arguments
 
 
 def _joined(arguments):
@@ -109,6 +114,137 @@ def _joined(arguments):
         else:
             joined.append(word)
     return joined
+
+
+COMMANDS = {
+    "train": "learn, or go on learning (also without a command)",
+    "apply": "restore pictures with the trained network",
+    "evaluate": "measure the trained network against rivals",
+    "export": "write the trained network for other programs",
+}
+
+
+def _parser(task, description, command):
+    lines = [f"  {name:10}{text}" for name, text in COMMANDS.items()]
+    more = f"\n\ncommands (python {task.name}.py COMMAND --help):\n" + "\n".join(lines)
+    parser = argparse.ArgumentParser(
+        prog=f"{task.name}.py" if command == "train" else f"{task.name}.py {command}",
+        description=description.rstrip() + more if command == "train" else _HELP[command],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _ARGUMENTS[command](parser)
+    if command != "train":
+        parser.add_argument(
+            "--checkpoint", metavar="FILE", help="a .npz of a run [best.npz of the run]"
+        )
+    group = parser.add_argument_group("settings of configure.py, for this start only")
+    comments = comments_of(task.settings)
+    for setting in fields(task.settings):
+        default = _as_text(setting.default)
+        group.add_argument(
+            f"--{setting.name.replace('_', '-')}",
+            dest=f"setting_{setting.name}",
+            metavar=_kind_name(setting.type),
+            help=f"{comments.get(setting.name, '')} [{default}]".replace("%", "%%"),
+        )
+    return parser
+
+
+_HELP = {
+    "apply": """Restore pictures of any size with the trained network.
+
+For a.png the folder --out gets a.png and a_opacity.png (8-bit grey, white is opaque), of the same
+size; a folder's sub-folders are kept. PNG, TIFF and BMP keep their format, 16 bits stay 16; others
+become PNG. Pixels whose found opacity is below clear_below come out bit for bit as they went in.
+Exit status: 0 done, 1 nothing could be done, 2 wrong arguments, 130 stopped by Ctrl-C.
+""",
+    "evaluate": """Measure the trained network against rivals: PSNR, SSIM, MAE by opacity of cloud.
+
+Without --data and --pairs on the held-out pictures of the run, the same samples every time.
+""",
+    "export": """Write the trained network as one file (or folder) for other programs.
+
+Its input is float32 (batch, height, width, 3), 0..1, sides multiples of 32 and 64 or more; its
+outputs are "restored" (.., 3) and "found_opacity" (.., 1), 0..1. Before it says done, the file is
+read back and compared with the network on a real picture.
+""",
+}
+
+
+def _arguments_of_train(parser):
+    parser.add_argument(
+        "--fresh", action="store_true", help="begin anew; the old run moves to the history folder"
+    )
+
+
+def _arguments_of_apply(parser):
+    parser.add_argument("sources", nargs="+", metavar="FILE-or-FOLDER", help="what to restore")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--overwrite", action="store_true", help="write existing outputs anew")
+
+
+def _arguments_of_evaluate(parser):
+    parser.add_argument("--data", metavar="DIR", help="clear pictures to draw cloud over")
+    parser.add_argument(
+        "--pairs", nargs=2, metavar=("CLOUDY", "CLEAR"), help="two folders with equal names"
+    )
+    parser.add_argument(
+        "--count", type=int, metavar="N", help="how many samples [validation_samples]; or pairs"
+    )
+    parser.add_argument("--csv", metavar="FILE", help="a row a picture [evaluation.csv of the run]")
+
+
+def _arguments_of_export(parser):
+    parser.add_argument(
+        "--format", required=True, choices=["keras", "savedmodel", "onnx", "litert"]
+    )
+    parser.add_argument("--out", required=True, metavar="PATH", help="file or folder to write")
+
+
+_ARGUMENTS = {
+    "train": _arguments_of_train,
+    "apply": _arguments_of_apply,
+    "evaluate": _arguments_of_evaluate,
+    "export": _arguments_of_export,
+}
+
+
+def _apply(task, settings, options, given):
+    from util import apply, trained
+
+    with trained.choose_device(settings).scope():
+        network = trained.load(task, settings, options.checkpoint, given)
+        return apply.apply(network, options.sources, options.out, overwrite=options.overwrite)
+
+
+def _evaluate(task, settings, options, given):
+    from util import evaluate, trained
+
+    if options.data and options.pairs:
+        raise UserError("--data and --pairs exclude each other: give one of them")
+    if options.count is not None and options.count < 1:
+        raise UserError(f"--count {options.count}: must be 1 or more")
+    with trained.choose_device(settings).scope():
+        network = trained.load(task, settings, options.checkpoint, given)
+        return evaluate.evaluate(
+            network,
+            data=options.data,
+            pairs=options.pairs,
+            count=options.count,
+            csv_file=options.csv,
+        )
+
+
+def _export(task, settings, options, given):
+    from util import export, trained
+
+    with trained.choose_device(settings).scope():
+        network = trained.load(task, settings, options.checkpoint, given)
+        return export.export(network, options.format, Path(options.out), PROJECT)
+
+
+_WORK = {"apply": _apply, "evaluate": _evaluate, "export": _export}
 
 
 def comments_of(settings_class):
@@ -134,15 +270,15 @@ def _settings(task, options, extra):
         known = [f"--{f.name.replace('_', '-')}" for f in fields(task.settings)]
         for word in extra:
             found.append(f"{word}: not understood{_meant(word, known)}")
-    for field in fields(task.settings):
-        text = getattr(options, f"setting_{field.name}")
+    for setting in fields(task.settings):
+        text = getattr(options, f"setting_{setting.name}")
         if text is None:
             continue
         try:
-            values[field.name] = _parsed(field.type, text)
+            values[setting.name] = _parsed(setting.type, text)
         except ValueError:
-            option = f"--{field.name.replace('_', '-')}"
-            found.append(f"{option} {text}: must be {_kind_name(field.type)}")
+            option = f"--{setting.name.replace('_', '-')}"
+            found.append(f"{option} {text}: must be {_kind_name(setting.type)}")
     settings = task.settings(**values)
     found += configure.mistakes(settings)
     if found:

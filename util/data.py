@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from util.errors import UserError
-from util.pictures import PictureStore, find_pictures
+from util.pictures import PictureError, PictureStore, find_pictures
 from util.samples import CloudySamples, split_by_place
 
 VALIDATION_SEED = 1_000_003  # added to the run's: validation draws clouds of its own
@@ -15,26 +15,32 @@ def open_stores(folder, setting, settings, *, crop_px, grey=False, progress=True
     Raises
     ------
     UserError
-        The folder is missing or holds no picture; the message names folder and setting.
+        The folder is missing or holds no usable picture; the message names folder and setting.
     """
-    paths = find_pictures(folder)
+    try:
+        paths = find_pictures(folder)
+    except PictureError as error:
+        raise UserError(f"{setting} = {error}") from None
     if not paths:
         raise UserError(
             f"{setting} = {folder}: no picture found (JPEG, PNG, TIFF, WebP, BMP or GIF). "
             f"Put pictures there or set {setting} to the folder that has them"
         )
-    return [
-        PictureStore(
-            part,
-            Path(settings.cache_folder),
-            crop_px=crop_px,
-            grey=grey,
-            max_pixels=settings.max_pixels,
-            full_scale=settings.full_scale or None,
-            progress=progress,
-        )
-        for part in split_by_place(paths, settings.validation_share)
-    ]
+    try:
+        return [
+            PictureStore(
+                part,
+                Path(settings.cache_folder),
+                crop_px=crop_px,
+                grey=grey,
+                max_pixels=settings.max_pixels,
+                full_scale=settings.full_scale or None,
+                progress=progress,
+            )
+            for part in split_by_place(paths, settings.validation_share)
+        ]
+    except PictureError as error:
+        raise UserError(f"{setting}: {error}") from None
 
 
 def cloudy_samples(settings, progress=True):

@@ -103,7 +103,8 @@ class Agreement:
         @tf.function
         def total(value):
             def each(v):
-                return tf.distribute.get_replica_context().all_reduce("SUM", v)
+                # identity puts the number onto the replica's device; all_reduce asks for one.
+                return tf.distribute.get_replica_context().all_reduce("SUM", tf.identity(v))
 
             return strategy.experimental_local_results(strategy.run(each, (value,)))[0]
 

@@ -16,6 +16,7 @@ from util.keys import keyed_rng, shuffled_index
 
 # Samples are made in several threads already; OpenCV's own would only wait for each other.
 cv2.setNumThreads(1)
+_GREY_TO_RGB = cv2.COLOR_GRAY2RGB
 
 
 def turned(picture, turn):
@@ -111,11 +112,11 @@ class CloudySamples:
         opacity = self._opacity(keyed_rng(self.seed, number, "cloud"))
         rng = keyed_rng(self.seed, number, "jitter")
         clear, opacity, colour = clouds.jitter(rng, clear, opacity, **self.jitter)
-        return {
-            "cloudy": clouds.cover(clear, opacity, colour),
-            "clear": clear,
-            "opacity": opacity,
-        }
+        # The same as cover(clear, opacity, colour), but NumPy is slow where rows have 3 numbers.
+        row = (self.crop_px, -1)
+        colours, opacities = np.tile(colour, self.crop_px), cv2.cvtColor(opacity, _GREY_TO_RGB)
+        cloudy = clouds.cover(clear.reshape(row), opacities.reshape(row), colours)
+        return {"cloudy": cloudy.reshape(clear.shape), "clear": clear, "opacity": opacity}
 
     def _opacity(self, rng):
         if rng.random() < self.noise_share:
@@ -160,8 +161,13 @@ def split_by_place(paths, share):
 
 def stack(sample, numbers):
     """Return the samples of these numbers as one dictionary of float32 arrays (B, ...)."""
-    rows = [sample(int(number)) for number in numbers]
-    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    batch = {}
+    for place, number in enumerate(numbers):
+        for name, array in sample(int(number)).items():
+            if place == 0:
+                batch[name] = np.empty((len(numbers), *array.shape), np.float32)
+            batch[name][place] = array  # at once: memory that is used again needs no new pages
+    return batch
 
 
 def batches(sample, *, batch_size, first_step, strategy):

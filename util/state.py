@@ -118,7 +118,8 @@ class TrainState:
         Returns
         -------
         dict[str, float32 scalar]
-            Means over all replicas, and ``gradient_norm``.
+            Means over all replicas, and ``gradient_norm``: the length before clipping (where
+            nothing is clipped, the mean of the replicas' own).
         """
         strategy = self.strategy
         replicas = strategy.num_replicas_in_sync

@@ -18,6 +18,8 @@ from math import ceil
 
 import numpy as np
 
+from util.pictures import as_float
+
 BLEND_PX = 32  # least width over which two tiles fade into each other
 
 
@@ -85,7 +87,7 @@ def plan(height, width, *, tile_px, margin_px, multiple=32, least_px=64):
     overlap = up(2 * margin_px + BLEND_PX)
     if tile_px < overlap + multiple:
         raise ValueError(
-            f"tile_px = {tile_px}: must be {overlap + multiple} or more with margin_px = {margin_px}"
+            f"tile_px = {tile_px}: must be {overlap + multiple} or more (margin_px = {margin_px})"
         )
 
     def tile_of(full, count):
@@ -229,8 +231,9 @@ def _fade(earlier, later, weight):
 def _block(picture, top, left, p):
     """Cut a tile out of a picture whose reflections go on beyond its borders."""
     height, width = picture.shape[:2]
-    if 0 <= top and top + p.tile_height <= height and 0 <= left and left + p.tile_width <= width:
-        return picture[top : top + p.tile_height, left : left + p.tile_width]
+    bottom, right = top + p.tile_height, left + p.tile_width
+    if min(top, left) >= 0 and bottom <= height and right <= width:
+        return picture[top:bottom, left:right]
     rows = _mirrored(top, p.tile_height, height)
     columns = _mirrored(left, p.tile_width, width)
     return picture[rows[:, None], columns]
@@ -246,4 +249,4 @@ def _mirrored(start, length, side):
 def _as_float(block):
     if block.dtype == np.float32:
         return np.ascontiguousarray(block)
-    return block.astype(np.float32) * np.float32(1 / np.iinfo(block.dtype).max)
+    return as_float(block)

@@ -1,0 +1,310 @@
+"""Settings: cheap to import, every mistake found at once, every name and comment in place."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import configure
+from util import command
+
+PROJECT = Path(configure.__file__).resolve().parent
+
+CLASSES = [
+    c
+    for c in vars(configure).values()
+    if isinstance(c, type) and issubclass(c, configure.Common) and c.__module__ == "configure"
+]
+FIELDS = {f.name: (c, f) for c in CLASSES for f in dataclasses.fields(c)}
+
+# For each rule, values that it must refuse.
+WRONG = {
+    "crop_px": [0, 32, 100],
+    "validation_share": [0.0, 1.0],
+    "validation_samples": [0],
+    "max_pixels": [100],
+    "full_scale": [-1.0],
+    "batch_size": [0, -4],
+    "learning_rate": [0.0, 1.5],
+    "beta_1": [-0.1, 1.0],
+    "beta_2": [-0.1, 1.0],
+    "clip_norm": [-1.0],
+    "steps": [0],
+    "warmup_steps": [-1],
+    "final_rate_share": [-0.1, 1.1],
+    "log_every": [0],
+    "validate_every": [0],
+    "sheet_every": [0],
+    "save_every": [0],
+    "keep_checkpoints": [0],
+    "precision": ["float16", ""],
+    "seed": [-1, 2**31],
+    "noise_share": [-0.1, 1.1],
+    "cloud_window_px": [(4, 64), (128, 64)],
+    "noise_cell_px": [(1.0, 10.0), (50.0, 20.0)],
+    "noise_octaves": [0, 21],
+    "noise_persistence": [-0.1, 1.1],
+    "noise_lacunarity": [1.0, 11.0],
+    "ground_gain": [-0.1, 0.6],
+    "ground_offset": [-0.1, 0.6],
+    "ground_zoom": [(0.0, 1.0), (2.0, 1.0)],
+    "ground_curve": [-0.1, 1.0],
+    "ground_tint": [-0.1, 0.6],
+    "opacity_offset": [(-2.0, 0.0), (0.2, 0.1)],
+    "cloud_colour": [(-0.1, 1.0), (0.9, 1.1)],
+    "opacity_weight": [-1.0],
+    "seen_weight": [-1.0],
+    "base_width": [0, 257],
+    "stage1_width": [0, 257],
+    "stage2_width": [0, 257],
+    "head": ["sigmoid"],
+    "norm": ["layer"],
+    "upsampling": ["bilinear"],
+    "gate_loss": [-1.0],
+    "apply_tile_px": [16_385],
+    "apply_margin_px": [-1, 1025],
+    "clear_below": [-0.1, 0.6],
+}
+
+
+def made(**values):
+    """Return settings of the first class that has these fields."""
+    for cls in CLASSES:
+        if values.keys() <= {f.name for f in dataclasses.fields(cls)}:
+            return cls(**values)
+    raise AssertionError(f"no class has {', '.join(values)}")
+
+
+# --- the file -----------------------------------------------------------------------------------
+
+
+def test_importing_it_loads_the_standard_library_only():
+    code = (
+        "import sys; before = set(sys.modules); import configure; "
+        "print(*{m.split('.')[0] for m in set(sys.modules) - before})"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = set(found.stdout.split())
+    assert "configure" in loaded
+    assert loaded - {"configure"} <= set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_settings_are_frozen_and_right_as_they_come(cls):
+    assert configure.mistakes(cls()) == []
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        cls().seed = 1
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_every_setting_has_a_comment(cls):
+    comments = command.comments_of(cls)
+    bare = [f.name for f in dataclasses.fields(cls) if len(comments.get(f.name, "")) < 10]
+    assert not bare, f"without a comment beside them in configure.py: {bare}"
+
+
+def test_comments_stand_beside_their_own_setting():
+    comments = command.comments_of(configure.Defog)
+    assert comments["seed"].startswith("everything random")
+    assert "largest cells" in comments["noise_cell_px"]  # its value stands on four lines
+    assert "level" in comments["base_width"]
+
+
+@pytest.mark.parametrize("names", ["SHAPE_SETTINGS", "DATA_SETTINGS", "_RULES"])
+def test_names_in_the_tables_are_settings(names):
+    unknown = set(getattr(configure, names)) - set(FIELDS)
+    assert not unknown
+
+
+def test_no_setting_is_both_of_the_networks_and_of_the_data():
+    both = configure.SHAPE_SETTINGS & configure.DATA_SETTINGS
+    assert not both
+
+
+# --- mistakes -----------------------------------------------------------------------------------
+
+
+def test_every_rule_has_wrong_values_here():
+    assert sorted(WRONG) == sorted(configure._RULES), "put wrong values for new rules into WRONG"
+
+
+@pytest.mark.parametrize(("name", "value"), [(n, v) for n, vs in WRONG.items() for v in vs])
+def test_a_wrong_value_is_one_mistake_with_its_remedy(name, value):
+    found = configure.mistakes(made(**{name: value}))
+    assert len(found) == 1
+    assert found[0].startswith(f"{name} = {value!r}: must ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("crop_px", "128"),
+        ("crop_px", 128.0),
+        ("batch_size", True),
+        ("batch_size", None),
+        ("learning_rate", False),
+        ("learning_rate", "1e-3"),
+        ("learning_rate", float("nan")),
+        ("learning_rate", float("inf")),
+        ("jit_compile", 1),
+        ("jit_compile", "yes"),
+        ("precision", 32),
+        ("clear_folder", Path("data")),
+        ("cloud_window_px", 64),
+        ("cloud_window_px", (64,)),
+        ("cloud_window_px", (64, 128, 256)),
+        ("cloud_window_px", (64.0, 128.0)),
+        ("cloud_window_px", "64,128"),
+        ("cloud_colour", (0.9, "1")),
+        ("cloud_colour", (0.9, float("nan"))),
+        ("cloud_colour", (False, True)),
+    ],
+)
+def test_a_wrong_type_is_one_mistake(name, value):
+    found = configure.mistakes(made(**{name: value}))
+    assert len(found) == 1
+    assert found[0].startswith(f"{name} = {value!r}: must be of type ")
+    kind = FIELDS[name][1].type
+    assert getattr(kind, "__name__", "?") in found[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("learning_rate", 1), ("cloud_colour", [0, 1]), ("full_scale", 10_000), ("seed", 2**31 - 1)],
+)
+def test_an_integer_may_stand_for_a_number_and_a_list_for_a_tuple(name, value):
+    assert configure.mistakes(made(**{name: value})) == []
+
+
+def test_all_mistakes_come_together():
+    wrong = {
+        "crop_px": 100,
+        "batch_size": True,
+        "learning_rate": "fast",
+        "cloud_window_px": (300, 200),
+        "validate_every": 75,
+        "noise_share": 2,
+    }
+    found = configure.mistakes(configure.Defog(**wrong))
+    assert sorted(line.split(" = ")[0] for line in found) == sorted(wrong)
+
+
+def test_scores_and_losses_share_rows():
+    assert configure.mistakes(configure.Common(log_every=40, validate_every=80)) == []
+    (found,) = configure.mistakes(configure.Common(log_every=40, validate_every=100))
+    assert found.startswith("validate_every = 100: must be a multiple of log_every (40)")
+
+
+def test_tiles_are_wider_than_their_margins():
+    assert configure.mistakes(made(apply_tile_px=296, apply_margin_px=100)) == []
+    (found,) = configure.mistakes(made(apply_tile_px=295, apply_margin_px=100))
+    assert found.startswith("apply_tile_px = 295: must be 296 or more with apply_margin_px = 100")
+
+
+# --- the command line ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def settings_of(monkeypatch, capsys):
+    """Return a function: words of a command line -> settings, or the text of its error."""
+    caught = []
+
+    def catch(task, settings, *rest):
+        caught.append(settings)
+        return 0
+
+    monkeypatch.setattr(command, "_train", catch)
+    monkeypatch.setattr(command.interrupt, "listen", lambda: None)
+    task = command.Task("mod_defog", configure.Defog, *[None] * 7)
+
+    def run(*words):
+        with pytest.raises(SystemExit) as ended:
+            command.main(task, "text", list(words))
+        if ended.value.code == 0:
+            return caught.pop() if caught else None
+        assert ended.value.code == 2
+        assert not caught
+        return capsys.readouterr().err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        (["--batch-size", "8"], "batch_size", 8),
+        (["--max-pixels=1_000_000"], "max_pixels", 1_000_000),
+        (["--learning-rate", "2.5e-4"], "learning_rate", 2.5e-4),
+        (["--full-scale", "10000"], "full_scale", 10_000.0),
+        (["--cloud-window-px", "32,96"], "cloud_window_px", (32, 96)),
+        (["--cloud-window-px", "(32, 96)"], "cloud_window_px", (32, 96)),
+        (["--opacity-offset", "-0.05,0.25"], "opacity_offset", (-0.05, 0.25)),
+        (["--opacity-offset=-0.05,0.25"], "opacity_offset", (-0.05, 0.25)),
+        (["--norm", "batch"], "norm", "batch"),
+        (["--jit-compile", "true"], "jit_compile", True),
+        (["--jit-compile", "No"], "jit_compile", False),
+    ],
+)
+def test_a_setting_for_one_start(settings_of, words, name, value):
+    found = settings_of(*words)
+    assert getattr(found, name) == value
+    assert type(getattr(found, name)) is type(value)
+    usual = settings_of()
+    assert dataclasses.replace(found, **{name: getattr(usual, name)}) == usual
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--batch-size", "8.5"], "--batch-size 8.5: must be INT"),
+        (["--batch-size", "many"], "--batch-size many: must be INT"),
+        (["--batch-size", "-3"], "batch_size = -3: must be 1 or more"),
+        (["--learning-rate", "fast"], "--learning-rate fast: must be NUMBER"),
+        (["--learning-rate", "nan"], "learning_rate = nan: must be of type float"),
+        (["--jit-compile", "perhaps"], "--jit-compile perhaps: must be true|false"),
+        (["--cloud-window-px", "32"], "--cloud-window-px 32: must be INT,INT"),
+        (["--cloud-window-px", "32,x"], "--cloud-window-px 32,x: must be INT,INT"),
+        (["--batchsize", "8"], "--batchsize: not understood; did you mean --batch-size?"),
+        (["--batch_size=8"], "--batch_size=8: not understood; did you mean --batch-size?"),
+        (["--batch", "8"], "--batch: not understood"),
+        (["--qqq"], "--qqq: not understood; see --help"),
+    ],
+)
+def test_a_wrong_command_line_says_what_is_meant(settings_of, words, text):
+    assert text in settings_of(*words)
+
+
+def test_all_mistakes_of_a_command_line_come_together(settings_of):
+    found = settings_of("--sped", "--crop-px", "100", "--steps", "x", "--noise-share", "2")
+    assert "4 mistake(s)" in found
+    for start in ("--sped: ", "crop_px = 100: ", "--steps x: ", "noise_share = 2.0: "):
+        assert f"\n  {start}" in found
+
+
+def test_folders_are_meant_from_where_they_were_written(settings_of, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = settings_of("--runs-folder", "here/runs", "--cloud-folder", str(tmp_path / "clouds"))
+    assert found.runs_folder == str(tmp_path.resolve() / "here" / "runs")
+    assert found.cloud_folder == str(tmp_path.resolve() / "clouds")
+    assert found.clear_folder == str(PROJECT / configure.Defog().clear_folder)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert settings_of("--cache-folder", "~/c").cache_folder == str(tmp_path.resolve() / "c")
+
+
+def test_help_shows_every_setting_with_its_comment_and_value(settings_of, capsys):
+    settings_of("--help")
+    shown = " ".join(capsys.readouterr().out.split())
+    comments = command.comments_of(configure.Defog)
+    for field in dataclasses.fields(configure.Defog):
+        assert f"--{field.name.replace('_', '-')} " in shown
+        assert " ".join(comments[field.name].split())[:30] in shown

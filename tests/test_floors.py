@@ -1,0 +1,143 @@
+"""The house keeps its floors: who may import whom, read from the source with `ast`.
+
+Two modules of util read configure.py, but only its rules, never a class of settings or a value:
+util/command.py checks what a command line made of the settings with `configure.mistakes`, and
+util/trained.py what a checkpoint kept of them.
+"""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+FLOORS = {
+    1: "baselines blocks clouds errors haze holes interrupt keys losses networks pictures schedule "
+    "scores",
+    2: "checkpoint history machines report samples state tiles",
+    3: "apply command data evaluate export loop trained",
+}
+FLOOR = {f"util.{name}": floor for floor, names in FLOORS.items() for name in names.split()}
+SCRIPT_FLOOR, TOP_FLOOR, TOP = 4, 5, {"cloud_removal"}
+READS_CONFIGURE = {"util.command", "util.trained"}
+RULES = {"mistakes", "SHAPE_SETTINGS", "DATA_SETTINGS", "__file__"}
+
+# What runs code or makes objects out of files.
+BANNED_MODULES = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+BANNED_CALLS = {"eval", "exec"}
+
+
+def module_name(path):
+    parts = path.relative_to(PROJECT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+PROGRAM = {module_name(p): p for p in [*PROJECT.glob("*.py"), *PROJECT.glob("util/*.py")]}
+SCRIPTS = {name for name in PROGRAM if "." not in name and name not in ("util", "configure")}
+EVERYTHING = sorted(
+    [*PROGRAM.values(), *PROJECT.glob("tests/**/*.py"), *PROJECT.glob("benchmarks/**/*.py")]
+)
+
+
+def imports(source, package=""):
+    """Return the names of all modules that a source imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(part for part in (package if node.level else "", node.module) if part)
+            found |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+    return found
+
+
+def imports_of(name):
+    """Return which modules of the program a module imports."""
+    package = name.rpartition(".")[0]
+    return imports(PROGRAM[name].read_text(encoding="utf-8"), package) & PROGRAM.keys() - {"util"}
+
+
+def floor_of(name):
+    return FLOOR.get(name) or (TOP_FLOOR if name in TOP else SCRIPT_FLOOR)
+
+
+def dangers(source):
+    """Return what a source uses of the things that are banned, as text."""
+    found = {name for name in imports(source) if name.split(".")[0] in BANNED_MODULES}
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        called = node.func
+        if isinstance(called, ast.Attribute) and ast.unparse(called.value) == "builtins":
+            called = ast.Name(called.attr)
+        if isinstance(called, ast.Name) and called.id in BANNED_CALLS:
+            found.add(f"{called.id}()")
+        for keyword in node.keywords:
+            if ast.unparse(keyword) == "allow_pickle=True" and "load" in ast.unparse(node.func):
+                found.add(ast.unparse(keyword))
+    return found
+
+
+def test_the_readers_see_what_they_should():
+    source = "import a.b\ndef f():\n    from util import keys\n    from .x import y\n"
+    assert imports(source, "util") >= {"a.b", "util", "util.keys", "util.x", "util.x.y"}
+    wicked = "import pickle\neval('1')\nbuiltins.exec('')\nnp.load(f, allow_pickle=True)\n"
+    assert dangers(wicked) == {"pickle", "eval()", "exec()", "allow_pickle=True"}
+    assert dangers("model.eval()\nnp.load(f, allow_pickle=False)\n'pickle'\n") == set()
+    assert {"mod_defog", "util.loop", "configure"} <= PROGRAM.keys()
+    assert "util.samples" in imports_of("util.loop")
+
+
+@pytest.mark.parametrize("name", sorted(PROGRAM.keys() - SCRIPTS - {"configure", "util"}))
+def test_every_module_has_its_floor(name):
+    assert name in FLOOR, (
+        f"{name} has no floor: put it into FLOORS in {Path(__file__).name}, and into the table "
+        "of the design"
+    )
+
+
+@pytest.mark.parametrize("name", sorted(PROGRAM.keys() - {"util"}))
+def test_imports_go_down_or_stay_on_their_floor(name):
+    if name == "configure":
+        assert not imports_of(name)
+        return
+    floor = floor_of(name)
+    above = {m for m in imports_of(name) - {"configure"} if floor_of(m) > floor}
+    assert not above, f"{name} is on floor {floor} and imports {above} from above"
+
+
+def test_imports_never_go_round():
+    left = {name: imports_of(name) for name in PROGRAM}
+    while free := {name for name, wanted in left.items() if not wanted & left.keys()}:
+        for name in free:
+            del left[name]
+    assert not left, f"these import each other in a circle: {sorted(left)}"
+
+
+@pytest.mark.parametrize("name", sorted(SCRIPTS - TOP))
+def test_scripts_do_not_import_each_other(name):
+    assert not imports_of(name) & SCRIPTS
+
+
+@pytest.mark.parametrize("name", sorted(PROGRAM.keys() - SCRIPTS - {"configure"}))
+def test_only_scripts_read_settings_from_configure(name):
+    if name not in READS_CONFIGURE:
+        assert "configure" not in imports_of(name)
+        return
+    tree = ast.parse(PROGRAM[name].read_text(encoding="utf-8"))
+    # As `import configure` and under no other name, so that the uses below are all there are.
+    for node in ast.walk(tree):
+        assert not (isinstance(node, ast.ImportFrom) and node.module == "configure")
+        assert not (isinstance(node, ast.alias) and node.name == "configure" and node.asname)
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "configure"
+    }
+    assert used <= RULES
+
+
+@pytest.mark.parametrize("path", EVERYTHING, ids=lambda p: p.relative_to(PROJECT).as_posix())
+def test_nothing_runs_text_or_unpickles(path):
+    assert not dangers(path.read_text(encoding="utf-8"))

@@ -1,0 +1,441 @@
+"""Sample n is the same everywhere: on every start, thread, replica and after every resume."""
+
+import hashlib
+import itertools
+import os
+import subprocess
+import sys
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from util.keys import keyed_rng, shuffled_index
+from util.pictures import PictureStore
+from util.samples import (
+    CloudySamples,
+    batches,
+    random_window,
+    random_zoom,
+    split_by_place,
+    stack,
+    turned,
+)
+
+NOISE = {"cell_range_px": (8.0, 40.0), "octaves": 4, "persistence": 0.5, "lacunarity": 2.0}
+JITTER = {
+    "ground_gain": 0.025,
+    "ground_offset": 0.01,
+    "opacity_offset": (-0.05, 0.25),
+    "cloud_colour": (0.98, 1.0),
+    "ground_curve": 0.3,
+    "ground_tint": 0.15,
+}
+STILL = {
+    "ground_gain": 0.0,
+    "ground_offset": 0.0,
+    "opacity_offset": (0.0, 0.0),
+    "cloud_colour": (1.0, 1.0),
+}
+
+
+class Pictures:
+    """Stand in for a PictureStore: random pictures in memory, strict about what is inside."""
+
+    def __init__(self, sizes, channels=3, seed=0):
+        rng = np.random.default_rng(seed)
+        self.pictures = [rng.random((*size, channels), dtype=np.float32) for size in sizes]
+        self.sizes = np.array(sizes, np.int32)
+
+    def __len__(self):
+        return len(self.pictures)
+
+    def crop(self, index, top, left, height, width):
+        picture = self.pictures[index]
+        assert 0 <= top <= top + height <= picture.shape[0]
+        assert 0 <= left <= left + width <= picture.shape[1]
+        return picture[top : top + height, left : left + width]
+
+
+def make(
+    *,
+    seed=0,
+    noise_share=0.5,
+    clear=None,
+    layers=None,
+    jitter=JITTER,
+    window=(16, 60),
+    crop=32,
+    zoom=(0.7, 1.5),
+):
+    """Return samples of small pictures."""
+    return CloudySamples(
+        clear or Pictures([(40, 50), (33, 32), (64, 64), (80, 35), (32, 32)]),
+        layers or Pictures([(50, 60), (64, 64), (20, 90)], channels=1, seed=1),
+        seed=seed,
+        crop_px=crop,
+        zoom=zoom,
+        noise_share=noise_share,
+        cloud_window_px=window,
+        noise=NOISE,
+        jitter=jitter,
+    )
+
+
+def bits(sample):
+    return {name: array.tobytes() for name, array in sample.items()}
+
+
+def digest():
+    """Return a hash over some samples; a crop so large that noise is multiplied in pieces."""
+    clear, layers = Pictures([(150, 140), (128, 200)]), Pictures([(200, 150)], channels=1, seed=1)
+    sample = make(clear=clear, layers=layers, crop=128, window=(64, 256))
+    found = hashlib.sha256()
+    for number in (0, 1, 2, 3, 12_345, 10**12):
+        for name, array in sorted(sample(number).items()):
+            found.update(name.encode() + array.tobytes())
+    return found.hexdigest()
+
+
+# --- a sample -----------------------------------------------------------------------------------
+
+
+def test_a_new_process_makes_the_same_samples():
+    here = Path(__file__).resolve().parent
+    # Here NumPy has as many threads as there are cores.
+    threaded = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
+    found = subprocess.run(
+        [sys.executable, "-c", "import test_samples; print(test_samples.digest())"],
+        env={**os.environ, **threaded, "PYTHONPATH": f"{here.parent}{os.pathsep}{here}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.split()[-1] == digest()
+
+
+@pytest.mark.parametrize("threads", [2, 8])
+def test_any_number_of_threads_makes_the_same_samples(threads):
+    numbers = list(range(48))
+    alone = [bits(make()(n)) for n in numbers]
+    shared = make()
+    with ThreadPool(threads) as pool:
+        together = pool.map(lambda n: bits(shared(n)), numbers[::-1], chunksize=1)[::-1]
+    assert together == alone
+    assert len({sample["cloudy"] for sample in alone}) == len(numbers)
+
+
+def test_another_seed_makes_other_samples():
+    assert bits(make(seed=0)(7)) != bits(make(seed=1)(7))
+
+
+def test_a_sample_is_ground_under_cloud():
+    for number in range(20):
+        found = make(jitter=STILL)(number)
+        assert {name: array.shape for name, array in found.items()} == {
+            "cloudy": (32, 32, 3),
+            "clear": (32, 32, 3),
+            "opacity": (32, 32, 1),
+        }
+        for array in found.values():
+            assert array.dtype == np.float32
+            assert array.min() >= 0
+            assert array.max() <= 1 + 1e-6
+        mixed = found["clear"] * (1 - found["opacity"]) + found["opacity"]
+        np.testing.assert_allclose(found["cloudy"], mixed, atol=1e-6)
+
+
+def test_ground_does_not_depend_on_how_the_cloud_is_made():
+    noise, pictures = make(noise_share=1, jitter=STILL), make(noise_share=0, jitter=STILL)
+    for number in range(8):
+        a, b = noise(number), pictures(number)
+        np.testing.assert_array_equal(a["clear"], b["clear"])
+        assert not np.array_equal(a["opacity"], b["opacity"])
+
+
+def test_each_part_of_a_sample_has_a_purpose_of_its_own(monkeypatch):
+    asked = []
+
+    def record(*key):
+        asked.append(key)
+        return keyed_rng(*key)
+
+    monkeypatch.setattr("util.samples.keyed_rng", record)
+    make(seed=3)(11)
+    assert {key[:2] for key in asked} == {(3, 11)}
+    assert len(asked) == len(set(asked)) == 3
+
+
+def test_noise_alone_needs_no_cloud_pictures():
+    sample = make(noise_share=1)
+    sample.layers = None
+    assert all(sample(n)["opacity"].max() > 0.5 for n in range(8))
+
+
+def test_cloud_pictures_alone_draw_no_noise(monkeypatch):
+    monkeypatch.setattr("util.clouds.noise_opacity", None)
+    assert make(noise_share=0)(0)["opacity"].shape == (32, 32, 1)
+
+
+def test_half_the_samples_are_noise(monkeypatch):
+    drawn = []
+
+    def count(rng, size_px, **options):
+        drawn.append(1)
+        return np.zeros((size_px, size_px), np.float32)
+
+    monkeypatch.setattr("util.clouds.noise_opacity", count)
+    sample = make(noise_share=0.5)
+    for number in range(200):
+        sample(number)
+    assert 70 <= len(drawn) <= 130  # four standard deviations
+
+
+def test_a_window_larger_than_the_cloud_picture(tmp_path):
+    wide = np.random.default_rng(0).integers(0, 255, (40, 90), np.uint8)
+    small = np.random.default_rng(1).integers(0, 255, (25, 30), np.uint8)  # padded by the store
+    paths = []
+    for name, picture in (("wide.png", wide), ("small.png", small)):
+        paths.append(tmp_path / name)
+        cv2.imwrite(str(paths[-1]), picture)
+    layers = PictureStore(paths, tmp_path / "cache", crop_px=32, grey=True, progress=False)
+    sample = make(noise_share=0, layers=layers, window=(32, 500))
+    for number in range(24):
+        assert np.isfinite(sample(number)["opacity"]).all()
+
+
+# --- keys and order -----------------------------------------------------------------------------
+
+
+def test_every_argument_of_a_key_counts():
+    keys = [
+        (0, 0, "cloud"),
+        (1, 0, "cloud"),
+        (0, 1, "cloud"),
+        (0, 0, "ground"),
+        (1, 1, "cloud"),
+        (2**31 - 1 + 1_000_003, 2**40, "cloud"),
+    ]
+    draws = [keyed_rng(*key).random(200) for key in keys]
+    for a, b in itertools.combinations(draws, 2):
+        assert abs(np.corrcoef(a, b)[0, 1]) < 0.3
+    for key, draw in zip(keys, draws, strict=True):
+        np.testing.assert_array_equal(keyed_rng(*key).random(200), draw)
+
+
+def test_first_numbers_of_neighbouring_keys_are_uniform():
+    first = np.sort([keyed_rng(0, n, "cloud").random() for n in range(1000)])
+    assert np.abs(first - (np.arange(1000) + 0.5) / 1000).max() < 1.63 / np.sqrt(1000)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 30])
+def test_each_picture_comes_once_an_epoch(count):
+    for epoch in range(3):
+        order = [shuffled_index(5, epoch * count + i, count) for i in range(count)]
+        assert sorted(order) == list(range(count))
+
+
+def test_each_epoch_and_seed_has_an_order_of_its_own():
+    orders = {
+        tuple(shuffled_index(seed, epoch * 30 + i, 30) for i in range(30))
+        for seed in (0, 1)
+        for epoch in range(10)
+    }
+    assert len(orders) == 20
+
+
+def test_samples_go_through_all_pictures_each_epoch():
+    grounds = Pictures([(32, 32)] * 6)
+    for level, picture in enumerate(grounds.pictures):
+        picture[:] = level / 10
+    sample = make(clear=grounds, jitter=STILL)
+    seen = [round(10 * float(sample(n)["clear"].mean())) for n in range(18)]
+    assert all(sorted(seen[i : i + 6]) == list(range(6)) for i in (0, 6, 12))
+    assert len({tuple(seen[i : i + 6]) for i in (0, 6, 12)}) == 3
+
+
+# --- windows ------------------------------------------------------------------------------------
+
+
+def test_turned_gives_the_eight_symmetries_of_the_square():
+    picture = np.arange(48).reshape(4, 4, 3)
+    found = {turned(picture, turn).tobytes() for turn in range(8)}
+    expected = {
+        np.rot90(side, quarter).tobytes()
+        for side in (picture, picture[::-1])
+        for quarter in range(4)
+    }
+    assert found == expected
+    assert len(found) == 8
+    np.testing.assert_array_equal(turned(picture, 0), picture)
+
+
+def test_random_windows_are_inside_and_reach_every_place_and_turn():
+    picture = np.arange(5 * 6, dtype=np.float32).reshape(5, 6, 1)
+    store = Pictures([(5, 6)], channels=1)
+    store.pictures = [picture]
+    rng = np.random.default_rng(0)
+    found = {random_window(store, 0, rng, 4).tobytes() for _ in range(600)}
+    places = [picture[top : top + 4, left : left + 4] for top in (0, 1) for left in (0, 1, 2)]
+    expected = {turned(place, turn).tobytes() for place in places for turn in range(8)}
+    assert found == expected
+
+
+def test_a_window_as_large_as_the_picture():
+    store = Pictures([(32, 32)])
+    found = random_window(store, 0, np.random.default_rng(0), 32)
+    assert np.sort(found.ravel()).tolist() == np.sort(store.pictures[0].ravel()).tolist()
+
+
+class Sides(Pictures):
+    """Remember the sides of the windows that were cut."""
+
+    def __init__(self, sizes):
+        super().__init__(sizes)
+        self.cut = []
+
+    def crop(self, index, top, left, height, width):
+        self.cut.append(height)
+        assert height == width
+        return super().crop(index, top, left, height, width)
+
+
+def test_zoomed_windows_fill_the_range_and_come_in_one_size():
+    store = Sides([(90, 100)])
+    for number in range(300):
+        found = random_zoom(store, 0, keyed_rng(0, number, "g"), 32, (0.5, 2.0))
+        assert found.shape == (32, 32, 3)
+        assert found.min() >= 0
+        assert found.max() <= 1
+    assert (min(store.cut), max(store.cut)) == (16, 64)
+    assert 28 <= np.median(store.cut) <= 36  # uniform in the logarithm: as many below 1 as above
+
+
+def test_a_zoom_beyond_the_picture_takes_its_shorter_side():
+    store = Sides([(40, 100)])
+    random_zoom(store, 0, np.random.default_rng(0), 32, (5.0, 5.0))
+    assert store.cut == [40]
+
+
+def test_a_zoom_of_one_cuts_what_random_window_cuts_after_the_same_draw():
+    store = Sides([(40, 100)])
+    rng = np.random.default_rng(0)
+    rng.uniform()
+    expected = random_window(store, 0, rng, 32)
+    found = random_zoom(store, 0, np.random.default_rng(0), 32, (1.0, 1.0))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_zoom_keeps_the_colours_of_an_even_picture():
+    store = Sides([(70, 70)])
+    store.pictures[0][:] = [0.0, 0.25, 1.0]
+    for zoom in ((0.5, 0.5), (2.0, 2.0)):
+        found = random_zoom(store, 0, np.random.default_rng(0), 32, zoom)
+        np.testing.assert_allclose(found, np.broadcast_to([0, 0.25, 1], (32, 32, 3)), atol=1e-6)
+
+
+# --- training and validation --------------------------------------------------------------------
+
+
+def tree(*counts):
+    return [Path(f"{f:02}") / f"{i:03}.png" for f, n in enumerate(counts) for i in range(n)]
+
+
+@pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 0.99])
+@pytest.mark.parametrize("counts", [(2,), (5, 5), (1, 9, 2), (30, 1, 1), (1, 1, 1), (7,)])
+def test_split_is_a_split(counts, share):
+    paths = tree(*counts)
+    train, validation = split_by_place(paths, share)
+    assert not set(train) & set(validation)
+    assert sorted(train + validation) == paths
+    assert train
+    assert validation
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.4])
+def test_split_keeps_the_share_of_each_folder(share):
+    paths = tree(10, 2, 20, 1)
+    _, validation = split_by_place(paths, share)
+    kept = [sum(p.parent.name == f"{f:02}" for p in validation) for f in range(4)]
+    assert kept == [round(10 * share), 1, round(20 * share), 0]
+
+
+def test_split_spreads_what_it_keeps():
+    _, validation = split_by_place(tree(20), 0.25)
+    places = [int(p.stem) for p in validation]
+    assert set(np.diff(places)) == {4}
+
+
+def test_a_single_picture_stands_on_both_sides():
+    assert split_by_place(tree(1), 0.2) == (tree(1), tree(1))
+
+
+# --- batches ------------------------------------------------------------------------------------
+
+
+class Machines:
+    """Stand in for a strategy: hand out the pipeline, to be called as each machine would."""
+
+    def distribute_datasets_from_function(self, function):
+        return function
+
+
+def counted(number):
+    """Return a sample that shows its number."""
+    return {"number": np.full((2, 1), number, np.float32), "square": np.float32([number**2 % 97])}
+
+
+def global_batches(sample, pipelines, replicas, count, first_step=0, batch_size=8):
+    """Return the batches of each step, put together over machines and replicas."""
+    pipeline = batches(sample, batch_size=batch_size, first_step=first_step, strategy=Machines())
+    pieces = [
+        iter(pipeline(tf.distribute.InputContext(pipelines, machine, replicas)))
+        for machine in range(pipelines)
+    ]
+    found = []
+    for _ in range(count):
+        step = [next(part) for part in pieces for _ in range(replicas // pipelines)]
+        found.append({n: np.concatenate([p[n].numpy() for p in step]) for n in step[0]})
+    return found
+
+
+@pytest.mark.parametrize(("pipelines", "replicas"), [(1, 1), (1, 2), (1, 4), (2, 2), (2, 4)])
+def test_replicas_and_machines_share_the_same_batches(pipelines, replicas):
+    sample = make()
+    for step, batch in enumerate(global_batches(sample, pipelines, replicas, 3)):
+        expected = stack(sample, range(8 * step, 8 * step + 8))
+        assert bits(batch) == bits(expected)
+        assert all(array.dtype == np.float32 for array in batch.values())
+
+
+@pytest.mark.parametrize(("pipelines", "replicas"), [(1, 1), (1, 2), (2, 4)])
+@pytest.mark.parametrize("first_step", [1, 3, 5])
+def test_resuming_gives_the_batches_that_would_have_come(pipelines, replicas, first_step):
+    through = global_batches(counted, pipelines, replicas, first_step + 3)
+    resumed = global_batches(counted, pipelines, replicas, 3, first_step)
+    assert [bits(b) for b in resumed] == [bits(b) for b in through[first_step:]]
+
+
+def test_resuming_late_reads_nothing_before():
+    read = []
+
+    def sample(number):
+        read.append(number)
+        return {"number": np.zeros(1, np.float32)}
+
+    global_batches(sample, 1, 1, 1, first_step=10_000_000)
+    assert min(n for n in read if n) >= 8 * 10_000_000  # one is read at 0, for its shape
+
+
+def test_the_default_strategy_gives_whole_batches():
+    strategy = tf.distribute.get_strategy()
+    batch = next(iter(batches(counted, batch_size=4, first_step=2, strategy=strategy)))
+    np.testing.assert_array_equal(batch["number"][:, 0, 0], [8, 9, 10, 11])
+    assert batch["number"].shape == (4, 2, 1)
+
+
+def test_stack_keeps_the_order_of_the_numbers():
+    np.testing.assert_array_equal(stack(counted, [5, 2])["number"][:, 0, 0], [5, 2])

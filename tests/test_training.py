@@ -1,0 +1,328 @@
+"""A few real steps of every script, at a tiny size, in this process."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import PROJECT, SCRIPTS, digest_of, state_arrays, task_of
+
+from util import data, loop, samples
+from util.errors import UserError
+from util.report import Report
+
+every_script = pytest.mark.parametrize("script", SCRIPTS)
+
+
+def started(task, settings):
+    """Return a new state, its compiled step and the training samples."""
+    sample, _ = task.samples(settings, progress=False)
+    keras.utils.set_random_seed(settings.seed)
+    state = task.make_state(settings)
+    return state, loop.make_step(task, state, settings), sample
+
+
+def batch_of(sample, settings, step=0):
+    numbers = range(step * settings.batch_size, (step + 1) * settings.batch_size)
+    return {name: tf.constant(v) for name, v in samples.stack(sample, numbers).items()}
+
+
+def train(task, settings, folder=None):
+    """Run the real loop; return its exit status and the newest checkpoint's path."""
+    run_dir = folder or loop.run_folder(task, settings)
+    status = loop.train(task, settings, tf.distribute.get_strategy(), lambda _: None)
+    return status, max((run_dir / "checkpoints").glob("step-*.npz"))
+
+
+# --- networks -----------------------------------------------------------------------------------
+
+
+def test_mod_defog_has_as_many_weights_as_published(tiny_settings, tmp_path):
+    settings = tiny_settings(tmp_path, base_width=8, norm="batch", upsampling="transposed")
+    (network,) = task_of("mod_defog").make_state(settings).networks.values()
+    counted = sum(int(np.prod(v.shape)) for v in network.trainable_variables)
+    assert counted == 2_392_524
+
+
+@every_script
+@pytest.mark.parametrize("head", ["unmix", "direct"])
+def test_what_is_restored_has_the_size_of_the_picture(script, head, tiny_settings, tmp_path):
+    task, settings = task_of(script), tiny_settings(tmp_path, script, head=head)
+    networks = task.make_state(settings).networks
+    cloudy = np.random.default_rng(0).random((2, 64, 96, 3)).astype(np.float32)
+    restored = task.restore(networks, {"cloudy": tf.constant(cloudy)}, settings)
+    assert restored["restored"].shape == (2, 64, 96, 3)
+    assert restored["found_opacity"].shape == (2, 64, 96, 1)
+    for values in restored.values():
+        assert 0 <= float(tf.reduce_min(values)) <= float(tf.reduce_max(values)) <= 1
+
+
+# --- steps --------------------------------------------------------------------------------------
+
+
+@every_script
+@pytest.mark.parametrize("norm", ["none", "batch", "group", "instance"])
+def test_every_variable_moves_and_the_loss_of_one_batch_falls(
+    script, norm, tiny_settings, tmp_path
+):
+    opened = {"gate_loss": 1e9} if script == "mod_mend" else {}  # both stages train
+    settings = tiny_settings(
+        tmp_path, script, norm=norm, warmup_steps=0, steps=1000, learning_rate=3e-3, **opened
+    )
+    task = task_of(script)
+    state, step, sample = started(task, settings)
+    batch = batch_of(sample, settings)
+    before = {v.path: v.numpy() for network in state.networks.values() for v in network.variables}
+    first = float(step(batch)[0]["loss"])
+    for _ in range(20):
+        metrics, skipped = step(batch)
+    assert float(metrics["loss"]) < 0.9 * first
+    assert int(skipped) == int(state.skipped) == 0
+    assert int(state.step) == 21
+    for network in state.networks.values():
+        for variable in network.variables:
+            if "bias" in variable.path and norm != "none":
+                continue  # a norm right behind it takes any constant out again
+            assert not np.array_equal(before[variable.path], variable.numpy()), variable.path
+
+
+@every_script
+def test_the_step_is_traced_once(script, tiny_settings, tmp_path):
+    settings = tiny_settings(tmp_path, script)
+    _, step, sample = started(task_of(script), settings)
+    for number in range(4):
+        step(batch_of(sample, settings, number))
+    assert step.experimental_get_tracing_count() == 1
+
+
+@every_script
+def test_a_step_with_nan_changes_only_the_counters(script, tiny_settings, tmp_path):
+    settings = tiny_settings(tmp_path, script, norm="batch")
+    state, step, sample = started(task_of(script), settings)
+    batch = batch_of(sample, settings)
+    step(batch)
+    before = state.arrays()
+    spoilt = batch["cloudy"].numpy()
+    spoilt[1, 5, 5, 0] = np.nan
+    step({**batch, "cloudy": tf.constant(spoilt)})
+    after = state.arrays()
+    changed = {n for n in before if not np.array_equal(before[n], after[n], equal_nan=True)}
+    assert changed == {"step", "skipped", "skipped_in_a_row"}
+
+
+# --- the loop -----------------------------------------------------------------------------------
+
+
+@every_script
+def test_stopping_after_any_step_changes_nothing(script, tiny_settings, tmp_path, monkeypatch):
+    task = task_of(script)
+    straight = tiny_settings(tmp_path / "straight", script)
+    status, path = train(task, straight)
+    assert status == 0
+    assert path.name == "step-0000012.npz"
+
+    pieces = tiny_settings(tmp_path / "pieces", script)
+    digests = set()
+    for stop_after in (1, 5, 12):  # at the very first step, within an interval, at the end
+        with monkeypatch.context() as patch:
+            done = []
+            patch.setattr(Report, "step", lambda self, step, done=done: done.append(step))
+            patch.setattr(
+                loop.interrupt,
+                "requested",
+                lambda done=done, stop=stop_after: done[-1] >= stop,
+            )
+            status, part = train(task, pieces)
+        assert status == 0
+        assert part.name == f"step-{stop_after:07d}.npz"
+        digests.add(digest_of(part))
+    assert len(digests) == 3  # different steps differ, so equality says something
+    assert digest_of(part) == digest_of(path)
+
+
+def test_another_seed_gives_another_run(tiny_settings, tmp_path):
+    task = task_of("mod_defog")
+    ends = [
+        digest_of(train(task, tiny_settings(tmp_path / str(s), seed=s, steps=2))[1]) for s in (0, 1)
+    ]
+    assert ends[0] != ends[1]
+
+
+def test_twenty_bad_steps_in_a_row_stop_with_the_last_good_state_kept(
+    tiny_settings, tmp_path, capsys
+):
+    """As when a picture store breaks for good: all samples from number 40 on are NaN."""
+    task = task_of("mod_defog")
+
+    def spoilt(settings, progress=True):
+        sample, validation = task.samples(settings, progress)
+
+        def broken(number):
+            values = sample(number)
+            if number >= 40:
+                values["cloudy"] = np.full_like(values["cloudy"], np.nan)
+            return values
+
+        return broken, validation
+
+    bad = replace(task, samples=spoilt)
+    settings = tiny_settings(tmp_path, steps=200, save_every=10, norm="batch", keep_checkpoints=9)
+    status, path = train(bad, settings)
+    assert status == 1
+    assert "20 steps in a row" in capsys.readouterr().err
+    good, end = state_arrays(path.with_name("step-0000010.npz")), state_arrays(path)
+    assert int(end["step"]) < 40
+    assert int(end["skipped"]) == int(end["step"]) - 10 >= 20
+    for name, array in good.items():
+        if name.startswith(("networks/", "optimizers/")):
+            np.testing.assert_array_equal(end[name], array, err_msg=name)
+
+    status, path = train(task, settings.__class__(**{**vars(settings), "steps": 40}))
+    assert status == 0  # with sound samples it goes on from there
+    assert int(state_arrays(path)["skipped_in_a_row"]) == 0
+
+
+def test_a_batch_that_devices_cannot_share_is_refused(tiny_settings, tmp_path):
+    class TwoReplicas:
+        num_replicas_in_sync = 2
+        cluster_resolver = None
+
+    with pytest.raises(UserError, match="batch_size = 3"):
+        loop.train(
+            task_of("mod_defog"), tiny_settings(tmp_path, batch_size=3), TwoReplicas(), print
+        )
+
+
+def test_a_folder_without_pictures_names_the_setting(tiny_settings, tmp_path):
+    (tmp_path / "empty").mkdir()
+    settings = tiny_settings(tmp_path, clear_folder=str(tmp_path / "empty"))
+    with pytest.raises(UserError, match=r"clear_folder = .*empty.*no picture found"):
+        data.cloudy_samples(settings)
+
+
+def test_the_best_score_stands_only_if_its_network_was_saved(tiny_settings, tmp_path, monkeypatch):
+    """Else a later network, better than what is on the disk, would not be kept."""
+    task, settings = task_of("mod_defog"), tiny_settings(tmp_path, steps=4)
+    save = loop.checkpoint.save
+
+    def failing(path, state, meta):
+        if path.name == loop.BEST:
+            raise OSError(28, "No space left on device")
+        save(path, state, meta)
+
+    monkeypatch.setattr(loop.checkpoint, "save", failing)
+    _, path = train(task, settings)
+    with np.load(path) as archive:
+        assert np.isnan(archive["best_score"])
+
+
+# --- two devices --------------------------------------------------------------------------------
+
+# Logical devices must be made before TensorFlow starts, so this is a process of its own.
+_TWO = """
+import sys
+from pathlib import Path
+sys.path[:0] = sys.argv[1:3]
+import numpy as np
+import tensorflow as tf
+from util import machines
+two = machines.choose_strategy("cpu:0,cpu:1")
+import keras
+from conftest import digest_of, state_arrays, task_of, tiny_values
+from util import loop, samples
+from util.report import Report
+
+folder, clear, clouds, script = Path(sys.argv[3]), sys.argv[4], sys.argv[5], sys.argv[6]
+one = tf.distribute.OneDeviceStrategy("/cpu:0")
+task = task_of(script)
+
+def make(name, **changes):
+    return task.settings(**tiny_values(folder / name, script, changes, clear, clouds))
+
+cases = [("none", 0.05), ("batch", 0.0)] if script == "mod_defog" else [("none", 0.05)]
+for norm, clip_norm in cases:
+    settings = make("x", norm=norm, clip_norm=clip_norm, warmup_steps=0, learning_rate=1.0)
+    sample, _ = task.samples(settings, progress=False)
+    seen, after = {}, {}
+    for strategy in (one, two):
+        keras.utils.set_random_seed(1)
+        with strategy.scope():
+            state = task.make_state(settings)
+            # Plain descent: weights move by the gradient itself, whatever its size.
+            for name, network in state.networks.items():
+                state.optimizers[name] = keras.optimizers.SGD(1.0)
+                state.optimizers[name].build(network.trainable_variables)
+        before = state.arrays()
+        step = loop.make_step(task, state, settings)
+        batch = next(iter(samples.batches(
+            sample, batch_size=settings.batch_size, first_step=3, strategy=strategy)))
+        parts = {n: strategy.experimental_local_results(v) for n, v in batch.items()}
+        assert len(parts["cloudy"]) == strategy.num_replicas_in_sync
+        seen[strategy] = {n: np.concatenate([p.numpy() for p in v]) for n, v in parts.items()}
+        metrics, _ = step(batch)
+        end = state.arrays()
+        after[strategy] = {n: end[n] - before[n] for n in end if n.startswith("networks/")}
+        after[strategy]["loss"] = metrics["loss"].numpy()
+        after[strategy]["norm"] = metrics["gradient_norm"].numpy()
+    for name in seen[one]:
+        np.testing.assert_array_equal(seen[one][name], seen[two][name])
+    for name, moved in after[one].items():
+        if name != "norm" or clip_norm:  # not clipped, it is the mean of the replicas' norms
+            np.testing.assert_allclose(after[two][name], moved, rtol=1e-4, atol=1e-5,
+                                       err_msg=f"{norm} {clip_norm} {name}")
+    assert max(np.abs(v).max() for n, v in after[one].items() if "/" in n) > 0
+
+# A NaN on one replica skips the step on both.
+settings = make("nan", norm="batch")
+sample, _ = task.samples(settings, progress=False)
+def half_spoilt(number):
+    values = sample(number)
+    return {n: v * np.nan if number == 3 and n == "cloudy" else v for n, v in values.items()}
+with two.scope():
+    state = task.make_state(settings)
+step = loop.make_step(task, state, settings)
+ready = iter(samples.batches(half_spoilt, batch_size=4, first_step=0, strategy=two))
+before = state.arrays()
+step(next(ready))
+after = state.arrays()
+assert {n for n in after if not np.array_equal(after[n], before[n], equal_nan=True)} == {
+    "step", "skipped", "skipped_in_a_row"}
+for variable in state.networks[next(iter(state.networks))].variables:
+    copies = [v.numpy() for v in variable.value.values]
+    np.testing.assert_array_equal(*copies)
+step(next(ready))
+assert int(state.skipped_in_a_row.numpy()) == 0
+
+# Saved on two, gone on with on one.
+def run(name, strategy, steps):
+    settings = make(name, steps=12, validate_every=12, sheet_every=12)
+    done = []
+    Report.step = lambda self, step: done.append(step)
+    loop.interrupt.requested = lambda: done[-1] >= steps
+    assert loop.train(task, settings, strategy, lambda _: None) == 0
+    return max((loop.run_folder(task, settings) / "checkpoints").glob("step-*.npz"))
+
+run("both", two, 6)
+arrays, reference = state_arrays(run("both", one, 12)), state_arrays(run("one", one, 12))
+assert arrays.keys() == reference.keys()
+assert int(arrays["step"]) == 12
+for name, array in reference.items():
+    np.testing.assert_allclose(arrays[name], array, rtol=1e-2, atol=1e-4, err_msg=name)
+print("two devices are as one")
+"""
+
+
+@every_script
+def test_two_devices_train_as_one(script, tmp_path, clear_folder, cloud_folder):
+    arguments = [str(PROJECT), str(PROJECT / "tests"), str(tmp_path), str(clear_folder)]
+    process = subprocess.run(
+        [sys.executable, "-c", _TWO, *arguments, str(cloud_folder), script],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
+    assert "two devices are as one" in process.stdout, process.stdout + process.stderr

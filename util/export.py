@@ -1,0 +1,272 @@
+"""Write a trained network for other programs, and compare what was written with the network."""
+
+import importlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from uuid import uuid4
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from util import interrupt
+from util.errors import UserError
+from util.pictures import as_float, read_picture
+
+FORMATS = {"keras": ".keras", "savedmodel": "", "onnx": ".onnx", "litert": ".tflite"}
+NAMES = ("restored", "found_opacity")
+# The same arithmetic in another order; less than half a step of 8 bits (1/510) cannot be seen.
+TOLERANCE = 1e-3
+_PARITY_PICTURE = "data/cloudy/l8_alabama.png"
+_PARITY_PX = 256
+
+
+@keras.saving.register_keras_serializable("cloud_removal")
+class Restoration(keras.Model):
+    """A script's networks and its `restore` as one model: pictures in, restored pictures out.
+
+    Input: float32 (B, H, W, C), 0..1, or a dict of them where the script's restore reads several.
+    Output: dict with restored (B, H, W, 3) and found_opacity (B, H, W, 1), float32, 0..1.
+
+    Parameters
+    ----------
+    script : str
+        Name of the script's module.
+    settings : dict
+        All its settings.
+    networks : dict[str, keras.Model], optional
+        Default: built anew, without training.
+    """
+
+    def __init__(self, script, settings, networks=None, **kwargs):
+        super().__init__(**kwargs)
+        task = _task(script)
+        names = task.settings.__dataclass_fields__
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+        self._script, self._values = script, values
+        # Keras would take a dataclass apart to look for layers in it.
+        real = task.settings(**{k: v for k, v in values.items() if k in names})
+        self._inputs_of_task = tuple(task.inputs)
+        networks = networks or task.make_state(real).networks
+        self._order = tuple(networks)
+        for name, network in networks.items():
+            setattr(self, f"network_{name}", network)
+        self._restore = lambda networks, batch: task.restore(networks, batch, real)
+
+    def call(self, inputs):
+        batch = inputs if isinstance(inputs, dict) else {self._inputs_of_task[0]: inputs}
+        networks = {name: getattr(self, f"network_{name}") for name in self._order}
+        found = self._restore(networks, batch)
+        return {name: found[name] for name in NAMES if name in found}
+
+    def get_config(self):
+        config = super().get_config()
+        values = {k: list(v) if isinstance(v, tuple) else v for k, v in self._values.items()}
+        return {**config, "script": self._script, "settings": values}
+
+    def build(self, input_shape):
+        """Everything is built from the start."""
+        self.built = True
+
+
+def _task(script):
+    """Return the Task of a script of this project."""
+    # A .keras file names the script; nothing but a script of this folder may be run for it.
+    if not re.fullmatch(r"mod_\w+", script):
+        raise UserError(f"{script!r:.60} is no script of this project")
+    running = sys.modules.get("__main__")
+    if Path(getattr(running, "__file__", None) or "").stem == script and hasattr(running, "TASK"):
+        return running.TASK
+    return importlib.import_module(script).TASK
+
+
+def export(trained, kind, path, project):
+    """Write the network to `path`, compare, and only then give the file its name.
+
+    Parameters
+    ----------
+    trained : util.trained.Trained
+    kind : {"keras", "savedmodel", "onnx", "litert"}
+    path : Path
+        Gets the format's suffix if it has none.
+    project : Path
+        The project's folder, for the picture that is compared on.
+
+    Returns
+    -------
+    int
+        0, or 1 if the file's results differ; it is then removed.
+
+    Raises
+    ------
+    UserError
+        `path` exists or cannot be written, or an optional package is missing.
+    """
+    if FORMATS[kind] and path.suffix.lower() != FORMATS[kind]:
+        path = path.with_name(path.name + FORMATS[kind])
+    if path.exists():
+        raise UserError(f"--out {path}: exists; remove it or name another")
+    if kind in _NEEDS:
+        _import(kind)
+    model = _model(trained)
+    picture = _parity_picture(project)
+    wanted = {n: trained_out.numpy() for n, trained_out in _restore(trained, picture).items()}
+    temporary = path.with_name(f".{uuid4().hex[:8]}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        got = _KINDS[kind](model, temporary, picture, trained.settings.crop_px)
+        differences = {n: _difference(wanted[n], got[n]) for n in wanted}
+        print("greatest difference from the network on a real picture, values 0..1:")
+        for name, difference in differences.items():
+            print(f"  {name}: {difference:.2g} (at most {TOLERANCE:g} is allowed)")
+        if not all(difference <= TOLERANCE for difference in differences.values()):
+            print(f"{kind}: the results differ too much; nothing was written", file=sys.stderr)
+            return 1
+        interrupt.guard()
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"--out {path}: cannot be written ({error.strerror})") from None
+    finally:
+        interrupt.leave()
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+    print(f"done: {path}, from {trained}")
+    return 0
+
+
+def _model(trained):
+    if len(trained.task.inputs) > 1:
+        inputs = {n: keras.Input((None, None, c), name=n) for n, c in trained.task.inputs.items()}
+    else:
+        ((name, channels),) = trained.task.inputs.items()
+        inputs = keras.Input((None, None, channels), name=name)
+    model = Restoration(trained.task.name, asdict(trained.settings), trained.networks)
+    model(inputs)  # lets Keras know the signature
+    return model
+
+
+def _parity_picture(project):
+    """Return float32 (1, S, S, 3): real cloud over real ground."""
+    pixels = as_float(read_picture(project / _PARITY_PICTURE))
+    top, left = ((side - _PARITY_PX) // 2 for side in pixels.shape[:2])
+    return pixels[None, top : top + _PARITY_PX, left : left + _PARITY_PX]
+
+
+def _restore(trained, picture):
+    """Return what the network makes of a picture; a second input is 0 everywhere."""
+    batch = _batch(trained.task.inputs, picture)
+    return {n: v for n, v in trained.restore(batch).items() if n in NAMES}
+
+
+def _batch(inputs, picture):
+    first = next(iter(inputs))
+    shape = picture.shape[:3]
+    return {
+        n: picture if n == first else np.zeros((*shape, c), np.float32) for n, c in inputs.items()
+    }
+
+
+def _difference(wanted, got):
+    if wanted.shape != got.shape or not np.isfinite(got).all():
+        return float("inf")
+    return float(np.abs(wanted - got).max())
+
+
+# --- the formats: each writes `path`, reads it back and returns its results on `picture` ---------
+
+
+def _keras(model, path, picture, crop_px):
+    path_now = path.with_suffix(".keras")
+    model.save(path_now)
+    os.replace(path_now, path) if path_now != path else None
+    # The only place that loads a model: the file just written here, in Keras' safe mode.
+    loaded = keras.saving.load_model(path, safe_mode=True)  # noqa: TID251
+    print("load it in the project's folder: import util.export, then keras.saving.load_model")
+    return {n: v.numpy() for n, v in loaded(picture).items()}
+
+
+def _signature(model, size=None):
+    inputs = model._inputs_of_task
+    channels = _task(model._script).inputs
+    specs = {n: tf.TensorSpec((1 if size else None, size, size, channels[n]), name=n) for n in inputs}
+    return specs if len(specs) > 1 else next(iter(specs.values()))
+
+
+def _savedmodel(model, path, picture, crop_px):
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint("serve", model.call, input_signature=[_signature(model)])
+    archive.write_out(str(path), verbose=False)
+    loaded = tf.saved_model.load(str(path))
+    return {n: v.numpy() for n, v in loaded.serve(_arguments(model, picture)).items()}
+
+
+def _arguments(model, picture):
+    batch = _batch(_task(model._script).inputs, picture)
+    return batch if len(batch) > 1 else next(iter(batch.values()))
+
+
+def _onnx(model, path, picture, crop_px):
+    tf2onnx, onnxruntime = _import("onnx")
+
+    @tf.function(input_signature=[_signature(model)])
+    def function(inputs):
+        return model(inputs)
+
+    tf2onnx.convert.from_function(
+        function, [_signature(model)], opset=17, output_path=str(path)
+    )
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    batch = list(_batch(_task(model._script).inputs, picture).values())
+    names = [i.name for i in session.get_inputs()]
+    values = session.run(None, dict(zip(names, batch, strict=True)))
+    return _by_channels(values)
+
+
+def _litert(model, path, picture, crop_px):
+    side = picture.shape[1]
+    size = crop_px
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [tf.function(lambda x: model(x)).get_concrete_function(_signature(model, size))], model
+    )
+    try:
+        content = converter.convert()
+    except Exception:  # an operation that LiteRT itself lacks
+        ops = tf.lite.OpsSet
+        converter.target_spec.supported_ops = [ops.TFLITE_BUILTINS, ops.SELECT_TF_OPS]
+        content = converter.convert()
+        print("note: needs LiteRT's select TensorFlow operations")
+    path.write_bytes(content)
+    print(f"note: LiteRT files have a fixed size; this one takes 1 x {size} x {size} (crop_px)")
+    interpreter = tf.lite.Interpreter(model_path=str(path))
+    interpreter.allocate_tensors()
+    raise NotImplementedError(side)
+
+
+def _by_channels(values):
+    """Name outputs that came as a list: opacity has one channel."""
+    return {("found_opacity" if v.shape[-1] == 1 else "restored"): v for v in values}
+
+
+_NEEDS = {"onnx": ("tf2onnx", "onnxruntime")}
+
+
+def _import(kind):
+    """Return the optional packages of a format, or say how to get them."""
+    try:
+        return [importlib.import_module(name) for name in _NEEDS[kind]]
+    except ImportError as error:
+        raise UserError(
+            f"--format {kind} needs optional packages ({error}): "
+            f"pip install {' '.join(_NEEDS[kind])}"
+        ) from None
+
+
+_KINDS = {"keras": _keras, "savedmodel": _savedmodel, "onnx": _onnx, "litert": _litert}
