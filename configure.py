@@ -116,6 +116,9 @@ class Mend(Clouds):
     norm: str = "none"  # none, batch (source), group, instance; see README for what differs
     upsampling: str = "transposed"  # transposed (source) or resize (nearest, then 3x3)
 
+    # --- optimiser ---
+    learning_rate: float = 1e-3  # highest rate of the run; at 2e-3 stage 2 was unsteady (source 1e-4)
+
     # --- schedule ---
     gate_loss: float = (
         0.6  # stage 2 trains while stage 1's mean loss is at most this (source 0.125)

@@ -59,7 +59,9 @@ def find(networks, cloudy, settings, training=False):
     map_ = tf.stop_gradient(opacity)
     with_map = tf.concat([cloudy, map_], axis=-1)  # (B, H, W, 4)
     second = networks["stage2"](with_map, training=training)  # (B, H, W, 3), linear
-    second = ground_from(second, cloudy, map_, settings.head)
+    # Not bounded: it begins at the full rate, and one bad step into the flat ends of a tanh was
+    # seen to end its learning.
+    second = ground_from(second, cloudy, map_, settings.head, bounded=False)
     mended = tf.stop_gradient(first) * (1.0 - map_) + second * map_
     return opacity, first, mended
 

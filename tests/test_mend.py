@@ -69,7 +69,7 @@ def test_mended_ground_is_weighted_by_the_found_opacity(made):
     opacity, first, mended = mod_mend.find(state.networks, batch["cloudy"], settings)
     with_map = tf.concat([batch["cloudy"], opacity], axis=-1)
     second = mod_mend.ground_from(
-        state.networks["stage2"](with_map), batch["cloudy"], opacity, settings.head
+        state.networks["stage2"](with_map), batch["cloudy"], opacity, settings.head, bounded=False
     )
     expected = first.numpy() * (1 - opacity.numpy()) + second.numpy() * opacity.numpy()
     np.testing.assert_allclose(mended.numpy(), expected, atol=1e-6)

@@ -55,7 +55,7 @@ def squash(x):
     return 0.505 * tf.tanh(x) + 0.5
 
 
-def ground_from(found, cloudy, opacity, head):
+def ground_from(found, cloudy, opacity, head, bounded=True):
     """Turn the last layer's three channels into ground.
 
     Parameters
@@ -68,6 +68,9 @@ def ground_from(found, cloudy, opacity, head):
     head : {"unmix", "direct"}
         "direct": the channels, squashed, are the ground. "unmix": the opacity is taken out of the
         picture, ``(cloudy - opacity) / max(1 - opacity, 0.2)``, and the channels correct the rest.
+    bounded : bool
+        Keep the correction within -1..1 by a tanh. Without it a network that was once pushed far
+        out still has a gradient to come back with.
 
     Returns
     -------
@@ -77,5 +80,5 @@ def ground_from(found, cloudy, opacity, head):
         return squash(found)
     if head == "unmix":
         unmixed = (cloudy - opacity) / tf.maximum(1.0 - opacity, LEAST_TRANSMISSION)
-        return unmixed + tf.tanh(found)
+        return unmixed + (tf.tanh(found) if bounded else found)
     raise ValueError(f"head is {head!r}; it must be one of {', '.join(HEADS)}")
