@@ -117,7 +117,7 @@ class Mend(Clouds):
     upsampling: str = "transposed"  # transposed (source) or resize (nearest, then 3x3)
 
     # --- optimiser ---
-    learning_rate: float = 1e-3  # highest rate of the run; at 2e-3 stage 2 was unsteady (source 1e-4)
+    learning_rate: float = 1e-3  # highest rate; at 2e-3 stage 2 was unsteady (source 1e-4)
 
     # --- schedule ---
     gate_loss: float = (

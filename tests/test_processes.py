@@ -4,6 +4,7 @@ The oracle is a run that nobody disturbed: the SHA-256 over its whole state, ste
 """
 
 import csv
+import inspect
 import json
 import os
 import re
@@ -15,7 +16,7 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-from conftest import PROJECT, SCRIPTS, Runner, digest_of, ended, state_arrays, task_of
+from conftest import SCRIPTS, Runner, digest_of, ended, state_arrays, task_of
 
 from util import command, interrupt
 
@@ -323,8 +324,10 @@ def test_help_lists_every_setting_with_its_comment(script, capsys, monkeypatch):
         command.main(task_of(script), "what it does", ["--help"])
     assert end.value.code == 0
     text = "".join(capsys.readouterr().out.split())  # lines are broken anywhere
-    source = (PROJECT / "configure.py").read_text(encoding="utf-8")
-    for field in fields(task_of(script).settings):
+    settings = task_of(script).settings
+    # A class may set a value anew, with a comment of its own: its lines come first.
+    source = "\n".join(inspect.getsource(cls) for cls in settings.__mro__[:-1])
+    for field in fields(settings):
         assert f"--{field.name.replace('_', '-')}" in text
         # The comment beside the setting, or in the brackets that the formatter made.
         beside = re.search(rf"^    {field.name}: .*?#[ ](.*?)$", source, re.M | re.S)[1]

@@ -4,7 +4,6 @@ import importlib
 import os
 import re
 import shutil
-import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +22,6 @@ NAMES = ("restored", "found_opacity")
 # The same arithmetic in another order; less than half a step of 8 bits (1/510) cannot be seen.
 TOLERANCE = 1e-3
 _PARITY_PICTURE = "data/cloudy/l8_alabama.png"
-_PARITY_PX = 256
 
 
 @keras.saving.register_keras_serializable("cloud_removal")
@@ -114,8 +112,9 @@ def export(trained, kind, path, project):
     if kind in _NEEDS:
         _import(kind)
     model = _model(trained)
-    picture = _parity_picture(project)
-    wanted = {n: trained_out.numpy() for n, trained_out in _restore(trained, picture).items()}
+    # A LiteRT file takes one size only.
+    picture = _parity_picture(project, trained.settings.crop_px if kind == "litert" else 256)
+    wanted = {n: v.numpy() for n, v in _restore(trained, picture).items()}
     temporary = path.with_name(f".{uuid4().hex[:8]}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -152,11 +151,13 @@ def _model(trained):
     return model
 
 
-def _parity_picture(project):
-    """Return float32 (1, S, S, 3): real cloud over real ground."""
+def _parity_picture(project, side):
+    """Return float32 (1, side, side, 3): real cloud over real ground, mirrored if too small."""
     pixels = as_float(read_picture(project / _PARITY_PICTURE))
-    top, left = ((side - _PARITY_PX) // 2 for side in pixels.shape[:2])
-    return pixels[None, top : top + _PARITY_PX, left : left + _PARITY_PX]
+    missing = [(0, max(0, side - n)) for n in pixels.shape[:2]]
+    pixels = np.pad(pixels, (*missing, (0, 0)), "symmetric")
+    top, left = ((n - side) // 2 for n in pixels.shape[:2])
+    return np.ascontiguousarray(pixels[None, top : top + side, left : left + side])
 
 
 def _restore(trained, picture):
@@ -183,9 +184,7 @@ def _difference(wanted, got):
 
 
 def _keras(model, path, picture, crop_px):
-    path_now = path.with_suffix(".keras")
-    model.save(path_now)
-    os.replace(path_now, path) if path_now != path else None
+    model.save(path)
     # The only place that loads a model: the file just written here, in Keras' safe mode.
     loaded = keras.saving.load_model(path, safe_mode=True)  # noqa: TID251
     print("load it in the project's folder: import util.export, then keras.saving.load_model")
@@ -195,7 +194,8 @@ def _keras(model, path, picture, crop_px):
 def _signature(model, size=None):
     inputs = model._inputs_of_task
     channels = _task(model._script).inputs
-    specs = {n: tf.TensorSpec((1 if size else None, size, size, channels[n]), name=n) for n in inputs}
+    batch = 1 if size else None
+    specs = {n: tf.TensorSpec((batch, size, size, channels[n]), name=n) for n in inputs}
     return specs if len(specs) > 1 else next(iter(specs.values()))
 
 
@@ -220,9 +220,7 @@ def _onnx(model, path, picture, crop_px):
     def function(inputs):
         return model(inputs)
 
-    tf2onnx.convert.from_function(
-        function, [_signature(model)], opset=17, output_path=str(path)
-    )
+    tf2onnx.convert.from_function(function, [_signature(model)], opset=17, output_path=str(path))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     batch = list(_batch(_task(model._script).inputs, picture).values())
     names = [i.name for i in session.get_inputs()]
@@ -231,23 +229,34 @@ def _onnx(model, path, picture, crop_px):
 
 
 def _litert(model, path, picture, crop_px):
-    side = picture.shape[1]
-    size = crop_px
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [tf.function(lambda x: model(x)).get_concrete_function(_signature(model, size))], model
+    # Weights left as variables come out of the converter of TensorFlow 2.21 as NaN: freeze them.
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2 as frozen,
     )
+
+    function = tf.function(model.call).get_concrete_function(_signature(model, crop_px))
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen(function)])
     try:
         content = converter.convert()
-    except Exception:  # an operation that LiteRT itself lacks
+    except Exception:  # an operation that LiteRT itself lacks; the converter's errors are its own
         ops = tf.lite.OpsSet
         converter.target_spec.supported_ops = [ops.TFLITE_BUILTINS, ops.SELECT_TF_OPS]
         content = converter.convert()
-        print("note: needs LiteRT's select TensorFlow operations")
+        print("note: the file needs a LiteRT that was built with select TensorFlow operations")
     path.write_bytes(content)
-    print(f"note: LiteRT files have a fixed size; this one takes 1 x {size} x {size} (crop_px)")
-    interpreter = tf.lite.Interpreter(model_path=str(path))
+    print(f"note: LiteRT files have a fixed size, this one 1 x {crop_px} x {crop_px} (crop_px)")
+    (interpreter_class,) = _import("litert")
+    interpreter = interpreter_class(model_path=str(path))
     interpreter.allocate_tensors()
-    raise NotImplementedError(side)
+    batch = _batch(_task(model._script).inputs, picture)
+    for detail in interpreter.get_input_details():
+        channels = detail["shape"][-1]
+        value = next(v for v in batch.values() if v.shape[-1] == channels)
+        interpreter.set_tensor(detail["index"], value)
+    interpreter.invoke()
+    return _by_channels(
+        [interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()]
+    )
 
 
 def _by_channels(values):
@@ -255,18 +264,23 @@ def _by_channels(values):
     return {("found_opacity" if v.shape[-1] == 1 else "restored"): v for v in values}
 
 
-_NEEDS = {"onnx": ("tf2onnx", "onnxruntime")}
+# What a format needs besides TensorFlow: (package, module, name in it or "" for the module).
+_NEEDS = {
+    "onnx": (("tf2onnx", "tf2onnx", ""), ("onnxruntime", "onnxruntime", "")),
+    "litert": (("ai-edge-litert", "ai_edge_litert.interpreter", "Interpreter"),),
+}
 
 
 def _import(kind):
-    """Return the optional packages of a format, or say how to get them."""
+    """Return the optional parts of a format, or say how to get them."""
     try:
-        return [importlib.import_module(name) for name in _NEEDS[kind]]
+        modules = [(importlib.import_module(module), name) for _, module, name in _NEEDS[kind]]
     except ImportError as error:
+        packages = " ".join(package for package, _, _ in _NEEDS[kind])
         raise UserError(
-            f"--format {kind} needs optional packages ({error}): "
-            f"pip install {' '.join(_NEEDS[kind])}"
+            f"--format {kind} needs optional packages ({error}): pip install {packages}"
         ) from None
+    return [getattr(module, name) if name else module for module, name in modules]
 
 
 _KINDS = {"keras": _keras, "savedmodel": _savedmodel, "onnx": _onnx, "litert": _litert}

@@ -1,0 +1,243 @@
+"""apply: real files in, real files out, through the command line and a network of two steps."""
+
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+import mod_defog
+from configure import Defog
+from util import apply, command, interrupt, trained
+from util.pictures import read_picture, write_picture
+
+TINY = {
+    "crop_px": 64, "batch_size": 2, "steps": 2, "warmup_steps": 0, "validation_samples": 2,
+    "base_width": 2, "cloud_window_px": (32, 64), "noise_cell_px": (5.0, 40.0), "noise_octaves": 2,
+    "log_every": 1, "validate_every": 2, "sheet_every": 2, "save_every": 2, "devices": "cpu",
+    "noise_share": 1.0,
+}  # fmt: skip
+
+
+def words(values):
+    """Return settings as words of a command line."""
+    text = {k: ",".join(map(str, v)) if isinstance(v, tuple) else v for k, v in values.items()}
+    return [f"--{k.replace('_', '-')}={v}" for k, v in text.items()]
+
+
+def run(capsys, *arguments):
+    """Run mod_defog's command line; return (exit status, what it printed)."""
+    with pytest.raises(SystemExit) as end:
+        command.main(mod_defog.TASK, mod_defog.__doc__, list(map(str, arguments)))
+    interrupt.leave()
+    said = capsys.readouterr()
+    return end.value.code, said.out + said.err
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory, clear_folder):
+    """Return the folder settings of a run of two steps."""
+    place = tmp_path_factory.mktemp("trained")
+    values = {
+        "runs_folder": place / "runs", "history_folder": place / "History",
+        "cache_folder": place / "cache", "clear_folder": clear_folder,
+    }  # fmt: skip
+    with pytest.raises(SystemExit) as end:
+        command.main(mod_defog.TASK, mod_defog.__doc__, words({**TINY, **values}))
+    interrupt.leave()
+    assert end.value.code == 0
+    return values
+
+
+@pytest.fixture(scope="module")
+def network(folders):
+    return trained.load(mod_defog.TASK, Defog(**{k: str(v) for k, v in folders.items()}))
+
+
+def picture(seed, height, width, dtype=np.uint8):
+    top = np.iinfo(dtype).max
+    return (
+        np.random.default_rng(seed)
+        .integers(0, top, (height, width, 3), endpoint=True)
+        .astype(dtype)
+    )
+
+
+def at(folders):
+    return f"--runs-folder={folders['runs_folder']}", "--devices=cpu"
+
+
+def test_a_folder_in_a_folder_out(folders, tmp_path, capsys):
+    source, out = tmp_path / "in", tmp_path / "out"
+    (source / "sub").mkdir(parents=True)
+    write_picture(source / "a.png", picture(0, 1, 1))
+    write_picture(source / "b.tif", picture(1, 70, 33, np.uint16))
+    write_picture(source / "sub" / "c.jpg", picture(2, 40, 90))
+    (source / "broken.png").write_bytes(b"<html>")
+    status, said = run(capsys, "apply", source, "--out", out, *at(folders))
+    assert status == 0
+    assert "broken.png" in said
+    assert "3 restored" in said
+    assert "1 failed" in said
+    names = sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file())
+    assert names == [
+        "a.png", "a_opacity.png", "b.tif", "b_opacity.png", "sub/c.png", "sub/c_opacity.png",
+    ]  # fmt: skip
+    restored = read_picture(out / "b.tif")
+    assert restored.dtype == np.uint16
+    assert restored.shape == (70, 33, 3)
+    opacity = cv2.imread(str(out / "b_opacity.png"), cv2.IMREAD_UNCHANGED)
+    assert opacity.dtype == np.uint8
+    assert opacity.shape == (70, 33)
+
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    (out / "a.png").write_bytes(b"mine")
+    status, said = run(capsys, "apply", source / "a.png", "--out", out, *at(folders))
+    assert status == 0
+    assert "--overwrite" in said
+    assert (out / "a.png").read_bytes() == b"mine"
+    status, _ = run(capsys, "apply", source / "a.png", "--out", out, "--overwrite", *at(folders))
+    assert status == 0
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
+
+
+def test_two_inputs_of_one_name_and_inputs_that_would_be_overwritten(folders, tmp_path, capsys):
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    write_picture(source / "a.jpg", picture(0, 40, 40))
+    write_picture(source / "a.png", picture(1, 40, 40))
+    write_picture(source / "b.png", picture(2, 40, 40))
+    write_picture(source / "b_opacity.png", picture(3, 40, 40))
+    status, said = run(capsys, "apply", source, "--out", out, *at(folders))
+    assert status == 0
+    assert said.count("would have the name of that of") == 2
+    before = (source / "b.png").read_bytes()
+    status, said = run(
+        capsys, "apply", source / "b.png", "--out", source, "--overwrite", *at(folders)
+    )
+    assert status == 1
+    assert "overwrite a picture that was given" in said
+    assert (source / "b.png").read_bytes() == before
+    assert run(capsys, "apply", source, "--out", source, *at(folders))[0] == 2
+
+
+def test_exit_status(folders, tmp_path, capsys):
+    out = tmp_path / "out"
+    status, said = run(capsys, "apply", tmp_path / "none.png", "--out", out, *at(folders))
+    assert status == 1
+    assert "none.png" in said
+    assert run(capsys, "apply", "--out", out)[0] == 2
+    status, said = run(capsys, "apply", "x.png", "--out", out, f"--runs-folder={tmp_path}")
+    assert status == 2
+    assert "train one first" in said
+    bad = tmp_path / "bad.npz"
+    bad.write_bytes(b"no zip")
+    status, said = run(capsys, "apply", "x", "--out", out, "--checkpoint", bad, *at(folders))
+    assert status == 2
+    assert "bad.npz" in said
+    status, said = run(capsys, "--runs-folder", tmp_path, "apply")
+    assert status == 2
+    assert "the command comes first" in said
+
+
+@pytest.mark.parametrize("name", ["train", "apply", "evaluate", "export"])
+def test_help(name, capsys):
+    status, said = run(capsys, name, "--help")
+    assert status == 0
+    assert "--clear-below" in said
+
+
+def test_networks_are_built_as_they_were_trained(network):
+    assert network.settings.base_width == 2  # configure.py says 8
+    assert network.step == 2
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_clear_pixels_come_out_bit_for_bit(dtype):
+    came = picture(5, 50, 60, dtype)
+    top = float(np.iinfo(dtype).max)
+    opacity = np.random.default_rng(6).uniform(0, 0.1, (50, 60)).astype(np.float32)
+    ground = np.random.default_rng(7).random((50, 60, 3), np.float32)
+    made = apply.keep_clear(came, ground, opacity, clear_below=0.02, top_value=top)
+    assert made.dtype == dtype
+    np.testing.assert_array_equal(made[opacity < 0.02], came[opacity < 0.02])
+    thick = opacity >= 0.04
+    np.testing.assert_allclose(made[thick], np.rint(ground[thick] * top), atol=1)
+
+
+def test_no_edge_shows_at_the_threshold():
+    came = np.full((1, 1001, 3), 200, np.uint8)
+    opacity = np.linspace(0, 0.06, 1001, dtype=np.float32)[None]
+    ground = np.zeros((1, 1001, 3), np.float32)
+    made = apply.keep_clear(came, ground, opacity, clear_below=0.02, top_value=255.0)
+    assert np.abs(np.diff(made[0, :, 0].astype(int))).max() <= 1
+
+
+def test_threshold_zero_keeps_nothing_and_nan_is_refused():
+    came, ground = picture(1, 4, 4), np.zeros((4, 4, 3), np.float32)
+    opacity = np.zeros((4, 4), np.float32)
+    assert not apply.keep_clear(came, ground, opacity, clear_below=0.0, top_value=255.0).any()
+    ground[0, 0, 0] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        apply.keep_clear(came, ground, opacity, clear_below=0.02, top_value=255.0)
+
+
+def test_full_scale_comes_out_in_the_files_own_values(network):
+    came = np.random.default_rng(8).integers(0, 10_001, (64, 64, 3)).astype(np.uint16)
+    restored, _ = apply.restore_picture(network, came, full_scale=10_000.0)
+    spread = (came * (65535 / 10_000)).astype(np.uint16)
+    wanted, _ = apply.restore_picture(network, spread)
+    np.testing.assert_allclose(restored, wanted / 6.5535, atol=3)
+    assert restored.max() <= 10_000
+
+
+def test_in_place_gives_the_same(network):
+    came = picture(9, 700, 300)
+    small = trained.replace(network.settings, apply_tile_px=288)
+    network = trained.replace(network, settings=small)
+    wanted = apply.restore_picture(network, came)
+    got = apply.restore_picture(network, came.copy(), in_place=True)
+    for a, b in zip(wanted, got, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("when", ["write_picture", "restore_picture"])
+def test_interrupted_leaves_whole_files_only(folders, tmp_path, capsys, monkeypatch, when):
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for name in "ab":
+        write_picture(source / f"{name}.png", picture(0, 40, 40))
+    real, calls = getattr(apply, when), []
+
+    def pressed(*args, **kwargs):
+        calls.append(1)
+        result = real(*args, **kwargs)
+        if len(calls) == (2 if when == "restore_picture" else 1):
+            interrupt._hear(2, None)  # what Ctrl-C calls
+        return result
+
+    monkeypatch.setattr(apply, when, pressed)
+    monkeypatch.setattr(interrupt, "_first", None)
+    status, said = run(capsys, "apply", source, "--out", out, *at(folders))
+    monkeypatch.setattr(interrupt, "_first", None)
+    assert status == 130
+    assert "stopped" in said
+    assert sorted(p.name for p in out.iterdir()) == ["a.png", "a_opacity.png"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in other units elsewhere")
+def test_memory_is_bounded(folders, tmp_path, runner):
+    """A picture of 6000 x 6000 takes little more than the tile of 1024 that goes through."""
+    import resource
+    import subprocess
+
+    write_picture(tmp_path / "large.png", np.zeros((6000, 6000, 3), np.uint8))
+    script = str(command.PROJECT / "mod_defog.py")
+    subprocess.run(
+        [sys.executable, script, "apply", str(tmp_path / "large.png"), "--out",
+         str(tmp_path / "out"), "--apply-tile-px=1024", *at(folders)],
+        check=True,
+    )  # fmt: skip
+    peak_gb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    assert peak_gb < 2

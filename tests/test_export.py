@@ -1,0 +1,85 @@
+"""export: what was written gives the network's own results, or nothing is left behind."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from test_apply import at, folders, network, run  # noqa: F401 - fixtures
+
+from util import export
+
+
+def missing(*names):
+    return any(importlib.util.find_spec(name) is None for name in names)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "keras",
+        "savedmodel",
+        pytest.param("onnx", marks=pytest.mark.skipif(
+            missing("tf2onnx", "onnxruntime"), reason="optional packages")),
+        pytest.param("litert", marks=pytest.mark.skipif(
+            missing("ai_edge_litert"), reason="optional package")),
+    ],
+)  # fmt: skip
+def test_each_format_agrees(folders, tmp_path, capsys, kind):  # noqa: F811
+    status, said = run(
+        capsys, "export", "--format", kind, "--out", tmp_path / "sub" / "net", *at(folders)
+    )
+    assert status == 0, said
+    assert "greatest difference" in said
+    assert "done: " in said
+    assert [p.name for p in (tmp_path / "sub").iterdir()] == [f"net{export.FORMATS[kind]}"]
+
+
+@pytest.mark.slow
+def test_savedmodel_needs_nothing_of_ours_and_takes_any_size(folders, network, tmp_path, capsys):  # noqa: F811
+    out = tmp_path / "net"
+    assert run(capsys, "export", "--format", "savedmodel", "--out", out, *at(folders))[0] == 0
+    loaded = tf.saved_model.load(str(out))
+    x = np.random.default_rng(0).random((2, 64, 96, 3), np.float32)
+    found, wanted = loaded.serve(x), network.restore({"cloudy": x})
+    for name in ("restored", "found_opacity"):
+        np.testing.assert_allclose(found[name], wanted[name], atol=1e-5)
+    status, said = run(capsys, "export", "--format", "savedmodel", "--out", out, *at(folders))
+    assert status == 2
+    assert "exists" in said
+
+
+def test_too_large_a_difference_leaves_nothing(folders, tmp_path, capsys, monkeypatch):  # noqa: F811
+    def bad(model, path, picture, crop_px):
+        path.write_bytes(b"x")
+        shape = picture.shape[:3]
+        return {"restored": np.zeros((*shape, 3)), "found_opacity": np.ones((*shape, 1))}
+
+    monkeypatch.setitem(export._KINDS, "keras", bad)
+    status, said = run(
+        capsys, "export", "--format", "keras", "--out", tmp_path / "n.keras", *at(folders)
+    )
+    assert status == 1
+    assert "differ too much" in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["onnx", "litert"])
+def test_an_absent_package_is_one_line_with_the_remedy(
+    folders,
+    tmp_path,
+    capsys,
+    monkeypatch,
+    kind,  # noqa: F811
+):
+    needs = (("some-package", "no_such_module_here", ""),)
+    monkeypatch.setitem(export._NEEDS, kind, needs)
+    status, said = run(capsys, "export", "--format", kind, "--out", tmp_path / "n", *at(folders))
+    assert status == 2
+    assert "pip install some-package" in said.splitlines()[-1]
+
+
+def test_a_file_names_only_scripts_of_this_project():
+    with pytest.raises(Exception, match="no script"):
+        export._task("os.path")
