@@ -124,7 +124,9 @@ def train_step(state, batch, settings):
 
     metrics = state.update(compute, batch, trains={"stage2": gate_open})
     moved = 0.98 * mean_loss + 0.02 * metrics["loss"]
-    mean_loss.assign(tf.where(tf.math.is_finite(moved), moved, mean_loss))
+    # A step that was skipped leaves the gate as it was, too.
+    taken = tf.math.is_finite(moved) & tf.math.is_finite(metrics["gradient_norm"])
+    mean_loss.assign(tf.where(taken, moved, mean_loss))
     return {**metrics, "trained_stage2": tf.cast(gate_open, tf.float32)}
 
 

@@ -315,6 +315,7 @@ print("two devices are as one")
 """
 
 
+@pytest.mark.slow
 @every_script
 def test_two_devices_train_as_one(script, tmp_path, clear_folder, cloud_folder):
     arguments = [str(PROJECT), str(PROJECT / "tests"), str(tmp_path), str(clear_folder)]
