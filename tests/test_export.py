@@ -67,11 +67,11 @@ def test_too_large_a_difference_leaves_nothing(folders, tmp_path, capsys, monkey
 
 @pytest.mark.parametrize("kind", ["onnx", "litert"])
 def test_an_absent_package_is_one_line_with_the_remedy(
-    folders,
+    folders,  # noqa: F811
     tmp_path,
     capsys,
     monkeypatch,
-    kind,  # noqa: F811
+    kind,
 ):
     needs = (("some-package", "no_such_module_here", ""),)
     monkeypatch.setitem(export._NEEDS, kind, needs)

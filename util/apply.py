@@ -18,7 +18,7 @@ from util.pictures import (
 )
 
 KEPT_FORMATS = (".png", ".tif", ".tiff", ".bmp")  # without loss; others become PNG
-_ROWS = 256  # rows that are finished at once: what they need beside the picture stays small
+_PIXELS = 32_768  # finished at once: few enough to stay in the processor's cache
 
 
 class Job(NamedTuple):
@@ -140,8 +140,9 @@ def restore_picture(trained, pixels, *, full_scale=None, progress=None, in_place
     (name,) = trained.task.inputs
     made = tiles.bands(function, {name: pixels}, progress=progress, **tiling(settings))
     for top, band in made:
-        for start in range(0, len(band["restored"]), _ROWS):
-            rows = slice(start, start + _ROWS)
+        at_once = max(1, _PIXELS // pixels.shape[1])
+        for start in range(0, len(band["restored"]), at_once):
+            rows = slice(start, start + at_once)
             found, ground = band["found_opacity"][rows, :, 0], band["restored"][rows]
             at = slice(top + start, top + start + len(found))
             restored[at] = keep_clear(
@@ -175,9 +176,14 @@ def keep_clear(pixels, ground, opacity, *, clear_below, top_value):
         raise ValueError("the network returned NaN; its weights are not sound")
     share = np.clip(opacity / clear_below - 1, 0, 1) if clear_below else np.ones_like(opacity)
     came = pixels.astype(np.float32)
-    mixed = came + share[..., None] * (ground * np.float32(top_value) - came)
-    made = np.rint(np.clip(mixed, 0, np.iinfo(pixels.dtype).max)).astype(pixels.dtype)
-    return np.where((opacity < clear_below)[..., None], pixels, made)
+    made = ground * np.float32(top_value)
+    made -= came
+    made *= share[..., None]
+    made += came
+    np.clip(made, 0, np.iinfo(pixels.dtype).max, out=made)
+    made = np.rint(made, out=made).astype(pixels.dtype)
+    np.copyto(made, pixels, where=(opacity < clear_below)[..., None])
+    return made
 
 
 def tiling(settings):
