@@ -53,7 +53,7 @@ class Common:
     jit_compile: bool = False  # compile with XLA: often faster on GPUs, slower on CPUs
 
     # --- apply ---
-    apply_tile_px: int = 2304  # a tile has at most its square in pixels, 2.6 GiB in all; 1024: 1.3
+    apply_tile_px: int = 2304  # a tile has at most its square in pixels; smaller takes less memory
     apply_margin_px: int = 96  # thrown away at a tile's inner edges; group norm cannot be exact
     clear_below: float = 0.02  # found opacity under which a pixel stays just as it came in
 

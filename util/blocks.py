@@ -72,7 +72,8 @@ class ReflectPad(layers.Layer):
     def _mirrored(places, side):
         """Return which pixel of a row of `side` shows at these places of its endless reflection."""
         period = ops.maximum(2 * (side - 1), 1)
-        places = ops.mod(places, period)
+        # Mirrored at 0 first: ONNX converters get the modulo of negative numbers wrong.
+        places = ops.mod(ops.abs(places), period)
         return ops.minimum(places, period - places)
 
     def compute_output_shape(self, shape):
