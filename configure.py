@@ -54,7 +54,7 @@ class Common:
 
     # --- apply ---
     apply_tile_px: int = 2304  # a tile has at most its square in pixels; smaller takes less memory
-    apply_margin_px: int = 96  # thrown away at a tile's inner edges; group norm cannot be exact
+    apply_margin_px: int = 160  # thrown away at a tile's inner edges; group norm cannot be exact
     clear_below: float = 0.02  # found opacity under which a pixel stays just as it came in
 
     # --- seed ---
