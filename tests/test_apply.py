@@ -193,7 +193,7 @@ def test_full_scale_comes_out_in_the_files_own_values(network):
 
 def test_in_place_gives_the_same(network):
     came = picture(9, 700, 300)
-    small = trained.replace(network.settings, apply_tile_px=288)
+    small = trained.replace(network.settings, apply_tile_px=288, apply_margin_px=96)
     network = trained.replace(network, settings=small)
     wanted = apply.restore_picture(network, came)
     got = apply.restore_picture(network, came.copy(), in_place=True)
