@@ -135,7 +135,8 @@ def test_ctrl_c_and_on_ends_like_an_undisturbed_run(reference, runner, script):
 
 def test_a_second_process_sigterm_and_a_terminal_that_goes_away(reference, runner):
     undisturbed, run = reference(), runner(**SETTINGS)
-    process = run.start(pace_s=0.4)
+    # Slow enough to be at work still when the second process has loaded, on a busy machine too.
+    process = run.start(pace_s=2.0)
     run.wait_for(process, 1)
     status, text = run.run(steps=5)  # meanwhile, on the same folder
     assert status == 2
@@ -152,7 +153,7 @@ def test_a_second_process_sigterm_and_a_terminal_that_goes_away(reference, runne
     assert f"stopped at step {first}" in text
     assert first < STEPS
 
-    process = run.start(pace_s=0.4, save_every=STEPS)
+    process = run.start(pace_s=1.0, save_every=STEPS)
     for line in process.stderr:
         if "going on at step" in line:
             break
