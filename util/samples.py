@@ -44,10 +44,14 @@ def random_window(store, index, rng, side_px):
     -------
     float32 (side_px, side_px, C), 0..1
     """
+    return turned(_window(store, index, rng, side_px), int(rng.integers(8)))
+
+
+def _window(store, index, rng, side_px):
     height, width = store.sizes[index]
     top = int(rng.integers(height - side_px + 1))
     left = int(rng.integers(width - side_px + 1))
-    return turned(store.crop(index, top, left, side_px, side_px), int(rng.integers(8)))
+    return store.crop(index, top, left, side_px, side_px)
 
 
 def random_zoom(store, index, rng, side_px, zoom):
@@ -65,12 +69,14 @@ def random_zoom(store, index, rng, side_px, zoom):
     """
     multiple = math.exp(rng.uniform(math.log(zoom[0]), math.log(zoom[1])))
     window_px = min(round(side_px * multiple), int(store.sizes[index].min()))
-    window = random_window(store, index, rng, window_px)
-    if window_px == side_px:
-        return window
-    method = cv2.INTER_AREA if window_px > side_px else cv2.INTER_CUBIC
-    resized = cv2.resize(np.ascontiguousarray(window), (side_px, side_px), interpolation=method)
-    return np.clip(resized, 0.0, 1.0)
+    window = _window(store, index, rng, window_px)
+    if window_px > side_px:
+        window = cv2.resize(window, (side_px, side_px), interpolation=cv2.INTER_AREA)
+    elif window_px < side_px:
+        window = cv2.resize(window, (side_px, side_px), interpolation=cv2.INTER_CUBIC)
+        window = np.clip(window, 0.0, 1.0)  # cubic overshoots
+    # Turned last, when it is small: turning is copying across the grain of the memory.
+    return np.ascontiguousarray(turned(window, int(rng.integers(8))))
 
 
 class CloudySamples:
