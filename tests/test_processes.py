@@ -13,6 +13,7 @@ import signal
 import socket
 import time
 from dataclasses import fields
+from functools import partial
 
 import numpy as np
 import pytest
@@ -153,7 +154,9 @@ def test_a_second_process_sigterm_and_a_terminal_that_goes_away(reference, runne
     assert f"stopped at step {first}" in text
     assert first < STEPS
 
-    process = run.start(pace_s=1.0, save_every=STEPS)
+    # Where the tests themselves run under nohup, the script would rightly ignore SIGHUP, too.
+    heard = partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)
+    process = run.start(pace_s=1.0, save_every=STEPS, preexec_fn=heard)
     for line in process.stderr:
         if "going on at step" in line:
             break
