@@ -26,6 +26,13 @@ class Common:
     max_pixels: int = 400_000_000  # larger pictures are refused, against decompression bombs
     full_scale: float = 0.0  # value of white in 16-bit files, such as 10000; 0 = the type's range
 
+    # --- ground ---
+    ground_gain: float = 0.025  # jitter: brightness of the ground, +- share
+    ground_offset: float = 0.01  # jitter: added to each channel of the ground, +-
+    ground_zoom: tuple[float, float] = (0.7, 2.5)  # training: window cut, in crops (source 1, 1)
+    ground_curve: float = 0.3  # training: middle tones of the ground up or down (source 0)
+    ground_tint: float = 0.15  # training: each channel of the ground, +- share (source 0)
+
     # --- optimiser ---
     batch_size: int = 16  # pictures a step over all devices (source 64)
     learning_rate: float = 2e-3  # highest rate of the run, 1e-5..1e-2 (source 1e-4, constant)
@@ -62,8 +69,8 @@ class Common:
 
 
 @dataclass(frozen=True)
-class Clouds(Common):
-    """Settings of the scripts that draw half-transparent cloud over clear ground."""
+class CloudShapes(Common):
+    """Settings of the scripts that draw the opacity of cloud."""
 
     # --- clouds ---
     cloud_folder: str = "data/clouds"  # grey pictures whose brightness is opacity
@@ -78,11 +85,13 @@ class Clouds(Common):
     noise_lacunarity: float = (
         2.0  # how many times finer a layer is (source 1, 2, 3, ... of the first)
     )
-    ground_gain: float = 0.025  # jitter: brightness of the ground, +- share
-    ground_offset: float = 0.01  # jitter: added to each channel of the ground, +-
-    ground_zoom: tuple[float, float] = (0.7, 2.5)  # training: window cut, in crops (source 1, 1)
-    ground_curve: float = 0.3  # training: middle tones of the ground up or down (source 0)
-    ground_tint: float = 0.15  # training: each channel of the ground, +- share (source 0)
+
+
+@dataclass(frozen=True)
+class Clouds(CloudShapes):
+    """Settings of the scripts that draw half-transparent cloud over clear ground."""
+
+    # --- clouds ---
     opacity_offset: tuple[float, float] = (
         0.0,
         0.0,
@@ -125,15 +134,83 @@ class Mend(Clouds):
     )
 
 
+@dataclass(frozen=True)
+class Inpaint(Common):
+    """Settings of the scripts that repaint holes with a generator and a discriminator."""
+
+    # --- networks ---
+    base_width: int = 16  # channels of the first level; 16: generator 7.17 M, discriminator 1.53 M
+    painting: str = "fill"  # fill (holes smoothly filled, then corrected) or direct (source)
+    skips: bool = True  # join the generator's levels down and up (source false)
+    norm: str = "none"  # of the generator: none, batch (source), group, instance
+    upsampling: str = "transposed"  # transposed (source) or resize (nearest, then 3x3)
+    towers: str = "both"  # discriminator sees: both (source), global (picture), local (hole alone)
+    discriminator_head: str = "dense"  # dense (source) or tensor (a matrix an axis, few weights)
+    spectral_norm: bool = False  # keep the discriminator's kernels at norm 1 (not the tensor head)
+
+    # --- losses ---
+    adversarial: str = "dcgan"  # gan (minimax), dcgan (source), lsgan, wgan (clipped), wgan-gp
+    adversarial_weight: float = 0.01  # weight of the adversarial loss (source 1)
+    reconstruction_weight: float = 1.0  # weight of the L1 inside the hole (source 0)
+    reconstruction_steps: int = 1000  # steps before the adversarial loss counts (source 0)
+    adversarial_rise_steps: int = 1000  # steps over which it then rises to its weight (source 0)
+    balance_ratio: float = 8.0  # who is behind by this factor trains alone; 0 = both always
+    balance_window: int = 50  # steps whose mean losses decide that (source one epoch, later 1)
+    critic_steps: int = 3  # wgan, wgan-gp: updates of the critic for one of the generator
+    gradient_penalty_weight: float = 10.0  # wgan-gp: weight of the gradient penalty
+    weight_limit: float = 0.01  # wgan: the critic's weights are clipped to +- this
+
+    # --- history of generated pictures ---
+    history_size: int = 64  # earlier pictures that are judged along with new ones; 0 = none
+    history_share: float = 0.25  # share of a batch that enters the history each step
+
+    # --- optimiser ---
+    learning_rate: float = 5e-4  # highest rate of the run, 1e-5..1e-3 (source 1e-4, constant)
+
+    # --- apply ---
+    hole_colour: str = "none"  # pixels of this colour are missing: none, black, white or r,g,b
+    hole_margin_px: int = 0  # holes grow by this, where masks leave a rim of cloud
+
+
+@dataclass(frozen=True)
+class GANSpot(Inpaint):
+    """Settings of mod_GAN_spot.py."""
+
+    # --- holes ---
+    spot_share: float = 0.5  # side of the square hole, as a share of the crop's
+    spot_anywhere: bool = False  # false: in the centre (source), true: at a random place
+
+
+@dataclass(frozen=True)
+class GANPoly(Inpaint, CloudShapes):
+    """Settings of mod_GAN_poly.py."""
+
+    # --- holes ---
+    polygon_vertices: int = 5  # corners of the random polygon, 3 or more
+    edge_px: int = 8  # width of the hole's soft edge; 1 = hard
+    cloud_hole_share: float = 0.0  # share of holes with the shape of thick cloud (source 0)
+
+
 # What may not change within a run, and what changes the samples from there on.
 SHAPE_SETTINGS = {
     *("crop_px", "base_width", "stage1_width", "stage2_width", "head", "norm", "upsampling"),
+    *(
+        "painting",
+        "skips",
+        "towers",
+        "discriminator_head",
+        "spectral_norm",
+        "history_size",
+        "balance_window",
+    ),
+    "adversarial",
 }
 DATA_SETTINGS = {
     *("clear_folder", "cloud_folder", "validation_share", "validation_samples", "full_scale"),
     *("max_pixels", "batch_size", "noise_share", "cloud_window_px", "noise_cell_px", "seed"),
     *("noise_octaves", "noise_persistence", "noise_lacunarity", "ground_gain", "ground_offset"),
     *("opacity_offset", "cloud_colour", "ground_zoom", "ground_curve", "ground_tint"),
+    *("spot_share", "spot_anywhere", "polygon_vertices", "edge_px", "cloud_hole_share"),
 }
 
 
@@ -153,6 +230,13 @@ def _range_within(low, high):
     return (
         lambda v: low <= v[0] <= v[1] <= high,
         f"must be two numbers, the smaller one first, between {low} and {high}",
+    )
+
+
+def _is_colour(text):
+    parts = text.split(",")
+    return text in ("none", "black", "white") or (
+        len(parts) == 3 and all(p.strip().isdecimal() and int(p) <= 255 for p in parts)
     )
 
 
@@ -200,6 +284,27 @@ _RULES = {
     "stage1_width": _between(1, 256),
     "stage2_width": _between(1, 256),
     "gate_loss": _at_least(0),
+    "painting": _one_of("fill", "direct"),
+    "towers": _one_of("both", "global", "local"),
+    "discriminator_head": _one_of("dense", "tensor"),
+    "adversarial": _one_of("gan", "dcgan", "lsgan", "wgan", "wgan-gp"),
+    "adversarial_weight": _at_least(0),
+    "reconstruction_weight": _at_least(0),
+    "reconstruction_steps": _at_least(0),
+    "adversarial_rise_steps": _at_least(0),
+    "balance_ratio": (lambda v: v == 0 or v > 1, "must be above 1, or 0 for no balance"),
+    "balance_window": _at_least(1),
+    "critic_steps": _between(1, 20),
+    "gradient_penalty_weight": _at_least(0),
+    "weight_limit": (lambda v: 0 < v <= 1, "must be above 0 and at most 1, such as 0.01"),
+    "history_size": _at_least(0),
+    "history_share": _between(0, 1),
+    "hole_colour": (_is_colour, "must be none, black, white, or three values 0..255: 255,0,255"),
+    "hole_margin_px": _between(0, 1000),
+    "spot_share": _between(0.1, 0.9),
+    "polygon_vertices": _between(3, 100),
+    "edge_px": _between(1, 64),
+    "cloud_hole_share": _between(0, 1),
     "head": _one_of("unmix", "direct"),
     "norm": _one_of("none", "batch", "group", "instance"),
     "upsampling": _one_of("transposed", "resize"),

@@ -29,9 +29,10 @@ import tensorflow as tf
 
 from configure import Mend
 from util import command
+from util.blocks import squash
 from util.data import cloudy_samples
 from util.losses import covered_l1, l1, seen_l1
-from util.networks import ground_from, squash, unet
+from util.networks import ground_from, unet
 from util.scores import validation_scores
 from util.state import TrainState
 

@@ -22,7 +22,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[1]
 
 # The scripts that every test of training, stopping and resuming runs on; a new one joins here.
-SCRIPTS = ["mod_defog", "mod_mend"]
+SCRIPTS = ["mod_defog", "mod_mend", "mod_GAN_spot", "mod_GAN_poly"]
 
 # Small enough for a start to cost little more than loading TensorFlow. Settings that a script
 # does not have are left out.
@@ -38,6 +38,11 @@ TINY = {
     "cloud_window_px": (32, 64),
     "noise_cell_px": (5.0, 40.0),
     "noise_octaves": 3,
+    "cloud_hole_share": 0.5,
+    "history_size": 6,
+    "balance_window": 3,
+    "reconstruction_steps": 2,
+    "adversarial_rise_steps": 4,
     "log_every": 2,
     "validate_every": 4,
     "sheet_every": 6,

@@ -5,10 +5,11 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from stand_ins import dehazer, filler
 
 import mod_defog
 from configure import Defog
-from util import apply, command, interrupt, trained
+from util import apply, command, interrupt, tiles, trained
 from util.pictures import read_picture, write_picture
 
 TINY = {
@@ -241,3 +242,219 @@ def test_memory_is_bounded(folders, tmp_path, runner):
     )  # fmt: skip
     peak_gb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     assert peak_gb < 2
+
+
+# ---- holes: a stand-in fills them ----
+
+
+def use(monkeypatch, network):
+    """Let the command line find this network."""
+    monkeypatch.setattr(trained, "load", lambda *args: network)
+
+
+def run_task(capsys, task, *arguments):
+    with pytest.raises(SystemExit) as end:
+        command.main(task, "", list(map(str, arguments)))
+    interrupt.leave()
+    said = capsys.readouterr()
+    return end.value.code, said.out + said.err
+
+
+def two_holes(side=2000):
+    hole = np.zeros((side, side), bool)
+    hole[300:340, 1500:1550] = True
+    hole[1700:1712, 40:60] = True
+    return hole
+
+
+def test_only_windows_around_holes_are_worked_on():
+    network, calls = filler()
+    came, hole = picture(1, 2000, 2000), two_holes()
+    made = apply.fill_picture(network, came, hole)
+    windows = apply.hole_windows(network.settings, hole)
+    assert len(calls) == len(windows) == 2
+    assert sum(call["hole"].size for call in calls) < 0.08 * hole.size
+    for call, window in zip(list(calls), windows, strict=True):
+        at = window[:2]
+        holed = np.where(hole[at][..., None], 0, came[at]).astype(np.float32)[None] / 255
+        np.testing.assert_array_equal(call["holed"], holed)
+        np.testing.assert_array_equal(call["hole"][0, ..., 0], hole[at])
+        direct = network.restore({"holed": holed, "hole": np.float32(hole[at])[None, ..., None]})
+        direct = np.rint(np.array(direct["restored"][0]) * 255)
+        np.testing.assert_array_equal(made[at], direct.astype(np.uint8))
+    np.testing.assert_array_equal(made[~hole], came[~hole])
+    assert (made[hole] != came[hole]).mean() > 0.9
+    in_place = came.copy()
+    assert apply.fill_picture(network, in_place, hole, in_place=True) is in_place
+    np.testing.assert_array_equal(in_place, made)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("size", [(1, 1), (5, 90), (70, 33), (300, 200)])
+def test_known_pixels_are_kept_in_any_size(dtype, size):
+    network, _ = filler()
+    came, hole = picture(2, *size, dtype), picture(3, *size)[..., 0] < 100
+    hole[0, 0] = True
+    made = apply.fill_picture(network, came, hole)
+    assert made.dtype == dtype
+    np.testing.assert_array_equal(made[~hole], came[~hole])
+    # What was in the hole has no say.
+    other = np.where(hole[..., None], came[::-1, ::-1], came)
+    np.testing.assert_array_equal(apply.fill_picture(network, other, hole), made)
+
+
+def test_a_window_larger_than_a_tile_is_filled_without_seams():
+    came, hole = picture(4, 700, 500), np.zeros((700, 500), bool)
+    hole[20:650, 30:480] = True
+    hole[:, 200:220] = False
+    whole, whole_calls = filler(apply_margin_px=16)
+    tiled, tiled_calls = filler(apply_margin_px=16, apply_tile_px=256)
+    ends = []
+    for network in (whole, tiled):
+        made = apply.fill_picture(network, came.copy(), hole, in_place=True)
+        assert made.dtype == came.dtype
+        ends.append(made)
+    assert len(whole_calls) == 1 < len(tiled_calls)
+    assert max(call["hole"].size for call in tiled_calls) <= 256**2
+    np.testing.assert_array_equal(*ends)
+
+
+def test_tiles_without_a_hole_cost_nothing():
+    hole = np.zeros((1200, 1200), bool)
+    at = np.arange(1200)
+    hole[at, at] = True  # its box is the whole picture
+    network, calls = filler(apply_margin_px=16, apply_tile_px=256)
+    apply.fill_picture(network, picture(5, 1200, 1200), hole)
+    assert sum(call["hole"].size for call in calls) < 0.6 * hole.size
+
+
+def test_holes_of_full_scale_and_nan():
+    network, _ = filler()
+    came, hole = picture(6, 64, 64, np.uint16) // 7, np.zeros((64, 64), bool)
+    hole[20:40, 20:40] = True
+    made = apply.fill_picture(network, came, hole, full_scale=10_000.0)
+    spread = np.minimum(came * (65535 / 10_000), 65535).astype(np.uint16)
+    wanted = apply.fill_picture(network, spread, hole)
+    np.testing.assert_allclose(made[hole], wanted[hole] / 6.5535, atol=3)
+    np.testing.assert_array_equal(made[~hole], came[~hole])
+    net = network.networks["net"]
+    net.set_weights([w * np.nan for w in net.get_weights()])
+    with pytest.raises(ValueError, match="NaN"):
+        apply.fill_picture(network, came, hole)
+
+
+def test_completed_is_what_apply_writes_and_soft_edges_are_mixed():
+    network, _ = filler()
+    clear = picture(7, 80, 100).astype(np.float32) / 255
+    hole = np.zeros((80, 100, 1), np.float32)
+    hole[20:50, 30:60] = 1
+    hole[50, 30:60] = 0.5
+    holed = clear * (1 - hole)
+    wanted = tiles.run(network.restore, {"holed": holed, "hole": hole}, tile_px=512, margin_px=32)
+    np.testing.assert_allclose(apply.complete(network, holed, hole), wanted["restored"], atol=1e-6)
+    nothing = np.zeros_like(hole)
+    np.testing.assert_array_equal(apply.complete(network, clear, nothing), clear)
+
+
+def test_a_folder_with_masks_goes_out(tmp_path, capsys, monkeypatch):
+    network, calls = filler()
+    use(monkeypatch, network)
+    source, out, place = tmp_path / "in", tmp_path / "out", tmp_path / "in" / "masks"
+    place.mkdir(parents=True)
+    (source / "sub").mkdir()
+    (place / "sub").mkdir()
+    hole = np.zeros((70, 90), bool)
+    hole[10:30, 40:70] = True
+    mask = hole.astype(np.uint8) * 255
+    came = {"a.tif": picture(0, 70, 90, np.uint16), "sub/b.jpg": picture(1, 70, 90),
+            "whole.png": picture(2, 70, 90), "alone.png": picture(3, 70, 90),
+            "size.png": picture(4, 70, 80)}  # fmt: skip
+    for name, pixels in came.items():
+        write_picture(source / name, pixels)
+    for name in ("a.png", "sub/b.png", "size.png"):
+        write_picture(place / name, mask)
+    write_picture(place / "whole.bmp", mask * 0)
+    words = ("apply", source, "--out", out, "--devices=cpu", "--holes")
+    status, said = run_task(capsys, network.task, *words, place)
+    assert status == 0
+    assert "3 restored" in said
+    assert "2 failed" in said
+    assert "alone.png: no mask alone.* in" in said
+    assert "size.png: its mask has 90 x 70 pixels" in said
+    assert "whole.png: nothing is missing" in said
+    names = sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file())
+    assert names == ["a.tif", "sub/b.png", "whole.png"]
+    made = read_picture(out / "a.tif")
+    assert made.dtype == np.uint16
+    np.testing.assert_array_equal(made[~hole], came["a.tif"][~hole])
+    assert (made[hole] != came["a.tif"][hole]).any(axis=-1).mean() > 0.9
+    np.testing.assert_array_equal(read_picture(out / "whole.png"), came["whole.png"])
+    assert len(calls) == 2
+    assert run_task(capsys, network.task, *words, tmp_path / "none")[0] == 2
+
+
+def test_transparent_pixels_or_a_colour_and_a_margin(tmp_path, capsys, monkeypatch):
+    hole = np.zeros((64, 64), bool)
+    hole[20:30, 20:30] = True
+    came = np.maximum(picture(0, 64, 64), 1)
+    alpha = np.where(hole, 0, 255).astype(np.uint8)
+    rgba = np.concatenate([came[..., ::-1], alpha[..., None]], axis=-1)
+    cv2.imwrite(str(tmp_path / "alpha.png"), rgba)
+    write_picture(tmp_path / "black.png", np.where(hole[..., None], 0, came).astype(np.uint8))
+    write_picture(tmp_path / "plain.png", came)
+    files = [tmp_path / f"{name}.png" for name in ("alpha", "black", "plain")]
+    for margin in (0, 3):
+        network, _ = filler(hole_colour="black", hole_margin_px=margin)
+        use(monkeypatch, network)
+        out = tmp_path / f"out{margin}"
+        assert run_task(capsys, network.task, "apply", *files, "--out", out)[0] == 0
+        made = [read_picture(out / file.name) for file in files]
+        grown = cv2.dilate(hole.astype(np.uint8), np.ones((2 * margin + 1,) * 2)).astype(bool)
+        for pixels in made[:2]:
+            np.testing.assert_array_equal(pixels[~grown], came[~grown])
+        np.testing.assert_array_equal(made[0], made[1])
+        np.testing.assert_array_equal(made[2], came)
+        changed = (made[0] != came).any(axis=-1)
+        assert changed[17, 25] == (margin > 0)
+    network, _ = filler()
+    use(monkeypatch, network)
+    status, said = run_task(capsys, network.task, "apply", files[1], "--out", tmp_path / "o")
+    assert status == 1
+    assert all(way in said for way in ("--holes", "transparent", "hole_colour"))
+    network, _ = filler(hole_colour="red")
+    use(monkeypatch, network)
+    status, said = run_task(capsys, network.task, "apply", files[1], "--out", tmp_path / "o")
+    assert status == 2
+    assert "hole_colour = red" in said
+
+
+# ---- haze: every pixel is the network's ----
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_every_pixel_is_the_networks(dtype, tmp_path, capsys, monkeypatch):
+    network, _ = dehazer()
+    use(monkeypatch, network)
+    came = picture(8, 64, 96, dtype)
+    write_picture(tmp_path / "a.png", came)
+    out = tmp_path / "out"
+    status, _ = run_task(capsys, network.task, "apply", tmp_path / "a.png", "--out", out)
+    assert status == 0
+    assert [p.name for p in out.iterdir()] == ["a.png"]
+    top = np.iinfo(dtype).max
+    direct = network.restore({"hazy": came[None].astype(np.float32) / np.float32(top)})
+    wanted = np.rint(np.array(direct["restored"][0]) * top)
+    np.testing.assert_allclose(read_picture(out / "a.png"), wanted, atol=1)
+
+
+def test_help_says_what_this_script_takes_and_gives(capsys):
+    holes, haze = filler()[0].task, dehazer()[0].task
+    assert "--holes" in run_task(capsys, holes, "apply", "--help")[1]
+    said = run_task(capsys, haze, "apply", "--help")[1]
+    assert "--holes" not in said
+    assert "opacity.png" not in said
+    assert "HAZY CLEAR" in run_task(capsys, haze, "evaluate", "--help")[1]
+    said = run_task(capsys, holes, "export", "--help")[1]
+    assert '"holed" (.., 3), "hole" (.., 1)' in said
+    assert '"restored" (.., 3), "patch" (.., 3)' in said
+    assert run_task(capsys, haze, "apply", "x", "--out", "y", "--holes", "z")[0] == 2

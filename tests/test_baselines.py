@@ -10,6 +10,7 @@ from util import baselines, scores
 
 DATA = Path(__file__).parent.parent / "data"
 PAINTERS = [
+    baselines.inpaint_mean,
     baselines.inpaint_telea,
     baselines.inpaint_navier_stokes,
     baselines.inpaint_biharmonic,
@@ -136,7 +137,7 @@ def test_guided_filter_keeps_edges_of_the_guide():
 # ---- inpainting ----
 
 
-@pytest.mark.parametrize(("paint", "error"), list(zip(PAINTERS, [0.1, 0.1, 1e-3], strict=True)))
+@pytest.mark.parametrize(("paint", "error"), list(zip(PAINTERS[1:], [0.1, 0.1, 1e-3], strict=True)))
 def test_linear_ramp_is_continued(paint, error):
     rows, columns = np.mgrid[0:48, 0:64].astype(np.float32)
     ramp = np.stack([0.1 + rows / 60, 0.9 - columns / 90, (rows + columns) / 120], axis=-1)
@@ -280,3 +281,47 @@ def test_painters_paint_thick_cloud_only(name):
 def test_bad_picture_is_refused(name, picture, text):
     with pytest.raises(ValueError, match=text):
         baselines.BASELINES[name](picture, np.zeros(picture.shape[:2], np.float32))
+
+
+# ---- holes and haze ----
+
+
+def test_mean_colour_of_what_is_known():
+    picture, hole = noise(24, 32), np.zeros((24, 32), bool)
+    hole[4:12, 5:20] = True
+    filled = baselines.inpaint_mean(picture, hole)
+    np.testing.assert_allclose(
+        filled[hole], np.broadcast_to(picture[~hole].mean(axis=0), (120, 3)), atol=1e-6
+    )
+    np.testing.assert_array_equal(filled[~hole], picture[~hole])
+
+
+@pytest.mark.parametrize("name", baselines.HOLE_BASELINES)
+def test_hole_baselines_fill_as_much_as_is_missing(name):
+    hole = np.zeros((24, 32), np.float32)
+    hole[8:16, 8:20] = 1
+    hole[8:16, 19] = 0.25  # a soft edge
+    clear = np.full((24, 32, 3), 0.6, np.float32)
+    holed = clear * (1 - hole[..., None])
+    before = holed.copy()
+    restored = baselines.HOLE_BASELINES[name](holed, hole)
+    assert restored.dtype == np.float32
+    np.testing.assert_array_equal(restored[hole == 0], clear[hole == 0])
+    np.testing.assert_allclose(restored, clear, atol=3 / 255)  # even ground; 8 bits
+    np.testing.assert_array_equal(holed, before)
+    untouched = baselines.HOLE_BASELINES[name](clear, np.zeros_like(hole))
+    np.testing.assert_array_equal(untouched, clear)
+    with pytest.raises(ValueError, match="does not fit"):
+        baselines.HOLE_BASELINES[name](holed, hole[1:])
+
+
+def test_rivals_of_haze_and_of_holes():
+    assert list(baselines.HAZE_BASELINES) == ["nothing", "dark channel prior"]
+    names = ["mean colour", "Telea", "Navier-Stokes", "biharmonic"]
+    assert list(baselines.HOLE_BASELINES) == names
+    hazy = noise(40, 40)
+    np.testing.assert_array_equal(baselines.HAZE_BASELINES["nothing"](hazy, None), hazy)
+    np.testing.assert_array_equal(
+        baselines.HAZE_BASELINES["dark channel prior"](hazy, None),
+        baselines.dark_channel_prior(hazy),
+    )

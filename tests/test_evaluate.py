@@ -2,14 +2,24 @@
 
 import csv
 
+import cv2
 import numpy as np
 import pytest
-from test_apply import at, folders, network, picture, run  # noqa: F401 - fixtures
+from stand_ins import dehazer, filler
+from test_apply import (  # noqa: F401 - fixtures
+    at,
+    folders,
+    network,
+    picture,
+    run,
+    run_task,
+    use,
+)
 
 from util import evaluate, interrupt
-from util.baselines import BASELINES
+from util.baselines import BASELINES, dark_channel_prior
 from util.pictures import write_picture
-from util.scores import psnr
+from util.scores import hole_scores, mae, psnr, ssim
 
 
 def read(path):
@@ -109,3 +119,140 @@ def test_interrupted_leaves_no_half_csv(folders, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(interrupt, "_first", None)
     assert status == 130
     assert not list(tmp_path.iterdir())
+
+
+# ---- holes and haze, with stand-ins ----
+
+
+class Samples:
+    """Held-out samples of one kind, made of noise that is smooth enough to be filled."""
+
+    def __init__(self, make):
+        self.make = make
+
+    def __call__(self, number):
+        clear = cv2.GaussianBlur(picture(number, 64, 64).astype(np.float32) / 255, (0, 0), 2)
+        return {"clear": clear, **self.make(clear, number)}
+
+
+def samples_of(make):
+    return lambda settings, progress: (None, Samples(make))
+
+
+def square(clear, number, sides=(12, 24, 40)):
+    hole = np.zeros((64, 64, 1), np.float32)
+    hole[8 : 8 + sides[number], 8 : 8 + sides[number]] = 1
+    hole[8 + sides[number], 8 : 8 + sides[number]] = 0.25
+    return {"hole": hole, "holed": clear * (1 - hole)}
+
+
+def evaluated(capsys, monkeypatch, stand_in, *words):
+    use(monkeypatch, stand_in)
+    status, said = run_task(capsys, stand_in.task, "evaluate", *words)
+    assert status == 0, said
+    return said
+
+
+def test_holes_by_the_share_that_is_missing(tmp_path, capsys, monkeypatch):
+    stand_in, _ = filler(samples_of(square))
+    file = tmp_path / "e.csv"
+    said = evaluated(capsys, monkeypatch, stand_in, "--csv", file)
+    methods = ["network", "mean colour", "Telea", "Navier-Stokes", "biharmonic"]
+    rows = read(file)
+    assert [row["method"] for row in rows] == 3 * methods
+    for title in ("all pictures", "< 10 % missing", "10-20 % missing", "> 20 % missing", "sharp"):
+        assert title in said
+    for number in range(3):
+        sample = stand_in.task.samples(None, progress=False)[1](number)
+        row = {r["method"]: r for r in rows if r["picture"] == f"sample {number:04d}"}
+        flat = sample["clear"][sample["hole"][..., 0] == 0].mean(axis=0)
+        filled = sample["holed"] + flat * sample["hole"]
+        wanted = hole_scores(filled, sample["clear"], sample["hole"])
+        for name, value in wanted.items():
+            assert float(row["mean colour"][name]) == pytest.approx(value, rel=1e-3, abs=1e-5)
+        assert float(row["mean colour"]["hole_sharpness"]) == 0
+        assert float(row["network"]["cover"]) == pytest.approx(
+            (12, 24, 40)[number] ** 2 / 4096, rel=1e-5
+        )
+        batch = {n: sample[n][None] for n in ("holed", "hole")}
+        made = np.array(stand_in.restore(batch)["restored"][0])
+        wanted = hole_scores(made, sample["clear"], sample["hole"])
+        assert float(row["network"]["hole_psnr"]) == pytest.approx(wanted["hole_psnr"], abs=1e-3)
+
+
+def test_a_fixed_hole_fills_one_group_of_columns(tmp_path, capsys, monkeypatch):
+    stand_in, _ = filler(samples_of(lambda clear, number: square(clear, 2)))
+    said = evaluated(capsys, monkeypatch, stand_in, "--csv", tmp_path / "e.csv")
+    assert "all pictures" in said
+    assert "missing |" not in said
+
+
+def test_table_of_holes_takes_the_median_of_sharpness():
+    rows = [
+        {"method": "network", "cover": c, "hole_l1": 0.25, "hole_psnr": p, "hole_ssim": 0.5,
+         "hole_sharpness": s, "seconds": 1.0, "memory_mb": 3.0}
+        for c, p, s in ((0.05, 10.0, 1.0), (0.05, 20.0, 50.0), (0.15, 30.0, 2.0))
+    ]  # fmt: skip
+    lines = evaluate.table(rows, evaluate.HOLES).splitlines()
+    assert "> 20" not in lines[0]
+    cells = [cell.split() for cell in lines[-1].split("|")]
+    assert cells[1] == [".2500", "20.0", ".500", "2.00"]
+    assert cells[2] == [".2500", "15.0", ".500", "25.50"]
+    assert cells[3] == [".2500", "30.0", ".500", "2.00"]
+    assert len({len(line) for line in lines[1:]}) == 1
+
+
+def test_pairs_with_masks(tmp_path, capsys, monkeypatch):
+    stand_in, calls = filler()
+    places = [tmp_path / name for name in ("holed", "clear", "masks")]
+    for folder in places:
+        folder.mkdir()
+    clear, hole = picture(1, 50, 70), np.zeros((50, 70), bool)
+    hole[10:30, 20:50] = True
+    holed = np.where(hole[..., None], 255, clear).astype(np.uint8)
+    for folder, pixels in zip(places, (holed, clear, hole.astype(np.uint8) * 255), strict=True):
+        write_picture(folder / "a.png", pixels)
+    for folder in places[:2]:
+        write_picture(folder / "unmasked.png", clear)
+    file = tmp_path / "pairs.csv"
+    words = ("--pairs", *places[:2], "--csv", file)
+    said = evaluated(capsys, monkeypatch, stand_in, *words, "--holes", places[2])
+    assert "no mask unmasked.*" in said
+    rows = {row["method"]: row for row in read(file)}
+    flat = np.where(hole[..., None], clear[~hole].mean(axis=0), clear) / 255
+    wanted = psnr(flat.astype(np.float32), clear.astype(np.float32) / 255, hole)
+    assert float(rows["mean colour"]["hole_psnr"]) == pytest.approx(wanted, abs=1e-3)
+    assert not any((call["holed"] * call["hole"]).any() for call in calls)
+    # White is not in the picture, so the colour tells the same hole.
+    stand_in, _ = filler(hole_colour="white")
+    evaluated(capsys, monkeypatch, stand_in, *words)
+    again = {row["method"]: row for row in read(file) if row["picture"] == "a"}
+    assert again["Telea"]["hole_psnr"] == rows["Telea"]["hole_psnr"]
+    use(monkeypatch, stand_in)
+    assert run_task(capsys, stand_in.task, "evaluate", "--holes", places[2])[0] == 2
+
+
+def hazy(clear, number):
+    return {"hazy": clear * np.float32(0.6) + np.float32(0.36)}
+
+
+def test_haze_beside_nothing_and_the_dark_channel(tmp_path, capsys, monkeypatch):
+    stand_in, _ = dehazer(samples_of(hazy))
+    file = tmp_path / "e.csv"
+    evaluated(capsys, monkeypatch, stand_in, "--csv", file)
+    rows = read(file)
+    assert [row["method"] for row in rows] == 3 * ["network", "nothing", "dark channel prior"]
+    sample = stand_in.task.samples(None, progress=False)[1](0)
+    restored = np.array(stand_in.restore({"hazy": sample["hazy"][None]})["restored"][0])
+    prior = dark_channel_prior(sample["hazy"])
+    for row, made in zip(rows, (restored, sample["hazy"], prior), strict=False):
+        assert float(row["psnr_whole"]) == pytest.approx(psnr(made, sample["clear"]), abs=1e-3)
+        assert float(row["ssim_whole"]) == pytest.approx(ssim(made, sample["clear"]), abs=1e-4)
+        assert float(row["mae_whole"]) == pytest.approx(mae(made, sample["clear"]), abs=1e-5)
+    places = [tmp_path / name for name in ("hazy", "clear")]
+    for folder, seed in zip(places, (1, 2), strict=True):
+        folder.mkdir()
+        write_picture(folder / "a.png", picture(seed, 40, 50))
+    evaluated(capsys, monkeypatch, stand_in, "--pairs", *places, "--csv", file)
+    a, b = (picture(seed, 40, 50).astype(np.float32) / 255 for seed in (1, 2))
+    assert float(read(file)[1]["psnr_whole"]) == pytest.approx(psnr(a, b), abs=1e-3)

@@ -1,31 +1,34 @@
 """export: what was written gives the network's own results, or nothing is left behind."""
 
 import importlib.util
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from test_apply import at, folders, network, run  # noqa: F401 - fixtures
 
-from util import export
+import mod_GAN_poly
+from util import command, export
+from util.trained import Trained
 
 
 def missing(*names):
     return any(importlib.util.find_spec(name) is None for name in names)
 
 
+KINDS = [
+    "keras",
+    "savedmodel",
+    pytest.param("onnx", marks=pytest.mark.skipif(
+        missing("tf2onnx", "onnxruntime"), reason="optional packages")),
+    pytest.param("litert", marks=pytest.mark.skipif(
+        missing("ai_edge_litert"), reason="optional package")),
+]  # fmt: skip
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "keras",
-        "savedmodel",
-        pytest.param("onnx", marks=pytest.mark.skipif(
-            missing("tf2onnx", "onnxruntime"), reason="optional packages")),
-        pytest.param("litert", marks=pytest.mark.skipif(
-            missing("ai_edge_litert"), reason="optional package")),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("kind", KINDS)
 def test_each_format_agrees(folders, tmp_path, capsys, kind):  # noqa: F811
     status, said = run(
         capsys, "export", "--format", kind, "--out", tmp_path / "sub" / "net", *at(folders)
@@ -51,9 +54,9 @@ def test_savedmodel_needs_nothing_of_ours_and_takes_any_size(folders, network, t
 
 
 def test_too_large_a_difference_leaves_nothing(folders, tmp_path, capsys, monkeypatch):  # noqa: F811
-    def bad(model, path, picture, crop_px):
+    def bad(model, path, batch, crop_px):
         path.write_bytes(b"x")
-        shape = picture.shape[:3]
+        shape = batch["cloudy"].shape[:3]
         return {"restored": np.zeros((*shape, 3)), "found_opacity": np.ones((*shape, 1))}
 
     monkeypatch.setitem(export._KINDS, "keras", bad)
@@ -83,3 +86,39 @@ def test_an_absent_package_is_one_line_with_the_remedy(
 def test_a_file_names_only_scripts_of_this_project():
     with pytest.raises(Exception, match="no script"):
         export._task("os.path")
+
+
+# ---- several inputs: an untrained network that fills holes ----
+
+
+@pytest.fixture(scope="module")
+def untrained():
+    settings = mod_GAN_poly.TASK.settings(crop_px=64, base_width=2)
+    networks = mod_GAN_poly.TASK.make_state(settings).networks
+
+    def restore(batch):
+        return mod_GAN_poly.TASK.restore(networks, batch, settings)
+
+    return Trained(mod_GAN_poly.TASK, settings, networks, Path("none.npz"), 0, restore)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_format_takes_a_hole(untrained, tmp_path, capsys, kind):
+    status = export.export(untrained, kind, tmp_path / "net", command.PROJECT)
+    said = capsys.readouterr()
+    assert status == 0, said
+    assert "restored: " in said.out
+    assert "patch: " in said.out
+    assert [p.name for p in tmp_path.iterdir()] == [f"net{export.FORMATS[kind]}"]
+
+
+def test_the_picture_to_compare_on_has_a_hole():
+    task = mod_GAN_poly.TASK
+    batch = export._batch(task, export._parity_picture(command.PROJECT, 64))
+    assert {n: v.shape for n, v in batch.items()} == {
+        n: (1, 64, 64, c) for n, c in task.inputs.items()
+    }
+    assert batch["hole"].mean() == 0.25
+    assert not (batch["holed"] * batch["hole"]).any()
+    assert batch["holed"].any()

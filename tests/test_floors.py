@@ -13,10 +13,10 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[1]
 
 FLOORS = {
-    1: "baselines blocks clouds errors haze holes interrupt keys losses networks pictures schedule "
-    "scores",
-    2: "checkpoint history machines report samples state tiles",
-    3: "apply command data evaluate export loop trained",
+    1: "baselines blocks clouds deblur errors haze holes interrupt keys losses masks networks perceptual pictures "
+    "schedule scores",
+    2: "adversarial checkpoint history machines pairs report samples state tiles",
+    3: "apply command data evaluate export inpainting loop trained",
 }
 FLOOR = {f"util.{name}": floor for floor, names in FLOORS.items() for name in names.split()}
 SCRIPT_FLOOR, TOP_FLOOR, TOP = 4, 5, {"cloud_removal"}

@@ -2,6 +2,7 @@
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 from skimage import metrics
@@ -172,3 +173,94 @@ def test_mean_scores_leave_nan_out():
         scores.mean_scores([])
     with pytest.raises(ValueError, match="different names"):
         scores.mean_scores([{"a": 1.0}, {"b": 1.0}])
+
+
+# ---- holes ----
+
+
+def box(side=64, first=16, last=48):
+    hole = np.zeros((side, side, 1), np.float32)
+    hole[first:last, first:last] = 1
+    return hole
+
+
+def texture(side=64, seed=0):
+    """Noise of 4 px grain, so that a blur takes much of it but not all."""
+    coarse = np.random.default_rng(seed).random((side // 4, side // 4, 3), np.float32)
+    return cv2.resize(coarse, (side, side), interpolation=cv2.INTER_LINEAR)
+
+
+def test_hole_scores_are_the_other_scores_over_the_hole():
+    clear, hole = texture(), box()
+    hole[47, :] *= 0.5  # still missing
+    hole[16, :] *= 0.4  # no longer
+    restored = np.where(hole > 0, texture(seed=1), clear)
+    region = hole[..., 0] >= 0.5
+    found = scores.hole_scores(restored, clear, hole)
+    assert found["hole_l1"] == pytest.approx(scores.mae(restored, clear, region), abs=1e-6)
+    assert found["hole_psnr"] == pytest.approx(scores.psnr(restored, clear, region), abs=1e-4)
+    assert found["hole_ssim"] == pytest.approx(scores.ssim(restored, clear, region), abs=1e-4)
+    assert scores.hole_scores(restored, clear, hole[..., 0]) == found
+    # At the border of the picture, too, where the outermost 5 pixels have no SSIM.
+    hole = np.roll(hole, (-16, 16), axis=(0, 1))
+    region = hole[..., 0] >= 0.5
+    restored = np.where(hole > 0, texture(seed=1), clear)
+    found = scores.hole_scores(restored, clear, hole)
+    assert found["hole_ssim"] == pytest.approx(scores.ssim(restored, clear, region), abs=1e-4)
+
+
+def test_constant_offset_in_a_hole_has_closed_form():
+    clear, hole = np.full((40, 50, 3), 0.4, np.float32), np.ones((40, 50))
+    found = scores.hole_scores(clear + np.float32(0.1), clear, hole)
+    assert found["hole_l1"] == pytest.approx(0.1, abs=1e-6)
+    assert found["hole_psnr"] == pytest.approx(20, abs=1e-4)
+    luminance = (2 * 0.4 * 0.5 + 1e-4) / (0.4**2 + 0.5**2 + 1e-4)
+    assert found["hole_ssim"] == pytest.approx(luminance, abs=1e-4)
+    assert math.isnan(found["hole_sharpness"])  # the truth has nothing to be sharp about
+
+
+def test_sharpness_of_truth_constant_blur_and_contrast():
+    clear, hole = texture(), box()
+
+    def sharpness(filling):
+        completed = np.where(hole > 0, filling, clear).astype(np.float32)
+        return scores.hole_scores(completed, clear, hole)["hole_sharpness"]
+
+    assert sharpness(clear) == 1
+    # The seam to the known pixels, of whatever height, is no sharpness.
+    assert sharpness(np.float32(0.9)) == 0
+    # Nor is what shines through at a soft edge.
+    soft = cv2.blur(hole, (9, 9))[..., None]
+    completed = clear * (1 - soft) + np.float32(0.9) * soft
+    found = scores.hole_scores(completed, clear, soft)
+    assert found["hole_sharpness"] == pytest.approx(0, abs=1e-4)
+    few = scores.hole_scores(completed, clear, soft * np.float32(0.98))
+    assert math.isnan(few["hole_sharpness"])
+    assert few["hole_psnr"] == pytest.approx(found["hole_psnr"], abs=1)
+    assert sharpness(0.5 * clear) == pytest.approx(0.25, abs=1e-6)
+    blurred = [sharpness(cv2.GaussianBlur(clear, (0, 0), sigma)) for sigma in (1, 2, 4)]
+    assert 1 > blurred[0] > blurred[1] > blurred[2] > 0
+    noisy = clear + np.random.default_rng(2).normal(0, 0.1, clear.shape)
+    assert sharpness(noisy) > 1.2
+
+
+def test_sharpness_of_a_ramp_has_closed_form():
+    rows, columns = np.mgrid[0:32, 0:32].astype(np.float32)
+    grey = [np.repeat(g[..., None], 3, axis=-1) for g in (rows / 64, (rows + 2 * columns) / 128)]
+    found = scores.hole_scores(*grey, np.ones((32, 32)))
+    assert found["hole_sharpness"] == pytest.approx((1 / 64**2) / (5 / 128**2), rel=1e-4)
+
+
+def test_hole_that_is_too_small_or_does_not_fit():
+    clear = texture(32)
+    hole = np.zeros((32, 32))
+    hole[10:17, 10:19] = 1  # 63 pixels
+    assert all(math.isnan(v) for v in scores.hole_scores(clear, clear, hole).values())
+    hole[17, 10] = 1
+    assert scores.hole_scores(clear, clear, hole)["hole_psnr"] == scores.PSNR_CAP_DB
+    with pytest.raises(ValueError, match="hole must be"):
+        scores.hole_scores(clear, clear, hole[1:])
+    with pytest.raises(ValueError, match="hole must be"):
+        scores.hole_scores(clear, clear, np.full((32, 32), np.nan))
+    with pytest.raises(ValueError, match="11 pixels"):
+        scores.hole_scores(clear[:10], clear[:10], hole[:10])

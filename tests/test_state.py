@@ -41,7 +41,7 @@ def take_step(state, pictures, spoil=0.0):
             return {"net": gradients}, {"loss": loss}
 
         metrics = state.update(compute, batch)
-        state.step.assign_add(1)
+        state.end_step()
         return metrics
 
     return step({"x": tf.constant(pictures)}, tf.constant(spoil, tf.float32))

@@ -136,3 +136,69 @@ def test_a_unet_in_tiles_equals_the_unet_in_one_piece(norm):
     exact = tiles.run(function, {"cloudy": picture}, tile_px=640, margin_px=192)["y"]
     np.testing.assert_allclose(exact, whole, atol=1e-4 * np.abs(whole).max())
     assert function.experimental_get_tracing_count() == 1
+
+
+# ---- windows around holes ----
+
+
+def holes_of(kind, height, width):
+    hole = np.zeros((height, width), bool)
+    rng = np.random.default_rng(4)
+    if kind == "specks":
+        hole[rng.integers(0, height, 40), rng.integers(0, width, 40)] = True
+    elif kind == "boxes":
+        for _ in range(6):
+            top, left = rng.integers(0, height), rng.integers(0, width)
+            hole[top : top + rng.integers(1, 90), left : left + rng.integers(1, 90)] = True
+    elif kind == "diagonal":
+        at = np.arange(max(height, width))
+        hole[at * height // len(at), at * width // len(at)] = True
+    elif kind == "corners":
+        hole[0, 0] = hole[-1, -1] = True
+    elif kind == "all":
+        hole[:] = True
+    return hole
+
+
+@pytest.mark.parametrize("kind", ["specks", "boxes", "diagonal", "corners", "all"])
+@pytest.mark.parametrize("size", [(5, 7), (64, 64), (300, 700), (1500, 1100)])
+@pytest.mark.parametrize("context_px", [0, 16, 160])
+def test_each_missing_pixel_lies_in_one_core_with_context_around(kind, size, context_px):
+    hole = holes_of(kind, *size)
+    found = tiles.windows(hole, context_px=context_px, least_px=64)
+    times = np.zeros(size, int)
+    work = 0
+    for window in found:
+        times[window.core_rows, window.core_columns] += 1
+        for outer, core, side in zip(window[:2], window[2:], size, strict=True):
+            assert 0 <= outer.start <= core.start < core.stop <= outer.stop <= side
+            assert outer.start in (0, *range(core.start - context_px + 1))
+            assert outer.stop in (side, *range(core.stop + context_px, side + 1))
+            length = outer.stop - outer.start
+            assert length == side or (length % 32 == 0 and length >= 64)
+        work += (window[0].stop - window[0].start) * (window[1].stop - window[1].start)
+        # No core is larger than its holes.
+        core = hole[window[2:]]
+        assert all(edge.any() for edge in (core[0], core[-1], core[:, 0], core[:, -1]))
+    assert (times[hole] == 1).all()
+    assert times.max() <= 1
+    assert work <= hole.size
+
+
+def test_holes_share_a_window_where_that_is_cheaper():
+    hole = np.zeros((2000, 2000), bool)
+    hole[300:340, 300:340] = True
+    hole[300:340, 420:440] = True  # near
+    hole[1500:1510, 1600:1630] = True  # far
+    found = tiles.windows(hole, context_px=160, least_px=128)
+    assert len(found) == 2
+    assert found[0] == (slice(128, 512), slice(130, 610), slice(300, 340), slice(300, 440))
+    assert found[1][1].stop - found[1][1].start == 352
+    assert tiles.windows(np.zeros((50, 50), bool), context_px=160, least_px=128) == []
+
+
+def test_thousands_of_specks_are_no_burden():
+    hole = np.zeros((6000, 6000), bool)
+    hole[::301, ::401] = True
+    found = tiles.windows(hole, context_px=32, least_px=64)
+    assert len(found) == 300  # 20 x 15, none near another

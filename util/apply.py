@@ -1,4 +1,9 @@
-"""Restore pictures of any size with a trained network."""
+"""Restore pictures of any size with a trained network.
+
+What comes out follows from what the script's Task says. A network that finds opacity restores the
+whole picture, and pixels without cloud are kept (`restore_picture`). One that takes a hole is run
+around the holes only, and nothing else changes (`fill_picture`). Of any other every pixel is taken.
+"""
 
 import sys
 from pathlib import Path
@@ -9,6 +14,7 @@ from tqdm import tqdm
 
 from util import interrupt, tiles
 from util.errors import UserError
+from util.masks import Holes, stem_of
 from util.pictures import (
     PictureError,
     as_pixels,
@@ -22,14 +28,20 @@ _PIXELS = 32_768  # finished at once: few enough to stay in the processor's cach
 
 
 class Job(NamedTuple):
-    """One picture to restore, and the two files to write."""
+    """One picture to restore, and the files to write; `opacity` is None where none is found."""
 
     source: Path
+    stem: str  # path within the folder that was given, without suffix
     restored: Path
-    opacity: Path
+    opacity: Path | None
+
+    @property
+    def outputs(self):
+        """The files that are written."""
+        return [path for path in (self.restored, self.opacity) if path]
 
 
-def apply(trained, sources, out, *, overwrite=False):
+def apply(trained, sources, out, *, overwrite=False, holes=None):
     """Restore every picture of `sources` into the folder `out`; say what was done.
 
     Parameters
@@ -38,9 +50,12 @@ def apply(trained, sources, out, *, overwrite=False):
     sources : list of str
         Pictures, and folders of pictures with their sub-folders, which `out` will have too.
     out : str
-        For ``a.png`` it gets ``a.png`` and ``a_opacity.png`` (8-bit grey, white is opaque).
+        For ``a.png`` it gets ``a.png``, and ``a_opacity.png`` (8-bit grey, white is opaque) from
+        a network that finds opacity.
     overwrite : bool
         Write outputs that exist anew, rather than skip them.
+    holes : str, optional
+        Masks for a network that takes a hole; see `util.masks.Holes`.
 
     Returns
     -------
@@ -50,10 +65,12 @@ def apply(trained, sources, out, *, overwrite=False):
     Raises
     ------
     UserError
-        `out` cannot be made, is one of the folders of pictures, or cannot be written to.
+        `out` cannot be made, is one of the folders of pictures, or cannot be written to; `holes`
+        cannot be read.
     """
     out = Path(out)
-    jobs, failed = _plan(sources, out)
+    finder = find_holes(trained, holes)
+    jobs, failed = _plan(trained.task, sources, out, finder.files if finder else set())
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -65,7 +82,7 @@ def apply(trained, sources, out, *, overwrite=False):
     )
     bar = tqdm(jobs, trained.task.name, unit="picture", disable=None if len(jobs) > 1 else True)
     for job in bar:
-        there = [p.name for p in (job.restored, job.opacity) if p.exists()]
+        there = [p.name for p in job.outputs if p.exists()]
         if there and not overwrite:
             _say(
                 f"skipped {job.source}: {' and '.join(there)} exist(s) in {job.restored.parent}; "
@@ -74,7 +91,7 @@ def apply(trained, sources, out, *, overwrite=False):
             existing += 1
             continue
         try:
-            _restore_file(trained, job, single)
+            _restore_file(trained, job, single, finder)
         except PictureError as error:
             _say(f"skipped {error}")
             failed += 1
@@ -96,11 +113,11 @@ def apply(trained, sources, out, *, overwrite=False):
 
 
 def restore_picture(trained, pixels, *, full_scale=None, progress=None, in_place=False):
-    """Restore a picture as `apply` does.
+    """Restore a whole picture as `apply` does.
 
-    Where the found opacity is below the setting clear_below a pixel comes out bit for bit as it
-    went in; from there to twice as much it fades into what the network made, so that no edge
-    shows.
+    Of a network that finds opacity: where it is below the setting clear_below a pixel comes out
+    bit for bit as it went in; from there to twice as much it fades into what the network made, so
+    that no edge shows. Of another every pixel is the network's.
 
     Parameters
     ----------
@@ -115,8 +132,8 @@ def restore_picture(trained, pixels, *, full_scale=None, progress=None, in_place
 
     Returns
     -------
-    (array like pixels, uint8 (H, W))
-        The restored picture and the opacity.
+    (array like pixels, uint8 (H, W) or None)
+        The restored picture and the opacity, if the network finds one.
 
     Raises
     ------
@@ -127,15 +144,14 @@ def restore_picture(trained, pixels, *, full_scale=None, progress=None, in_place
     # Rows that are finished are read no more: the next tiles begin below them. Only in a picture
     # lower than its padding could the reflection at the bottom reach so far, and that is one band.
     restored = pixels if in_place else np.empty_like(pixels)
-    opacity = np.empty(pixels.shape[:2], np.uint8)
+    finds_opacity = trained.task.finds_opacity
+    opacity = np.empty(pixels.shape[:2], np.uint8) if finds_opacity else None
     top_value = float(full_scale or np.iinfo(pixels.dtype).max)
+    names = ("restored", "found_opacity") if finds_opacity else ("restored",)
 
     def function(batch):
-        if full_scale:
-            scale = np.float32(np.iinfo(pixels.dtype).max / full_scale)
-            batch = {name: np.minimum(value * scale, 1) for name, value in batch.items()}
-        found = trained.restore(batch)
-        return {name: found[name] for name in ("restored", "found_opacity")}
+        found = trained.restore({n: _scaled(v, pixels, full_scale) for n, v in batch.items()})
+        return {name: found[name] for name in names}
 
     (name,) = trained.task.inputs
     made = tiles.bands(function, {name: pixels}, progress=progress, **tiling(settings))
@@ -143,13 +159,115 @@ def restore_picture(trained, pixels, *, full_scale=None, progress=None, in_place
         at_once = max(1, _PIXELS // pixels.shape[1])
         for start in range(0, len(band["restored"]), at_once):
             rows = slice(start, start + at_once)
-            found, ground = band["found_opacity"][rows, :, 0], band["restored"][rows]
-            at = slice(top + start, top + start + len(found))
+            ground = band["restored"][rows]
+            at = slice(top + start, top + start + len(ground))
+            if not finds_opacity:
+                restored[at] = _as_made(ground, pixels.dtype, top_value)
+                continue
+            found = band["found_opacity"][rows, :, 0]
             restored[at] = keep_clear(
                 pixels[at], ground, found, clear_below=settings.clear_below, top_value=top_value
             )
             opacity[at] = as_pixels(found, np.uint8)
     return restored, opacity
+
+
+def fill_picture(trained, pixels, hole, *, full_scale=None, progress=None, in_place=False):
+    """Fill the hole of a picture as `apply` does; every other pixel stays bit for bit.
+
+    Arguments, the restored picture and errors as in `restore_picture`, and
+
+    hole : bool (H, W)
+        True where the picture is missing.
+    """
+    restored = pixels if in_place else pixels.copy()
+    top_value = float(full_scale or np.iinfo(pixels.dtype).max)
+    missing = hole.astype(np.uint8)
+    missing *= 255  # what means 1.0 to util.tiles
+    filled = _filled(trained, pixels, missing[..., None], hole, full_scale, progress)
+    for rows, columns, made in filled:
+        here = hole[rows, columns]
+        # What is read later has a hole here, so nothing that is written is ever read.
+        restored[rows, columns][here] = _as_made(made[here], pixels.dtype, top_value)
+    return restored
+
+
+def complete(trained, holed, hole):
+    """Fill a float32 picture (H, W, 3), 0..1, as `apply` does; return it like `holed`.
+
+    hole : float32 (H, W, 1), 0..1; where it is less than 1 the picture is missing in part.
+    """
+    restored = holed.copy()
+    missing = hole[..., 0] > 0
+    for rows, columns, made in _filled(trained, holed, hole, missing):
+        here = missing[rows, columns]
+        restored[rows, columns][here] = made[here]
+    return restored
+
+
+def _filled(trained, picture, hole, missing, full_scale=None, progress=None):
+    """Yield (rows, columns, what the network restored there) until all that is missing was there.
+
+    Each part is float32 (h, w, 3), to be used at once.
+    """
+
+    def function(batch):
+        hole = batch["hole"]
+        if not hole.any():  # a tile between the holes of a large window
+            return {"restored": batch["holed"]}
+        holed = _scaled(batch["holed"], picture, full_scale)
+        return {
+            "restored": trained.restore({"holed": holed * (hole < 1), "hole": hole})["restored"]
+        }
+
+    for window in hole_windows(trained.settings, missing):
+        at = (window.rows, window.columns)
+        part = {"holed": picture[at], "hole": hole[at]}
+        core, columns = window.core_rows, window.core_columns
+        left, right = (n - window.columns.start for n in (columns.start, columns.stop))
+        made = tiles.bands(function, part, progress=progress, **tiling(trained.settings))
+        for top, band in made:
+            top += window.rows.start
+            first, last = max(top, core.start), min(top + len(band["restored"]), core.stop)
+            if first < last:
+                found = band["restored"][first - top : last - top, left:right]
+                yield slice(first, last), columns, found
+
+
+def hole_windows(settings, hole):
+    """Return the windows, see `util.tiles.windows`, in which `apply` fills a hole, bool (H, W)."""
+    return tiles.windows(hole, context_px=settings.apply_margin_px, least_px=settings.crop_px)
+
+
+def find_holes(trained, place=None):
+    """Return the `util.masks.Holes` of a network that takes a hole, None of another."""
+    if not trained.task.takes_hole:
+        return None
+    settings = trained.settings
+    return Holes(
+        place,
+        colour=settings.hole_colour,
+        margin_px=settings.hole_margin_px,
+        max_pixels=settings.max_pixels,
+    )
+
+
+def _scaled(value, pixels, full_scale):
+    """Return float 0..1 over the type's range as 0..1 over the full scale."""
+    if not full_scale:
+        return value
+    return np.minimum(value * np.float32(np.iinfo(pixels.dtype).max / full_scale), 1)
+
+
+def _as_made(ground, dtype, top_value):
+    """Return what the network made, float 0..1, as pixels; ValueError for NaN."""
+    _check_sound(ground)
+    return np.rint(np.clip(ground, 0, 1) * np.float32(top_value)).astype(dtype)
+
+
+def _check_sound(*arrays):
+    if any(np.isnan(array).any() for array in arrays):
+        raise ValueError("the network returned NaN; its weights are not sound")
 
 
 def keep_clear(pixels, ground, opacity, *, clear_below, top_value):
@@ -172,8 +290,7 @@ def keep_clear(pixels, ground, opacity, *, clear_below, top_value):
     ValueError
         `ground` or `opacity` holds NaN.
     """
-    if np.isnan(ground).any() or np.isnan(opacity).any():
-        raise ValueError("the network returned NaN; its weights are not sound")
+    _check_sound(ground, opacity)
     share = np.clip(opacity / clear_below - 1, 0, 1) if clear_below else np.ones_like(opacity)
     came = pixels.astype(np.float32)
     made = ground * np.float32(top_value)
@@ -191,7 +308,7 @@ def tiling(settings):
     return {"tile_px": settings.apply_tile_px, "margin_px": settings.apply_margin_px}
 
 
-def _plan(sources, out):
+def _plan(task, sources, out, masks):
     """Return the jobs, one a picture, and how many pictures cannot become one."""
     jobs, failed = [], 0
     claimed, seen = {}, set()
@@ -210,11 +327,11 @@ def _plan(sources, out):
         for path in paths:
             real = path.resolve()
             # What an earlier start wrote is no input, even where --out lies within the folder.
-            if real in seen or (source.is_dir() and target in real.parents):
+            if real in seen | masks or (source.is_dir() and target in real.parents):
                 continue
             seen.add(real)
-            job = _job(path, path.relative_to(source) if source.is_dir() else Path(path.name), out)
-            names = {job.restored, job.opacity}
+            job = _job(task, path, source, out)
+            names = set(job.outputs)
             taken = next((claimed[name] for name in names if name in claimed), None)
             if taken:
                 _say(f"skipped {path}: its output would have the name of that of {taken}")
@@ -224,7 +341,7 @@ def _plan(sources, out):
             jobs.append(job)
     kept = []
     for job in jobs:
-        if {job.restored.resolve(), job.opacity.resolve()} & seen:
+        if {path.resolve() for path in job.outputs} & (seen | masks):
             _say(f"skipped {job.source}: its output would overwrite a picture that was given")
             failed += 1
         else:
@@ -232,29 +349,49 @@ def _plan(sources, out):
     return kept, failed
 
 
-def _job(path, relative, out):
+def _job(task, path, source, out):
     suffix = path.suffix if path.suffix.lower() in KEPT_FORMATS else ".png"
-    place = out / relative.parent
-    return Job(path, place / f"{path.stem}{suffix}", place / f"{path.stem}_opacity.png")
+    stem = stem_of(path, source)
+    opacity = out / f"{stem}_opacity.png" if task.finds_opacity else None
+    return Job(path, stem, out / f"{stem}{suffix}", opacity)
 
 
-def _restore_file(trained, job, many_tiles):
-    pixels, full_scale = _read(job.source, trained.settings)
+def _restore_file(trained, job, many_tiles, holes):
+    settings = trained.settings
+    pixels, full_scale = _read(job.source, settings)
     if pixels.dtype == np.uint16 and job.restored.suffix.lower() == ".bmp":
         raise ValueError("16-bit pixels do not fit into a .bmp; rename the file")
-    count = tiles.plan(*pixels.shape[:2], **tiling(trained.settings)).tiles
-    if count > 1 and getattr(trained.settings, "norm", "none") in ("group", "instance"):
+    if holes:
+        hole = holes.find(job.source, job.stem, pixels, full_scale=full_scale)
+        sizes = [
+            (w.rows.stop - w.rows.start, w.columns.stop - w.columns.start)
+            for w in hole_windows(settings, hole)
+        ]
+        if not sizes:
+            _say(f"{job.source}: nothing is missing; its pixels go out as they came")
+    else:
+        sizes = [pixels.shape[:2]]
+    counts = [tiles.plan(*size, **tiling(settings)).tiles for size in sizes]
+    if max(counts, default=0) > 1 and getattr(settings, "norm", "none") in ("group", "instance"):
         many_tiles.say()
-    hidden = None if count > 1 else True
-    with tqdm(total=count, desc=job.source.name, unit="tile", leave=False, disable=hidden) as bar:
-        restored, opacity = restore_picture(
-            trained, pixels, full_scale=full_scale, progress=bar.update, in_place=True
-        )
+    with tqdm(
+        total=sum(counts),
+        desc=job.source.name,
+        unit="tile",
+        leave=False,
+        disable=None if sum(counts) > 1 else True,
+    ) as bar:
+        how = {"full_scale": full_scale, "progress": bar.update, "in_place": True}
+        if holes:
+            restored, opacity = fill_picture(trained, pixels, hole, **how), None
+        else:
+            restored, opacity = restore_picture(trained, pixels, **how)
     # A signal now waits until both files are whole.
     interrupt.guard()
     try:
         job.restored.parent.mkdir(parents=True, exist_ok=True)
-        write_picture(job.opacity, opacity)
+        if job.opacity:
+            write_picture(job.opacity, opacity)
         write_picture(job.restored, restored)
     finally:
         interrupt.leave()

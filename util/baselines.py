@@ -1,8 +1,9 @@
-"""Restore cloudy pictures without a network: the rivals and the oracles of the evaluation.
+"""Restore pictures without a network: the rivals and the oracles of the evaluation.
 
-Rivals see the cloudy picture, the painters also where its cloud is thick; oracles are told the
-true opacity and show how far one can get. Pictures are float32 (H, W, 3), 0..1, in and out, of
-any size; a picture of another shape or dtype, or with nan or infinity, gets a ValueError.
+Rivals see the damaged picture, the painters also where it is missing or its cloud is thick;
+oracles are told the true opacity and show how far one can get. Pictures are float32 (H, W, 3),
+0..1, in and out, of any size; a picture of another shape or dtype, or with nan or infinity, gets a
+ValueError.
 """
 
 from collections.abc import Callable
@@ -155,9 +156,14 @@ def guided_filter(guide: np.ndarray, picture: np.ndarray, radius_px: int, eps: f
 
 
 # ---- inpainting ----
-# All three: `hole` is bool (H, W), True where the picture is missing. Known pixels come out bit
+# All four: `hole` is bool (H, W), True where the picture is missing. Known pixels come out bit
 # for bit as they went in. Nothing missing: the picture unchanged. Nothing known: mid-grey 0.5,
 # the guess with the least greatest error.
+
+
+def inpaint_mean(cloudy: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """Return the picture with its hole filled by the mean colour of its known pixels."""
+    return _fill(cloudy, hole, lambda picture, hole: picture[~hole].mean(axis=0, dtype=np.float64))
 
 
 def inpaint_telea(cloudy: np.ndarray, hole: np.ndarray, radius_px: float = 5) -> np.ndarray:
@@ -300,6 +306,29 @@ BASELINES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "biharmonic": _paint_thick(inpaint_biharmonic),
     "oracle: unmix": unmix,
     "oracle: unmix + Telea": unmix_and_inpaint,
+}
+
+# What needs to be told nothing: the rows of the table of a script that takes haze off.
+HAZE_BASELINES = {name: BASELINES[name] for name in ("nothing", "dark channel prior")}
+
+
+def _paint_hole(inpaint):
+    def restore(holed, hole):
+        holed = _checked_picture(holed)
+        hole = _checked_opacity(hole, holed).astype(np.float32)
+        return holed + inpaint(holed, hole > 0) * hole[..., None]
+
+    return restore
+
+
+# name -> function(holed float32 (H, W, 3), hole (H, W), 0..1, 1 = missing) -> restored float32
+# (H, W, 3). A pixel that is missing in part, at a soft edge, is too dark to be told to a painter:
+# they fill it, and of the filling as much is added as is missing, like the network's.
+HOLE_BASELINES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "mean colour": _paint_hole(inpaint_mean),
+    "Telea": _paint_hole(inpaint_telea),
+    "Navier-Stokes": _paint_hole(inpaint_navier_stokes),
+    "biharmonic": _paint_hole(inpaint_biharmonic),
 }
 
 

@@ -1,6 +1,7 @@
 """Layers that several networks share."""
 
 import keras
+import tensorflow as tf
 from keras import layers, ops
 
 NORMS = ("none", "batch", "group", "instance")
@@ -45,6 +46,101 @@ def up(x, width, norm, upsampling, name):
             f"upsampling is {upsampling!r}; it must be one of {', '.join(UPSAMPLINGS)}"
         )
     return leaky(normalise(x, norm, name))
+
+
+def squash(x):
+    """Return tanh stretched to -0.005..1.005: 0 and 1 are reached with a gradient left."""
+    return 0.505 * ops.tanh(x) + 0.5
+
+
+@keras.saving.register_keras_serializable("cloud_removal")
+class Squash(layers.Layer):
+    """Apply `squash` as a layer of a network."""
+
+    def call(self, x):
+        return squash(x)
+
+
+@keras.saving.register_keras_serializable("cloud_removal")
+class ModeProducts(layers.Layer):
+    """Multiply a tensor along each of its axes by a matrix, and add a bias: a tensor layer.
+
+    ``y = x *1 U1 *2 U2 *3 U3 + b`` maps (B, h, w, c) to (B, *shape) as a dense layer does, with a
+    matrix an axis in place of one over all entries.
+
+    Args:
+        shape: the three sides of the result.
+
+    References:
+        The mode-n product: T. G. Kolda, B. W. Bader, "Tensor decompositions and applications",
+        SIAM Review 51(3), 2009, section 2.5.
+    """
+
+    def __init__(self, shape, **kwargs):
+        super().__init__(**kwargs)
+        self.shape = tuple(shape)
+
+    def build(self, input_shape):
+        sides = zip("hwc", input_shape[1:], self.shape, strict=True)
+        self.factors = [
+            self.add_weight(name=f"factor_{axis}", shape=(before, after))
+            for axis, before, after in sides
+        ]
+        self.bias = self.add_weight(name="bias", shape=self.shape, initializer="zeros")
+
+    def call(self, x):
+        return ops.einsum("bhwc,hi,wj,ck->bijk", x, *self.factors) + self.bias
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], *self.shape)
+
+    def get_config(self):
+        return {**super().get_config(), "shape": self.shape}
+
+
+@keras.saving.register_keras_serializable("cloud_removal")
+class SmoothFill(layers.Layer):
+    """Fill holes smoothly from what is known around them, by a pyramid of averages.
+
+    Known pixels are averaged over cells of 2, 4, 8 .. pixels; then, from the coarsest level to
+    the finest, what a cell lacks is taken from the level above it. What the coarsest lacks, too,
+    gets the mean of all that is known.
+
+    Args:
+        levels: how often the side is halved; height and width must be multiples of ``2^levels``.
+
+    Call arguments:
+        holed: (B, H, W, C), zero where nothing is known.
+        known: (B, H, W, 1), 1 where all is known, 0 where nothing is.
+
+    References:
+        S. J. Gortler, R. Grzeszczuk, R. Szeliski, M. F. Cohen, "The lumigraph", SIGGRAPH 1996,
+        section 3.4 (push-pull).
+    """
+
+    def __init__(self, levels=5, **kwargs):
+        super().__init__(**kwargs)
+        self.levels = levels
+
+    def call(self, holed, known):
+        pyramid = [(holed, known)]
+        for _ in range(self.levels):
+            pyramid.append([ops.average_pool(x, 2) for x in pyramid[-1]])
+        # The share that is known is the weight of a colour: both are averaged alike.
+        colour, weight = (ops.mean(x, axis=(1, 2), keepdims=True) for x in pyramid[-1])
+        filled = colour / ops.maximum(weight, 1e-6)
+        for level, (colour, weight) in enumerate(reversed(pyramid)):
+            if level:
+                # Keras' own resizing wants numbers where the size is known at run time only.
+                filled = tf.image.resize(filled, tf.shape(colour)[1:3])
+            filled = colour + (1.0 - weight) * filled
+        return filled
+
+    def compute_output_shape(self, holed_shape, known_shape):
+        return holed_shape
+
+    def get_config(self):
+        return {**super().get_config(), "levels": self.levels}
 
 
 @keras.saving.register_keras_serializable("cloud_removal")

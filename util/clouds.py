@@ -28,6 +28,23 @@ def cover(clear, opacity, cloud_colour=1.0):
     return clear * (1.0 - opacity) + cloud_colour * opacity
 
 
+def vary_ground(rng, clear, *, ground_gain, ground_offset, ground_curve=0.0, ground_tint=0.0):
+    """Vary light and colour of ground a little; returns float32, as `clear` came in, 0..1.
+
+    Parameters as in `jitter`.
+    """
+    gain = rng.uniform(1 - ground_gain, 1 + ground_gain)
+    gain = (gain * rng.uniform(1 - ground_tint, 1 + ground_tint, 3)).astype(np.float32)
+    offset = rng.uniform(-ground_offset, ground_offset, 3).astype(np.float32)
+    curve = np.float32(rng.uniform(-ground_curve, ground_curve))
+    if curve:
+        clear = clear * (1 + curve - curve * clear)
+    # In rows of whole lines: NumPy is slow where a row has 3 numbers.
+    width = clear.shape[1]
+    lines = clear.reshape(len(clear), -1) * np.tile(gain, width) + np.tile(offset, width)
+    return np.clip(lines, 0.0, 1.0, out=lines).reshape(clear.shape)
+
+
 def jitter(
     rng,
     clear,
@@ -67,16 +84,14 @@ def jitter(
     clear, opacity : float32, as they came in, 0..1
     colour : float32 (3,)
     """
-    gain = rng.uniform(1 - ground_gain, 1 + ground_gain)
-    gain = (gain * rng.uniform(1 - ground_tint, 1 + ground_tint, 3)).astype(np.float32)
-    offset = rng.uniform(-ground_offset, ground_offset, 3).astype(np.float32)
-    curve = np.float32(rng.uniform(-ground_curve, ground_curve))
-    if curve:
-        clear = clear * (1 + curve - curve * clear)
-    # In rows of whole lines: NumPy is slow where a row has 3 numbers.
-    width = clear.shape[1]
-    lines = clear.reshape(len(clear), -1) * np.tile(gain, width) + np.tile(offset, width)
-    clear = np.clip(lines, 0.0, 1.0, out=lines).reshape(clear.shape)
+    clear = vary_ground(
+        rng,
+        clear,
+        ground_gain=ground_gain,
+        ground_offset=ground_offset,
+        ground_curve=ground_curve,
+        ground_tint=ground_tint,
+    )
     opacity = np.clip(opacity + np.float32(rng.uniform(*opacity_offset)), 0.0, 1.0)
     return clear, opacity, rng.uniform(*cloud_colour, 3).astype(np.float32)
 

@@ -42,7 +42,13 @@ class Task:
     best : (str, int)
         The score that decides which checkpoint is best, and 1 if more is better, -1 if less.
     inputs : dict name -> channels
-        The pictures of a batch that `restore` reads; the first is the one to restore.
+        The pictures of a batch that `restore` reads; the first is the one to restore. With "hole"
+        (1 = missing) only what is missing is restored.
+    outputs : dict name -> channels
+        Of what `restore` returns, what is of use to others: "restored" first. With "found_opacity"
+        apply keeps the pixels that no cloud touches.
+    evaluation : util.evaluate.Evaluation, optional
+        What the network is measured by, and beside whom [as one that takes cloud off].
     """
 
     name: str
@@ -55,6 +61,18 @@ class Task:
     scores: Callable
     best: tuple[str, int]
     inputs: dict[str, int] = field(default_factory=lambda: {"cloudy": 3})
+    outputs: dict[str, int] = field(default_factory=lambda: {"restored": 3, "found_opacity": 1})
+    evaluation: object = None
+
+    @property
+    def takes_hole(self):
+        """Whether pictures come with a hole, which alone is restored."""
+        return "hole" in self.inputs
+
+    @property
+    def finds_opacity(self):
+        """Whether the network says how opaque the cloud is that it takes off."""
+        return "found_opacity" in self.outputs
 
 
 def main(task, description, arguments=None):
@@ -129,11 +147,11 @@ def _parser(task, description, command):
     more = f"\n\ncommands (python {task.name}.py COMMAND --help):\n" + "\n".join(lines)
     parser = argparse.ArgumentParser(
         prog=f"{task.name}.py" if command == "train" else f"{task.name}.py {command}",
-        description=description.rstrip() + more if command == "train" else _HELP[command],
+        description=description.rstrip() + more if command == "train" else _help(task, command),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    _ARGUMENTS[command](parser)
+    _ARGUMENTS[command](parser, task)
     if command != "train":
         parser.add_argument(
             "--checkpoint", metavar="FILE", help="a .npz of a run [best.npz of the run]"
@@ -151,51 +169,96 @@ def _parser(task, description, command):
     return parser
 
 
-_HELP = {
-    "apply": """Restore pictures of any size with the trained network.
+_STATUS = """
+Exit status: 0 done, 1 nothing could be done, 2 wrong arguments, 130 stopped by Ctrl-C.
+"""
+
+_APPLY_CLOUDS = """Restore pictures of any size with the trained network.
 
 For a.png the folder --out gets a.png and a_opacity.png (8-bit grey, white is opaque), of the same
 size; a folder's sub-folders are kept. PNG, TIFF and BMP keep their format, 16 bits stay 16; others
-become PNG. Pixels whose found opacity is below clear_below come out bit for bit as they went in.
-Exit status: 0 done, 1 nothing could be done, 2 wrong arguments, 130 stopped by Ctrl-C.
-""",
-    "evaluate": """Measure the trained network against rivals: PSNR, SSIM, MAE by opacity of cloud.
+become PNG. Pixels whose found opacity is below clear_below come out bit for bit as they went in."""
+
+_APPLY_HOLES = """Fill the holes of pictures of any size with the trained network.
+
+Where a picture is missing is told by a mask of the same name (--holes); without --holes by its
+transparent pixels; without these by a colour: what is exactly hole_colour. Where masks leave a rim
+of cloud, hole_margin_px lets holes grow. Of a huge picture only the parts around its holes are
+worked on; one without anything missing goes out as it came.
+
+For a.png the folder --out gets a.png, of the same size, without transparency; a folder's
+sub-folders are kept. PNG, TIFF and BMP keep their format, 16 bits stay 16; others become PNG.
+Pixels outside the holes come out bit for bit as they went in."""
+
+_APPLY_WHOLE = """Restore pictures of any size with the trained network.
+
+For a.png the folder --out gets a.png, of the same size; a folder's sub-folders are kept. PNG, TIFF
+and BMP keep their format, 16 bits stay 16; others become PNG."""
+
+_EVALUATE_CLOUDS = (
+    "Measure the trained network against rivals: PSNR, SSIM, MAE by opacity of cloud."
+)
+
+_EVALUATE = """
 
 Without --data and --pairs on the held-out pictures of the run, the same samples every time.
-""",
-    "export": """Write the trained network as one file (or folder) for other programs.
-
-Its input is float32 (batch, height, width, 3), 0..1, sides multiples of 32 and 64 or more; its
-outputs are "restored" (.., 3) and "found_opacity" (.., 1), 0..1. Before it says done, the file is
-read back and compared with the network on a real picture.
-""",
-}
+"""
 
 
-def _arguments_of_train(parser):
+def _help(task, command):
+    """Return what a command does for a script, as text."""
+    if command == "apply":
+        clouds = _APPLY_CLOUDS if task.finds_opacity else _APPLY_WHOLE
+        return (_APPLY_HOLES if task.takes_hole else clouds) + _STATUS
+    if command == "evaluate":
+        return (task.evaluation.help if task.evaluation else _EVALUATE_CLOUDS) + _EVALUATE
+    inputs = ", ".join(f'"{n}" (.., {channels})' for n, channels in task.inputs.items())
+    outputs = ", ".join(f'"{n}" (.., {channels})' for n, channels in task.outputs.items())
+    note = '\nHoles are 1 where the picture is missing, and there "holed" is 0.' * task.takes_hole
+    return f"""Write the trained network as one file (or folder) for other programs.
+
+Pictures are float32 (batch, height, width, channels), 0..1, sides multiples of 32 and 64 or more.
+In: {inputs}. Out: {outputs}.{note}
+Before it says done, the file is read back and compared with the network on a real picture.
+"""
+
+
+def _arguments_of_train(parser, task):
     parser.add_argument(
         "--fresh", action="store_true", help="begin anew; the old run moves to the history folder"
     )
 
 
-def _arguments_of_apply(parser):
+def _arguments_of_apply(parser, task):
     parser.add_argument("sources", nargs="+", metavar="FILE-or-FOLDER", help="what to restore")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
+    _holes(parser, task)
     parser.add_argument("--overwrite", action="store_true", help="write existing outputs anew")
 
 
-def _arguments_of_evaluate(parser):
-    parser.add_argument("--data", metavar="DIR", help="clear pictures to draw cloud over")
+def _arguments_of_evaluate(parser, task):
+    parser.add_argument("--data", metavar="DIR", help="clear pictures to make samples of")
+    damaged = next(iter(task.inputs)).upper()
     parser.add_argument(
-        "--pairs", nargs=2, metavar=("CLOUDY", "CLEAR"), help="two folders with equal names"
+        "--pairs", nargs=2, metavar=(damaged, "CLEAR"), help="two folders with equal names"
     )
+    _holes(parser, task)
     parser.add_argument(
         "--count", type=int, metavar="N", help="how many samples [validation_samples]; or pairs"
     )
     parser.add_argument("--csv", metavar="FILE", help="a row a picture [evaluation.csv of the run]")
 
 
-def _arguments_of_export(parser):
+def _holes(parser, task):
+    if task.takes_hole:
+        parser.add_argument(
+            "--holes",
+            metavar="FOLDER-or-FILE",
+            help="masks with the pictures' names, or one for all; white is missing",
+        )
+
+
+def _arguments_of_export(parser, task):
     parser.add_argument(
         "--format", required=True, choices=["keras", "savedmodel", "onnx", "litert"]
     )
@@ -215,7 +278,13 @@ def _apply(task, settings, options, given):
 
     with trained.choose_device(settings).scope():
         network = trained.load(task, settings, options.checkpoint, given)
-        return apply.apply(network, options.sources, options.out, overwrite=options.overwrite)
+        return apply.apply(
+            network,
+            options.sources,
+            options.out,
+            overwrite=options.overwrite,
+            holes=getattr(options, "holes", None),
+        )
 
 
 def _evaluate(task, settings, options, given):
@@ -223,6 +292,9 @@ def _evaluate(task, settings, options, given):
 
     if options.data and options.pairs:
         raise UserError("--data and --pairs exclude each other: give one of them")
+    holes = getattr(options, "holes", None)
+    if holes and not options.pairs:
+        raise UserError("--holes belongs to --pairs; samples have holes of their own")
     if options.count is not None and options.count < 1:
         raise UserError(f"--count {options.count}: must be 1 or more")
     with trained.choose_device(settings).scope():
@@ -231,6 +303,7 @@ def _evaluate(task, settings, options, given):
             network,
             data=options.data,
             pairs=options.pairs,
+            holes=holes,
             count=options.count,
             csv_file=options.csv,
         )

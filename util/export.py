@@ -18,7 +18,6 @@ from util.errors import UserError
 from util.pictures import as_float, read_picture
 
 FORMATS = {"keras": ".keras", "savedmodel": "", "onnx": ".onnx", "litert": ".tflite"}
-NAMES = ("restored", "found_opacity")
 # The same arithmetic in another order; less than half a step of 8 bits (1/510) cannot be seen.
 TOLERANCE = 1e-3
 _PARITY_PICTURE = "data/cloudy/l8_alabama.png"
@@ -29,7 +28,7 @@ class Restoration(keras.Model):
     """A script's networks and its `restore` as one model: pictures in, restored pictures out.
 
     Input: float32 (B, H, W, C), 0..1, or a dict of them where the script's restore reads several.
-    Output: dict with restored (B, H, W, 3) and found_opacity (B, H, W, 1), float32, 0..1.
+    Output: dict of what the script's Task calls its outputs, float32 (B, H, W, C), 0..1.
 
     Parameters
     ----------
@@ -49,7 +48,7 @@ class Restoration(keras.Model):
         self._script, self._values = script, values
         # Keras would take a dataclass apart to look for layers in it.
         real = task.settings(**{k: v for k, v in values.items() if k in names})
-        self._inputs_of_task = tuple(task.inputs)
+        self._inputs_of_task, self._outputs_of_task = tuple(task.inputs), tuple(task.outputs)
         networks = networks or task.make_state(real).networks
         self._order = tuple(networks)
         for name, network in networks.items():
@@ -60,7 +59,7 @@ class Restoration(keras.Model):
         batch = inputs if isinstance(inputs, dict) else {self._inputs_of_task[0]: inputs}
         networks = {name: getattr(self, f"network_{name}") for name in self._order}
         found = self._restore(networks, batch)
-        return {name: found[name] for name in NAMES if name in found}
+        return {name: found[name] for name in self._outputs_of_task}
 
     def get_config(self):
         config = super().get_config()
@@ -114,11 +113,13 @@ def export(trained, kind, path, project):
     model = _model(trained)
     # A LiteRT file takes one size only.
     picture = _parity_picture(project, trained.settings.crop_px if kind == "litert" else 256)
-    wanted = {n: v.numpy() for n, v in _restore(trained, picture).items()}
+    batch = _batch(trained.task, picture)
+    found = trained.restore(batch)
+    wanted = {n: found[n].numpy() for n in trained.task.outputs}
     temporary = path.with_name(f".{uuid4().hex[:8]}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        got = _KINDS[kind](model, temporary, picture, trained.settings.crop_px)
+        got = _KINDS[kind](model, temporary, batch, trained.settings.crop_px)
         differences = {n: _difference(wanted[n], got[n]) for n in wanted}
         print("greatest difference from the network on a real picture, values 0..1:")
         for name, difference in differences.items():
@@ -160,18 +161,15 @@ def _parity_picture(project, side):
     return np.ascontiguousarray(pixels[None, top : top + side, left : left + side])
 
 
-def _restore(trained, picture):
-    """Return what the network makes of a picture; a second input is 0 everywhere."""
-    batch = _batch(trained.task.inputs, picture)
-    return {n: v for n, v in trained.restore(batch).items() if n in NAMES}
-
-
-def _batch(inputs, picture):
-    first = next(iter(inputs))
-    shape = picture.shape[:3]
-    return {
-        n: picture if n == first else np.zeros((*shape, c), np.float32) for n, c in inputs.items()
-    }
+def _batch(task, picture):
+    """Return the inputs of a task made from a picture; a hole is its middle, half as long."""
+    name = next(iter(task.inputs))
+    if not task.takes_hole:
+        return {name: picture}
+    hole = np.zeros((*picture.shape[:3], 1), np.float32)
+    height, width = picture.shape[1:3]
+    hole[:, height // 4 : -height // 4, width // 4 : -width // 4] = 1
+    return {name: picture * (1 - hole), "hole": hole}
 
 
 def _difference(wanted, got):
@@ -180,15 +178,15 @@ def _difference(wanted, got):
     return float(np.abs(wanted - got).max())
 
 
-# --- the formats: each writes `path`, reads it back and returns its results on `picture` ---------
+# --- the formats: each writes `path`, reads it back and returns its results on `batch` -----------
 
 
-def _keras(model, path, picture, crop_px):
+def _keras(model, path, batch, crop_px):
     model.save(path)
     # The only place that loads a model: the file just written here, in Keras' safe mode.
     loaded = keras.saving.load_model(path, safe_mode=True)  # noqa: TID251
     print("load it in the project's folder: import util.export, then keras.saving.load_model")
-    return {n: v.numpy() for n, v in loaded(picture).items()}
+    return {n: v.numpy() for n, v in loaded(_argument(batch)).items()}
 
 
 def _signature(model, size=None):
@@ -199,21 +197,21 @@ def _signature(model, size=None):
     return specs if len(specs) > 1 else next(iter(specs.values()))
 
 
-def _savedmodel(model, path, picture, crop_px):
+def _savedmodel(model, path, batch, crop_px):
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint("serve", model.call, input_signature=[_signature(model)])
     archive.write_out(str(path), verbose=False)
     loaded = tf.saved_model.load(str(path))
-    return {n: v.numpy() for n, v in loaded.serve(_arguments(model, picture)).items()}
+    return {n: v.numpy() for n, v in loaded.serve(_argument(batch)).items()}
 
 
-def _arguments(model, picture):
-    batch = _batch(_task(model._script).inputs, picture)
+def _argument(batch):
+    """Return a batch as the models take it: a lone picture without its name."""
     return batch if len(batch) > 1 else next(iter(batch.values()))
 
 
-def _onnx(model, path, picture, crop_px):
+def _onnx(model, path, batch, crop_px):
     tf2onnx, onnxruntime = _import("onnx")
 
     @tf.function(input_signature=[_signature(model)])
@@ -222,13 +220,13 @@ def _onnx(model, path, picture, crop_px):
 
     tf2onnx.convert.from_function(function, [_signature(model)], opset=17, output_path=str(path))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    batch = list(_batch(_task(model._script).inputs, picture).values())
-    names = [i.name for i in session.get_inputs()]
-    values = session.run(None, dict(zip(names, batch, strict=True)))
-    return _by_channels(values)
+    inputs, outputs = ([x.name for x in xs] for xs in (session.get_inputs(), session.get_outputs()))
+    if len(batch) == 1:  # without a name of its own
+        batch = dict(zip(inputs, batch.values(), strict=True))
+    return dict(zip(outputs, session.run(outputs, batch), strict=True))
 
 
-def _litert(model, path, picture, crop_px):
+def _litert(model, path, batch, crop_px):
     # Weights left as variables come out of the converter of TensorFlow 2.21 as NaN: freeze them.
     from tensorflow.python.framework.convert_to_constants import (
         convert_variables_to_constants_v2 as frozen,
@@ -248,20 +246,17 @@ def _litert(model, path, picture, crop_px):
     (interpreter_class,) = _import("litert")
     interpreter = interpreter_class(model_path=str(path))
     interpreter.allocate_tensors()
-    batch = _batch(_task(model._script).inputs, picture)
     for detail in interpreter.get_input_details():
         channels = detail["shape"][-1]
         value = next(v for v in batch.values() if v.shape[-1] == channels)
         interpreter.set_tensor(detail["index"], value)
     interpreter.invoke()
-    return _by_channels(
-        [interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()]
-    )
-
-
-def _by_channels(values):
-    """Name outputs that came as a list: opacity has one channel."""
-    return {("found_opacity" if v.shape[-1] == 1 else "restored"): v for v in values}
+    # They have no names in the file: TensorFlow has put the names in order.
+    names = sorted(model._outputs_of_task)
+    print(f"note: its outputs are, by their names: {', '.join(names)}")
+    details = sorted(interpreter.get_output_details(), key=lambda detail: detail["name"])
+    values = [interpreter.get_tensor(detail["index"]) for detail in details]
+    return dict(zip(names, values, strict=True))
 
 
 # What a format needs besides TensorFlow: (package, module, name in it or "" for the module).

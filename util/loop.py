@@ -70,7 +70,7 @@ def make_step(task, state, settings):
         for optimizer in state.optimizers.values():
             optimizer.learning_rate.assign(rate)
         metrics = task.train_step(state, batch, settings)
-        state.step.assign_add(1)
+        state.end_step()
         return {**metrics, "learning_rate": rate}, tf.identity(state.skipped_in_a_row)
 
     return step

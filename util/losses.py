@@ -31,3 +31,131 @@ def seen_l1(ground, clear, opacity, thick_from=0.75):
     the ground's own colours under haze, where the covered ones differ by little.
     """
     return tf.reduce_mean(tf.abs(ground - clear) * tf.cast(opacity < thick_from, tf.float32))
+
+
+# --- adversarial --------------------------------------------------------------------------------
+
+# "unconstrained" is the published DeblurGAN code: a critic that nothing keeps Lipschitz.
+WASSERSTEIN = ("wgan", "wgan-gp", "unconstrained")  # their discriminator is a critic
+ADVERSARIAL = ("gan", "dcgan", "lsgan", *WASSERSTEIN)
+
+
+def _known(form, scores, forms=ADVERSARIAL):
+    """Return the scores as float32 if the form is one of `forms`."""
+    if form not in forms:
+        raise ValueError(f"adversarial form {form!r}: must be one of: {', '.join(forms)}")
+    return tf.cast(scores, tf.float32)
+
+
+def judged_real(form, scores):
+    """Return the discriminator's loss for pictures that are real, a scalar.
+
+    Parameters
+    ----------
+    form : str
+        One of `ADVERSARIAL`.
+    scores : float (B, 1) or a map (B, h, w, 1)
+        What the discriminator returns, linear: logits, or a critic's scores.
+
+    Raises
+    ------
+    ValueError
+        The form is unknown; the message names the choices.
+    """
+    scores = _known(form, scores)
+    if form in WASSERSTEIN:
+        return -tf.reduce_mean(scores)
+    if form == "lsgan":
+        return tf.reduce_mean(tf.square(scores - 1.0))
+    return tf.reduce_mean(tf.math.softplus(-scores))  # -log(sigmoid(scores))
+
+
+def judged_fake(form, scores):
+    """Return the discriminator's loss for pictures that are made, a scalar; as `judged_real`."""
+    scores = _known(form, scores)
+    if form in WASSERSTEIN:
+        return tf.reduce_mean(scores)
+    if form == "lsgan":
+        return tf.reduce_mean(tf.square(scores))
+    return tf.reduce_mean(tf.math.softplus(scores))  # -log(1 - sigmoid(scores))
+
+
+def fooled(form, scores):
+    """Return the generator's loss from the scores of what it made, a scalar.
+
+    "gan" is the minimax game: the generator minimises ``log(1 - sigmoid(scores))``, which is
+    negative and flat where the discriminator wins. "dcgan" is its non-saturating form,
+    ``-log(sigmoid(scores))``.
+
+    Parameters and errors as in `judged_real`.
+
+    References
+    ----------
+    I. Goodfellow et al., NIPS 2014; A. Radford et al., ICLR 2016; X. Mao et al., "Least squares
+    generative adversarial networks", ICCV 2017; M. Arjovsky et al., "Wasserstein GAN", ICML 2017.
+    """
+    if form == "gan":
+        return -judged_fake(form, scores)
+    return judged_real(form, scores)
+
+
+def not_fooled(form, scores):
+    """Return how far the generator is from fooling, a scalar, 0 or more: for the balance.
+
+    It is comparable with the discriminator's losses, which the minimax loss is not, being
+    negative: for "gan" and "dcgan" ``-log(sigmoid(scores))``, for "lsgan" `fooled`.
+
+    Raises
+    ------
+    ValueError
+        The form is unknown, or one of `WASSERSTEIN`, whose scores have no zero to compare with.
+    """
+    return judged_real(form, _known(form, scores, ("gan", "dcgan", "lsgan")))
+
+
+def gradient_penalty(critic, real, fake, epsilon):
+    """Return the mean of ``(|gradient of the critic| - 1) ** 2`` between real and fake, a scalar.
+
+    It can be differentiated again by an outer tape, with respect to the critic's weights.
+
+    Parameters
+    ----------
+    critic : callable
+        (B, H, W, 3) -> scores (B, 1), or a map (B, h, w, 1), whose mean is a sample's score. It
+        must judge each sample by itself: no batch norm.
+    real, fake : float32 (B, H, W, 3)
+    epsilon : float32 (B, 1, 1, 1), 0..1
+        Where between fake (0) and real (1) a sample is measured; uniform, one a sample.
+
+    References
+    ----------
+    I. Gulrajani et al., "Improved training of Wasserstein GANs", NIPS 2017.
+    """
+    between = epsilon * real + (1.0 - epsilon) * fake
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(between)
+        scores = tf.cast(critic(between), tf.float32)
+        score = tf.reduce_mean(scores, axis=list(range(1, scores.shape.rank)))  # (B,)
+    gradient = tape.gradient(score, between, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    squared = tf.reduce_sum(tf.square(tf.cast(gradient, tf.float32)), axis=[1, 2, 3])
+    # The slope of a root is infinite at 0, where a critic may well be even.
+    some = squared > 0.0
+    norm = tf.where(some, tf.sqrt(tf.where(some, squared, 1.0)), 0.0)
+    return tf.reduce_mean(tf.square(norm - 1.0))
+
+
+def hole_l1(restored, clear, hole):
+    """Return the mean absolute difference inside the hole, a scalar; 0 where there is none.
+
+    The mean over a picture's missing pixels, each counted as much as it is missing, and then over
+    the pictures: so the loss of a batch is the mean of its parts' on several devices.
+
+    Parameters
+    ----------
+    restored, clear : float32 (B, H, W, 3)
+    hole : float32 (B, H, W, 1), 0..1
+        1 = missing.
+    """
+    missing = 3.0 * tf.reduce_sum(hole, axis=[1, 2, 3])
+    difference = tf.reduce_sum(tf.abs(restored - clear) * hole, axis=[1, 2, 3])
+    return tf.reduce_mean(difference / tf.maximum(missing, 1e-6))

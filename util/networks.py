@@ -4,7 +4,17 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from util.blocks import ReflectPad, down, leaky, normalise, up
+from util.blocks import (
+    ModeProducts,
+    ReflectPad,
+    SmoothFill,
+    Squash,
+    down,
+    leaky,
+    normalise,
+    squash,
+    up,
+)
 
 
 def unet(base_width, outputs=4, inputs=3, norm="batch", upsampling="transposed", name="unet"):
@@ -46,13 +56,130 @@ def unet(base_width, outputs=4, inputs=3, norm="batch", upsampling="transposed",
     return keras.Model(picture, x, name=name)
 
 
+TOWERS = ("both", "global", "local")
+SCORE_HEADS = ("dense", "tensor")
+
+
+def inpainting_generator(
+    base_width,
+    norm="batch",
+    upsampling="transposed",
+    skips=False,
+    painting="direct",
+    name="generator",
+):
+    """Build the generator that paints what fits into a hole.
+
+    Weights count 7,170,275 at base width 16 with batch norm, transposed convolutions, no skips.
+
+    Parameters
+    ----------
+    base_width : int
+        Channels of the first and last level; the deepest has 16 times as many.
+    norm : {"none", "batch", "group", "instance"}
+    upsampling : {"transposed", "resize"}
+    skips : bool
+        Join each level on the way up with its twin on the way down.
+    painting : {"direct", "fill"}
+        "direct": the last layer, squashed, is the patch. "fill": the hole is first filled
+        smoothly (`SmoothFill`); the network sees that and corrects it.
+
+    Returns
+    -------
+    keras.Model
+        float32 (B, H, W, 4), the picture with its hole zeroed and the hole (1 = missing), ->
+        (B, H, W, 3), about 0..1; H and W multiples of 32.
+    """
+    w = base_width
+    given = keras.Input((None, None, 4), name="holed_and_hole")
+    seen = given
+    if painting == "fill":
+        holed, hole = given[..., :3], given[..., 3:]
+        filled = SmoothFill(name="fill", dtype="float32")(holed, 1.0 - hole)  # (B, H, W, 3)
+        seen = layers.Concatenate(name="filled_and_hole")([filled, hole])  # (B, H, W, 4)
+    x, levels = seen, []
+    for level, width in enumerate((w, 2 * w, 4 * w, 8 * w, 16 * w), start=1):
+        x = down(x, width, f"down{level}")  # (B, H / 2^level, W / 2^level, width)
+        levels.append(x)
+    for i in range(1, 5):  # all eight: (B, H / 32, W / 32, 16 w)
+        x = leaky(layers.Conv2D(16 * w, 3, padding="same", name=f"middle{i}")(x))
+    for i in range(5, 9):
+        x = layers.Conv2DTranspose(16 * w, 3, padding="same", name=f"middle{i}")(x)
+        x = leaky(normalise(x, norm, f"middle{i}"))
+    for level, width in zip((5, 4, 3, 2, 1), (16 * w, 8 * w, 4 * w, 2 * w, w), strict=True):
+        if skips:
+            x = layers.Concatenate(name=f"join{level}")([x, levels[level - 1]])
+        x = up(x, width, norm, upsampling, f"up{level}")  # (B, H / 2^(level-1), .., width)
+    x = layers.Concatenate(name="join_picture")([x, seen])  # (B, H, W, w + 4)
+    x = layers.Conv2DTranspose(w, 3, padding="same", name="head1")(x)
+    x = leaky(normalise(x, norm, "head1"))  # (B, H, W, w)
+    x = layers.Conv2D(3, 3, padding="same", name="head2", dtype="float32")(x)  # (B, H, W, 3)
+    if painting == "fill":
+        x = layers.Activation("tanh", name="correction", dtype="float32")(x)
+        x = layers.Add(name="patch", dtype="float32")([filled, x])
+    else:
+        x = Squash(name="patch", dtype="float32")(x)
+    return keras.Model(given, x, name=name)
+
+
+def two_tower_discriminator(
+    base_width, size_px, towers="both", head="dense", spectral_norm=False, name="discriminator"
+):
+    """Build the discriminator that sees the whole picture and, apart from it, the hole's inside.
+
+    The local tower sees the picture with everything outside the hole zeroed, which works for
+    holes of any shape. Weights count 1,526,273 at base width 16 and 128 pixels.
+
+    Parameters
+    ----------
+    base_width : int
+        Channels of the first level of each tower.
+    size_px : int
+        Side of the pictures, a multiple of 32.
+    towers : {"both", "global", "local"}
+        Which of the two there are.
+    head : {"dense", "tensor"}
+        "dense" flattens what the towers found. "tensor" keeps its axes and multiplies along each
+        of them (`ModeProducts`), with few weights.
+    spectral_norm : bool
+        Divide every kernel by its largest singular value (Miyato et al., ICLR 2018).
+
+    Returns
+    -------
+    keras.Model
+        [float32 (B, S, S, 3), hole (B, S, S, 1)] -> (B, 1): how real, not bounded.
+    """
+    w = base_width
+    picture = keras.Input((size_px, size_px, 3), name="picture")
+    hole = keras.Input((size_px, size_px, 1), name="hole")
+    sights = {"global": picture, "local": layers.Multiply(name="inside")([picture, hole])}
+
+    def bounded(layer):
+        return layers.SpectralNormalization(layer) if spectral_norm else layer
+
+    found = []
+    for tower in ("global", "local") if towers == "both" else (towers,):
+        x = sights[tower]
+        for level, width in enumerate((w, 2 * w, 4 * w, 8 * w, 16 * w), start=1):
+            convolution = layers.Conv2D(
+                width, 4, strides=2, padding="same", name=f"{tower}_down{level}"
+            )
+            x = leaky(bounded(convolution)(x))  # (B, S / 2^level, S / 2^level, width)
+        found.append(x)
+    x = layers.Concatenate(name="join_towers")(found) if len(found) > 1 else found[0]
+    if head == "dense":
+        x = layers.Flatten(name="flatten")(x)
+        x = leaky(bounded(layers.Dense(w, name="head1"))(x))  # (B, w)
+        x = bounded(layers.Dense(1, name="head2", dtype="float32"))(x)  # (B, 1)
+    else:
+        x = leaky(ModeProducts((2, 2, w), name="head1")(x))  # (B, 2, 2, w)
+        x = ModeProducts((1, 1, 1), name="head2", dtype="float32")(x)  # (B, 1, 1, 1)
+        x = layers.Flatten(name="flatten")(x)  # (B, 1)
+    return keras.Model([picture, hole], x, name=name)
+
+
 HEADS = ("unmix", "direct")
 LEAST_TRANSMISSION = 0.2  # unmixing divides by no less: noise would be multiplied by more than 5
-
-
-def squash(x):
-    """Return tanh stretched to -0.005..1.005: 0 and 1 are reached with a gradient left."""
-    return 0.505 * tf.tanh(x) + 0.5
 
 
 def ground_from(found, cloudy, opacity, head, bounded=True):

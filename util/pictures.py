@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -128,7 +128,39 @@ def read_picture(
     for a file that is missing, cut, damaged, of another format, larger than `max_pixels`, or
     without a known scale.
     """
-    path, full_scale = Path(path), _checked_scale(full_scale)
+    full_scale = _checked_scale(full_scale)
+
+    def read(file: BinaryIO, start: bytes) -> np.ndarray:
+        if start[:4] in _TIFF_STARTS:
+            pixels, orientation = _read_tiff(file, max_pixels)
+        else:
+            deep = start[:4] == b"\x89PNG" and start[24:25] == b"\x10"
+            pixels, orientation = _read_common(file, _FORMATS, max_pixels, deep)
+        pixels = _upright(_three_bands(_known_scale(pixels, full_scale)), orientation)
+        return np.ascontiguousarray(pixels)
+
+    return _from_file(Path(path), read)
+
+
+def read_alpha(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray | None:
+    """Return how opaque each pixel of a file's (first) picture is, uint8 (H, W); None if unsaid.
+
+    From an alpha channel (of 16 bits the upper 8) or the transparent colour of a PNG or GIF.
+    EXIF rotation is applied: it fits what `read_picture` returns. Raises PictureError as that does.
+    """
+
+    def read(file: BinaryIO, start: bytes) -> np.ndarray | None:
+        if start[:4] in _TIFF_STARTS:
+            found = _tiff_alpha(file, max_pixels)
+        else:
+            found = _common_alpha(file, _FORMATS, max_pixels)
+        return None if found is None else np.ascontiguousarray(_upright(*found))
+
+    return _from_file(Path(path), read)
+
+
+def _from_file(path: Path, read: Callable) -> np.ndarray | None:
+    """Return what `read(file, its first 32 bytes)` returns; every failure is a PictureError."""
     try:
         if not path.is_file():
             raise PictureError("not a file" if path.exists() else "no such file", path)
@@ -137,13 +169,7 @@ def read_picture(
             file.seek(0)
             if not start:
                 raise PictureError("the file is empty", path)
-            if start[:4] in _TIFF_STARTS:
-                pixels, orientation = _read_tiff(file, max_pixels)
-            else:
-                deep = start[:4] == b"\x89PNG" and start[24:25] == b"\x10"
-                pixels, orientation = _read_common(file, _FORMATS, max_pixels, deep)
-        pixels = _upright(_three_bands(_known_scale(pixels, full_scale)), orientation)
-        return np.ascontiguousarray(pixels)
+            return read(file, start)
     except PictureError as error:
         raise PictureError(error.reason, path) from error
     except Exception as error:  # decoders meet damage with errors of every class
@@ -227,6 +253,37 @@ def _read_tiff(file: BinaryIO, max_pixels: int) -> tuple[np.ndarray, int]:
         f"this kind of TIFF ({page.compression.name}, {bits} bits, {bands} bands) needs the "
         "optional package imagecodecs; install it, or save the file uncompressed"
     )
+
+
+def _common_alpha(
+    file: BinaryIO, formats: tuple[str, ...], max_pixels: int
+) -> tuple[np.ndarray, int] | None:
+    with Image.open(file, formats=formats) as image:
+        _check_size(image.height, image.width, 4, max_pixels)
+        if not image.has_transparency_data:
+            return None
+        image.load()
+        orientation = image.getexif().get(274, 1)
+        return np.asarray(image.convert("RGBA").getchannel("A")), orientation
+
+
+def _tiff_alpha(file: BinaryIO, max_pixels: int) -> tuple[np.ndarray, int] | None:
+    with tifffile.TiffFile(file) as tiff:
+        page = tiff.pages.first
+        kinds = [int(kind) for kind in page.extrasamples]  # 1, 2: alpha; 0: a band of another kind
+        place = next((i for i, kind in enumerate(kinds) if kind in (1, 2)), None)
+        if place is None:
+            return None
+        band = page.samplesperpixel - len(kinds) + place
+    file.seek(0)
+    pixels, orientation = _read_tiff(file, max_pixels)
+    if pixels.ndim != 3 or pixels.shape[2] <= band:  # a reader that drops alpha had to serve
+        file.seek(0)
+        return _common_alpha(file, ("TIFF",), max_pixels)
+    alpha = pixels[..., band]
+    if alpha.dtype.kind == "f":
+        return as_pixels(np.nan_to_num(alpha), np.uint8), orientation
+    return (alpha >> 8 * (alpha.dtype.itemsize - 1)).astype(np.uint8), orientation
 
 
 def _checked_scale(full_scale: float | None) -> float | None:

@@ -5,7 +5,12 @@ data position to save: step s uses samples ``s * batch_size`` and up, with any n
 threads or restarts.
 """
 
+import contextlib
 import math
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -79,6 +84,30 @@ def random_zoom(store, index, rng, side_px, zoom):
     return np.ascontiguousarray(turned(window, int(rng.integers(8))))
 
 
+def draw_opacity(rng, layers, size_px, *, noise_share, cloud_window_px, noise):
+    """Draw opacity from Perlin noise or from a window of a cloud-layer picture.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    layers, noise_share, cloud_window_px, noise
+        See `CloudySamples`.
+    size_px : int
+        Side of the result.
+
+    Returns
+    -------
+    float32 (size_px, size_px, 1), 0..1
+    """
+    if rng.random() < noise_share:
+        return clouds.noise_opacity(rng, size_px, **noise)[..., None]
+    low, high = cloud_window_px
+    index = int(rng.integers(len(layers)))
+    high = min(high, int(layers.sizes[index].min()))
+    window = random_window(layers, index, rng, int(rng.integers(low, high + 1)))
+    return clouds.layer_opacity(np.ascontiguousarray(window), size_px)[..., None]
+
+
 class CloudySamples:
     """Make samples of clear ground under drawn cloud: a pure function of the sample's number.
 
@@ -125,13 +154,47 @@ class CloudySamples:
         return {"cloudy": cloudy.reshape(clear.shape), "clear": clear, "opacity": opacity}
 
     def _opacity(self, rng):
-        if rng.random() < self.noise_share:
-            return clouds.noise_opacity(rng, self.crop_px, **self.noise)[..., None]
-        low, high = self.cloud_window_px
-        index = int(rng.integers(len(self.layers)))
-        high = min(high, int(self.layers.sizes[index].min()))
-        window = random_window(self.layers, index, rng, int(rng.integers(low, high + 1)))
-        return clouds.layer_opacity(np.ascontiguousarray(window), self.crop_px)[..., None]
+        return draw_opacity(
+            rng,
+            self.layers,
+            self.crop_px,
+            noise_share=self.noise_share,
+            cloud_window_px=self.cloud_window_px,
+            noise=self.noise,
+        )
+
+
+class HoledSamples:
+    """Make samples of clear ground with a hole: a pure function of the sample's number.
+
+    Ground and hole are drawn independently of each other; each clear picture comes once an epoch.
+
+    Parameters
+    ----------
+    clear : PictureStore
+    seed, crop_px : int
+    zoom : (float, float)
+        See `random_zoom`.
+    hole : callable
+        ``hole(rng) -> float32 (S, S, 1)``, 0 (known) .. 1 (missing), pure and thread-safe.
+    jitter : dict
+        Arguments of `util.clouds.vary_ground`.
+    """
+
+    def __init__(self, clear, *, seed, crop_px, zoom, hole, jitter):
+        self.clear, self.hole, self.jitter = clear, hole, jitter
+        self.seed, self.crop_px, self.zoom = seed, crop_px, zoom
+
+    def __call__(self, number):
+        """Return clear and holed (S, S, 3), hole (S, S, 1): float32, 0..1."""
+        index = shuffled_index(self.seed, number, len(self.clear))
+        rng = keyed_rng(self.seed, number, "ground")
+        clear = random_zoom(self.clear, index, rng, self.crop_px, self.zoom)
+        clear = clouds.vary_ground(keyed_rng(self.seed, number, "jitter"), clear, **self.jitter)
+        hole = self.hole(keyed_rng(self.seed, number, "hole"))
+        # Three channels: NumPy is slow where rows have 3 numbers for 1.
+        known = cv2.cvtColor(1.0 - hole, _GREY_TO_RGB)
+        return {"clear": clear, "hole": hole, "holed": clear * known}
 
 
 def split_by_place(paths, share):
@@ -176,6 +239,21 @@ def stack(sample, numbers):
     return batch
 
 
+def _step_back():
+    """Let this thread give way to the training step's.
+
+    A step shares its work out evenly over all cores, so it is as slow as the core that a thread
+    like this one takes a part of; between its operations there is time enough left over.
+    """
+    if sys.platform == "linux":  # elsewhere a process has one priority for all its threads
+        with contextlib.suppress(OSError):  # where a sandbox forbids it, training is a bit slower
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+
+
+_NICENESS = 10  # not the greatest, 19: on a machine with other work samples would starve
+_BACKGROUND = ThreadPoolExecutor(os.cpu_count(), "samples", initializer=_step_back)
+
+
 def batches(sample, *, batch_size, first_step, strategy):
     """Return an endless distributed dataset of batches, starting with that of `first_step`.
 
@@ -208,7 +286,7 @@ def batches(sample, *, batch_size, first_step, strategy):
 
         def read(piece):
             def read_numpy(numbers):
-                batch = stack(sample, numbers)
+                batch = _BACKGROUND.submit(stack, sample, numbers).result()
                 return [batch[name].astype(np.float32, copy=False) for name in names]
 
             arrays = tf.numpy_function(

@@ -3,12 +3,14 @@
 Cloud makes one figure for a whole picture say little: under opaque cloud the ground has to be
 invented, under thin cloud it can be recovered, and where there is no cloud nothing may change.
 So each score can be taken over a part of the picture, and `regions` cuts the parts by opacity.
+Where a hole was filled only the hole says anything, and `hole_scores` looks at nothing else.
 
 Pictures are float (H, W, 3), 0..1; a region is bool (H, W), None for the whole picture.
 """
 
 import math
 
+import cv2
 import numpy as np
 from skimage.metrics import structural_similarity
 
@@ -23,6 +25,13 @@ MIN_REGION_PIXELS = 64
 # What scikit-image makes of sigma = 1.5 truncated at 3.5 sigma: the 11 x 11 window of the paper.
 SSIM_SIGMA = 1.5
 SSIM_WINDOW_PX = 11
+
+# Ground whose neighbours differ by less than a step of 8 bits (root mean square) is flat: noise
+# over nothing is no sharpness, it would be a great number about a lake.
+FLAT_BELOW = 1 / 255
+
+# A pixel with more than this of it missing is missing wholly: rounding may leave 0.9999.
+WHOLLY_ABOVE = 0.99
 
 
 def psnr(restored: np.ndarray, clear: np.ndarray, region: np.ndarray | None = None) -> float:
@@ -137,6 +146,100 @@ def score_picture(
         scores[f"ssim_{name}"] = _mean(similar, _without_border(region))
         scores[f"mae_{name}"] = _mean(absolute, region)
     return scores
+
+
+def hole_scores(restored: np.ndarray, clear: np.ndarray, hole: np.ndarray) -> dict[str, float]:
+    """Return how well a hole was filled: "hole_l1", "hole_psnr", "hole_ssim", "hole_sharpness".
+
+    Only pixels that are missing for the greater part (`hole` >= 0.5) count. The first three are
+    `mae`, `psnr` and `ssim` over them. Sharpness is the gradient energy of the filling over that
+    of the truth: squared differences of luminance between neighbours, to the right and below,
+    that are both missing wholly, since at a soft edge the truth shines through. 1 is as sharp as
+    the truth; a smooth filling, which the other three scores like, comes close to 0; noise lies
+    above 1.
+
+    Fast enough for each validation: below 1 ms for a hole of 64 x 64 pixels.
+
+    Parameters
+    ----------
+    restored, clear : float (H, W, 3), 0..1
+    hole : float (H, W) or (H, W, 1), 0..1, 1 = missing
+
+    Returns
+    -------
+    dict
+        All nan where the hole has fewer than `MIN_REGION_PIXELS` pixels; "hole_ssim" also where
+        so many lie within 5 pixels of the border, "hole_sharpness" where so few are missing
+        wholly or the truth is flat (`FLAT_BELOW`).
+
+    Raises
+    ------
+    ValueError
+        As in `psnr` and `ssim`; the hole does not fit or holds nan or infinity.
+    """
+    restored, clear, _ = _checked(restored, clear, None)
+    hole = np.asarray(hole)
+    hole = hole[..., 0] if hole.ndim == 3 and hole.shape[2] == 1 else hole
+    if hole.shape != clear.shape[:2] or not np.isfinite(hole).all():
+        raise ValueError(f"hole must be finite and {clear.shape[:2]}, not {hole.shape}")
+    if min(hole.shape) < SSIM_WINDOW_PX:
+        raise ValueError(f"SSIM needs {SSIM_WINDOW_PX} pixels a side, the picture is {hole.shape}")
+    missing = hole >= 0.5
+    names = ("hole_l1", "hole_psnr", "hole_ssim", "hole_sharpness")
+    if np.count_nonzero(missing) < MIN_REGION_PIXELS:
+        return dict.fromkeys(names, math.nan)
+    border = SSIM_WINDOW_PX // 2
+    inner = np.zeros_like(missing)
+    inner[border:-border, border:-border] = missing[border:-border, border:-border]
+    # Nothing beyond the windows around the hole matters: the hole's box is all the work.
+    around = tuple(
+        slice(max(0, at[0] - border), at[-1] + 1 + border)
+        for at in (np.flatnonzero(missing.any(axis=1)), np.flatnonzero(missing.any(axis=0)))
+    )
+    restored, clear = (np.float32(picture[around]) for picture in (restored, clear))
+    missing, inner, wholly = missing[around], inner[around], hole[around] > WHOLLY_ABOVE
+    values = (
+        _mean(_absolute_error(restored, clear), missing),
+        _decibels(_mean(_squared_error(restored, clear), missing)),
+        _mean(_quick_ssim_map(restored, clear), inner),
+        _sharpness(restored, clear, wholly),
+    )
+    return dict(zip(names, values, strict=True))
+
+
+def _quick_ssim_map(restored, clear):
+    """Return what scikit-image's SSIM has at each pixel, (H, W), by OpenCV and ten times as fast.
+
+    Only pixels whose window lies within the arrays are right.
+    """
+
+    def mean(picture):
+        window = (SSIM_WINDOW_PX, SSIM_WINDOW_PX)
+        return cv2.GaussianBlur(picture, window, SSIM_SIGMA)
+
+    a, b = mean(restored), mean(clear)
+    aa, bb, ab = a * a, b * b, a * b
+    both = mean(restored * restored + clear * clear) - aa - bb  # sum of the two variances
+    shared = mean(restored * clear) - ab
+    c1, c2 = np.float32(0.01**2), np.float32(0.03**2)
+    similar = (2 * ab + c1) * (2 * shared + c2) / ((aa + bb + c1) * (both + c2))
+    return similar.mean(axis=-1)
+
+
+def _sharpness(restored, clear, missing):
+    if np.count_nonzero(missing) < MIN_REGION_PIXELS:
+        return math.nan
+    right, below = missing[:, 1:] & missing[:, :-1], missing[1:] & missing[:-1]
+
+    def energy(picture):
+        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        steps = np.diff(grey, axis=1)[right], np.diff(grey, axis=0)[below]
+        return sum(float(np.dot(step, step)) for step in steps)
+
+    true = energy(clear)
+    if true < FLAT_BELOW**2 * (np.count_nonzero(right) + np.count_nonzero(below)):
+        return math.nan
+    return energy(restored) / true
 
 
 def mean_scores(rows: list[dict[str, float]]) -> dict[str, float]:

@@ -37,6 +37,7 @@ class TrainState:
         self.skipped = _counter("skipped")
         self.skipped_in_a_row = _counter("skipped_in_a_row")
         self.variables = variables or {}
+        self._sound = []  # one tensor an update of the step that is being traced
         # What only the loop changes, between steps: sums of losses since the last row of the log.
         self.best_score = float("nan")
         self.interval_steps = 0
@@ -103,14 +104,16 @@ class TrainState:
         """Take one step of the optimisers: all or nothing.
 
         If a gradient of any replica is not finite, nothing changes (not even the averages of
-        batch norm) and the skip is counted.
+        batch norm) and `end_step` will count the step as skipped. A step may update several
+        times, such as a critic between two updates of its generator.
 
         Parameters
         ----------
         compute : callable
             ``compute(batch) -> (gradients, metrics)`` on one replica: gradients is dict network
             -> list as from ``tape.gradient`` of the mean loss over the replica's batch; metrics
-            is a flat dict of scalars, means over the replica's batch.
+            is a flat dict of scalars, means over the replica's batch. A tensor in it that has
+            axes is data with the batch as the first one, such as pictures that were made.
         batch : distributed or plain dict of tensors
         trains : dict[str, bool tensor], optional
             Whether a network that is named here is trained in this step; the others are.
@@ -118,8 +121,9 @@ class TrainState:
         Returns
         -------
         dict[str, float32 scalar]
-            Means over all replicas, and ``gradient_norm``: the length before clipping (where
-            nothing is clipped, the mean of the replicas' own).
+            Means over all replicas, data joined over all replicas, and ``gradient_norm``: the
+            length before clipping (where nothing is clipped, the mean of the replicas' own); it
+            is not finite if and only if nothing changed.
         """
         strategy = self.strategy
         replicas = strategy.num_replicas_in_sync
@@ -161,18 +165,32 @@ class TrainState:
                     tf.cond(trains[name], apply(name), lambda: tf.constant(False))
                 else:
                     apply(name)()
-            self.skipped_in_a_row.assign(0)
             return tf.constant(True)
 
         def undo():
             for variable, value in zip(guarded, before, strict=True):
                 variable.assign(value)
-            self.skipped.assign_add(1)
-            self.skipped_in_a_row.assign_add(1)
             return tf.constant(False)
 
         tf.cond(sound, keep, undo)
-        return {name: strategy.reduce("MEAN", v, axis=None) for name, v in metrics.items()}
+        self._sound.append(sound)
+        return {name: self._joined(value) for name, value in metrics.items()}
+
+    def end_step(self):
+        """Count the step, and whether one of its updates changed nothing."""
+        skipped = tf.cast(~tf.reduce_all(self._sound), tf.int64)
+        self._sound = []
+        self.skipped.assign_add(skipped)
+        self.skipped_in_a_row.assign((self.skipped_in_a_row + 1) * skipped)
+        self.step.assign_add(1)
+
+    def _joined(self, value):
+        """Return what the replicas brought as one: the mean of scalars, the whole batch of data."""
+        if self.strategy.num_replicas_in_sync == 1:
+            return value
+        if self.strategy.experimental_local_results(value)[0].shape.rank:
+            return self.strategy.gather(value, axis=0)
+        return self.strategy.reduce("MEAN", value, axis=None)
 
     def _prepared(self, grads, replicas):
         """Return one network's gradients, ready for its optimiser, and their norm before clipping.

@@ -19,11 +19,15 @@ difference of any pixel in steps of 1/255 by its distance from a tile's edge:
 So the default margin of 160 stays below 1/255. With it and tiles of at most 2304 x 2304 pixels the
 overlaps add 28 % to the network's work at 4096 x 4096, 42 % at 10,000 x 10,000, nothing up to
 2304 x 2304. Group and instance norm look at a whole tile, so there each tile has its own result.
+
+Where only holes are to be filled, `windows` finds the parts of the picture that are worth the work.
 """
 
 from dataclasses import dataclass
 from math import ceil
+from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from util.pictures import as_float
@@ -142,6 +146,97 @@ def plan(height, width, *, tile_px, margin_px, multiple=32, least_px=64):
         tops=starts(full_height, tile_height, down),
         lefts=starts(full_width, tile_width, across),
     )
+
+
+class Window(NamedTuple):
+    """A part of a picture to work on: `picture[rows, columns]`, as slices of the picture.
+
+    The core holds all the missing pixels that this window answers for; each lies in one core.
+    """
+
+    rows: slice
+    columns: slice
+    core_rows: slice
+    core_columns: slice
+
+
+def windows(hole, *, context_px, least_px, multiple=32):
+    """Choose the windows in which the holes of a picture are filled: list of Window.
+
+    Holes less than about `context_px` apart, and those whose windows together cover no less than
+    one that holds both, share a window. No two cores overlap.
+
+    Parameters
+    ----------
+    hole : bool (H, W)
+        True where something is missing.
+    context_px : int
+        A window reaches at least so far beyond its holes, but not over the picture's border.
+    least_px : int
+        Its sides are no shorter, unless the picture's are.
+    multiple : int
+        Its sides are multiples of this, unless they are the picture's.
+    """
+    height, width = hole.shape
+    # Components of coarse cells: labels of every pixel would take four times a large picture.
+    by_rows = np.logical_or.reduceat(hole, np.arange(0, height, multiple), axis=0)
+    cells = np.logical_or.reduceat(by_rows, np.arange(0, width, multiple), axis=1)
+    reach = 2 * (context_px // (2 * multiple)) + 1
+    grown = cv2.dilate(cells.astype(np.uint8), np.ones((reach, reach), np.uint8))
+    count, labels = cv2.connectedComponents(grown)
+    at = np.stack(np.nonzero(cells))
+    label = labels[at[0], at[1]]
+    first = np.full((count, 2), np.iinfo(int).max)
+    last = np.full((count, 2), -1)
+    for axis in (0, 1):
+        np.minimum.at(first[:, axis], label, at[axis] * multiple)
+        np.maximum.at(last[:, axis], label, (at[axis] + 1) * multiple)
+    cores = []  # top, left, bottom, right
+    for (top, left), (bottom, right) in zip(first, last, strict=True):
+        if bottom > 0:  # label 0 is what is known
+            part = hole[top:bottom, left:right]
+            rows, columns = (np.flatnonzero(part.any(axis=axis)) for axis in (1, 0))
+            cores.append(
+                (top + rows[0], left + columns[0], top + rows[-1] + 1, left + columns[-1] + 1)
+            )
+    cores = np.array(cores, int).reshape(-1, 4)
+    sides = np.array([height, width])
+
+    def lengths(cores):
+        wanted = np.maximum(cores[:, 2:] - cores[:, :2] + 2 * context_px, least_px)
+        return np.minimum(-(-wanted // multiple) * multiple, sides)
+
+    cores = _merged(cores, lambda cores: lengths(cores).prod(axis=1))
+    found = []
+    for core, length in zip(cores, lengths(cores), strict=True):
+        start = core[:2] - (length - (core[2:] - core[:2])) // 2
+        start = np.clip(start, 0, sides - length)
+        corners = ((start, start + length), (core[:2], core[2:]))
+        found.append(Window(*(slice(int(a[i]), int(b[i])) for a, b in corners for i in (0, 1))))
+    return found
+
+
+def _merged(cores, area):
+    """Return the cores, int (N, 4), with those united that overlap or are cheaper as one."""
+    i, since = 0, 0
+    while since < len(cores):  # until no core has found a partner once round
+        i %= len(cores)
+        both = np.concatenate(
+            [np.minimum(cores[:, :2], cores[i, :2]), np.maximum(cores[:, 2:], cores[i, 2:])], axis=1
+        )
+        alone = area(cores)
+        low = np.maximum(cores[:, :2], cores[i, :2])
+        overlap = (low < np.minimum(cores[:, 2:], cores[i, 2:])).all(axis=1)
+        joins = overlap | (area(both) <= alone + alone[i])
+        joins[i] = False
+        if joins.any():
+            j = int(joins.argmax())
+            cores[i] = both[j]
+            cores = np.delete(cores, j, axis=0)
+            i, since = i - (j < i), 0
+        else:
+            i, since = i + 1, since + 1
+    return cores
 
 
 def ramp(overlap_px, margin_px):

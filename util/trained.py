@@ -14,6 +14,7 @@ from util.errors import UserError
 # What belongs to this machine and this start, not to the run that made the checkpoint.
 _LOCAL = {"runs_folder", "history_folder", "cache_folder", "devices", "precision", "jit_compile"}
 _LOCAL |= {"max_pixels", "apply_tile_px", "apply_margin_px", "clear_below"}
+_LOCAL |= {"hole_colour", "hole_margin_px"}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,52 @@
+"""Learn to repaint ground that is hidden completely: a rectangle.
+
+    picture with hole (S, S, 3), hole (S, S, 1) --> generator --> patch (S, S, 3)
+    completed = picture outside the hole, patch inside it
+    completed (S, S, 3), hole --> discriminator: {whole picture | inside of the hole} --> real?
+
+Where cloud is opaque nothing shines through, so the generator paints what fits. The discriminator
+sees the whole picture in one tower and the hole's inside alone in another; it also judges earlier
+pictures of the generator, from a history. At first the generator learns the mean of what could be
+there, by the L1 distance; then the adversarial loss sets in and makes it sharp. Who is far behind
+trains alone until the two are balanced again. The hole is a square in
+the centre, or at a random place; mod_GAN_poly.py repaints holes of any shape.
+
+    python mod_GAN_spot.py            train, or go on training; Ctrl-C stops and saves
+    python mod_GAN_spot.py --fresh    begin anew; the old run moves to History/
+    python mod_GAN_spot.py --help     every setting (they live in configure.py)
+
+In runs/mod_GAN_spot/: latest.png (look at it), sheets/, log.csv, losses.png (losses and, below
+them, who trained), tensorboard/, checkpoints/, best.npz. On two CPU cores the first useful sheet
+appears after about 5 minutes.
+
+Global and local discriminator: S. Iizuka, E. Simo-Serra, H. Ishikawa, "Globally and locally
+consistent image completion", ACM Transactions on Graphics 36(4), 2017.
+"""
+
+if __name__ == "__main__":
+    from util import interrupt
+
+    interrupt.listen()  # first: Ctrl-C is heard while TensorFlow loads
+
+from configure import GANSpot
+from util import command, inpainting
+from util.data import spot_samples
+from util.evaluate import HOLES
+
+TASK = command.Task(
+    name="mod_GAN_spot",
+    settings=GANSpot,
+    samples=spot_samples,
+    make_state=inpainting.make_state,
+    train_step=inpainting.train_step,
+    restore=inpainting.restore,
+    pictures=inpainting.pictures,
+    scores=inpainting.scores,
+    best=("hole_score", -1),
+    inputs={"holed": 3, "hole": 1},
+    outputs={"restored": 3, "patch": 3},
+    evaluation=HOLES,
+)
+
+if __name__ == "__main__":
+    command.main(TASK, __doc__)

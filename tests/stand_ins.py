@@ -1,0 +1,67 @@
+"""Tiny untrained networks in the place of trained ones, for apply, evaluate and export."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from configure import Common, GANPoly
+from util import command, evaluate
+from util.trained import Trained
+
+TINY = {"crop_px": 64, "validation_samples": 3, "devices": "cpu"}  # apply_margin_px stays 160
+
+
+def two_convolutions(channels, seed=0):
+    """Return a network (B, H, W, channels) -> (B, H, W, 3) that sees 2 pixels far."""
+    rng = np.random.default_rng(seed)
+    picture = keras.Input((None, None, channels))
+    inner = keras.layers.Conv2D(4, 3, padding="same", activation="tanh")(picture)
+    outer = keras.layers.Conv2D(3, 3, padding="same", activation="sigmoid")(inner)
+    network = keras.Model(picture, outer)
+    network.set_weights([rng.normal(0, 0.5, w.shape) for w in network.get_weights()])
+    return network
+
+
+def filler(samples=None, **changes):
+    """Return a Trained that fills holes, and the list of the batches that it is given."""
+
+    def restore(networks, batch, settings):
+        patch = networks["net"](tf.concat([batch["holed"], batch["hole"]], axis=-1))
+        return {"restored": batch["holed"] + patch * batch["hole"], "patch": patch}
+
+    inputs, outputs = {"holed": 3, "hole": 1}, {"restored": 3, "patch": 3}
+    return _trained(
+        "mod_filler", GANPoly, restore, inputs, outputs, evaluate.HOLES, samples, changes
+    )
+
+
+def dehazer(samples=None, **changes):
+    """Return a Trained that restores every pixel, and the list of the batches that it is given."""
+
+    def restore(networks, batch, settings):
+        return {"restored": networks["net"](batch["hazy"])}
+
+    inputs, outputs = {"hazy": 3}, {"restored": 3}
+    return _trained(
+        "mod_dehazer", Common, restore, inputs, outputs, evaluate.HAZE, samples, changes
+    )
+
+
+def _trained(name, settings, restore, inputs, outputs, kind, samples, changes):
+    task = command.Task(
+        name=name, settings=settings, samples=samples, make_state=None, train_step=None,
+        restore=restore, pictures=None, scores=None, best=None, inputs=inputs, outputs=outputs,
+        evaluation=kind,
+    )  # fmt: skip
+    networks = {"net": two_convolutions(sum(inputs.values()))}
+    settings = settings(**{**TINY, **changes})
+    calls = []
+
+    def counted(batch):
+        calls.append({n: np.array(v) for n, v in batch.items()})
+        assert batch.keys() == inputs.keys()
+        return restore(networks, batch, settings)
+
+    return Trained(task, settings, networks, Path("none.npz"), 0, counted), calls

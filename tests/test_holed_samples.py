@@ -1,0 +1,243 @@
+"""A sample with a hole depends on its number alone; what is known of it is the clear picture."""
+
+import itertools
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing.pool import ThreadPool
+
+import cv2
+import numpy as np
+import pytest
+from test_samples import NOISE, Pictures, bits
+
+from configure import Clouds
+from util import clouds, data, holes
+from util.keys import keyed_rng
+from util.samples import HoledSamples, draw_opacity
+
+JITTER = {"ground_gain": 0.1, "ground_offset": 0.01, "ground_curve": 0.3, "ground_tint": 0.15}
+STILL = {"ground_gain": 0.0, "ground_offset": 0.0}
+SPOT = partial(holes.spot_hole, size_px=32)
+POLYGON = partial(holes.polygon_hole, size_px=32)
+
+
+def layers():
+    return Pictures([(50, 60), (64, 64)], channels=1, seed=1)
+
+
+def clouds_and_polygons():
+    """Return a way to draw holes that uses everything there is."""
+    draw = partial(
+        draw_opacity,
+        layers=layers(),
+        size_px=32,
+        noise_share=0.5,
+        cloud_window_px=(16, 60),
+        noise=NOISE,
+    )
+    return partial(holes.cloud_or_polygon_hole, size_px=32, cloud_share=0.7, draw_opacity=draw)
+
+
+def make(*, seed=0, hole=None, clear=None, jitter=JITTER, zoom=(0.7, 1.5)):
+    return HoledSamples(
+        clear or Pictures([(40, 50), (33, 32), (64, 64), (80, 35)]),
+        seed=seed,
+        crop_px=32,
+        zoom=zoom,
+        hole=hole or clouds_and_polygons(),
+        jitter=jitter,
+    )
+
+
+# --- a sample -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hole", [SPOT, POLYGON, None])
+def test_the_same_number_gives_the_same_bits_in_any_order_and_thread(hole):
+    numbers = [*range(24), 12_345, 10**12]
+    alone = [bits(make(hole=hole)(n)) for n in numbers]
+    shared = make(hole=hole)
+    assert [bits(shared(n)) for n in numbers[::-1]] == alone[::-1]
+    with ThreadPool(4) as pool:
+        assert pool.map(lambda n: bits(shared(n)), numbers, chunksize=1) == alone
+    assert len({sample["clear"] for sample in alone}) == len(numbers)
+    if hole is not SPOT:  # which is always in the middle
+        assert len({sample["hole"] for sample in alone}) == len(numbers)
+
+
+def test_another_seed_makes_other_samples():
+    a, b = bits(make(seed=0)(7)), bits(make(seed=1)(7))
+    assert all(a[name] != b[name] for name in ("clear", "hole", "holed"))
+
+
+@pytest.mark.parametrize("hole", [SPOT, POLYGON, None])
+def test_a_sample_is_ground_without_what_is_missing(hole):
+    for number in range(20):
+        found = make(hole=hole)(number)
+        assert {name: array.shape for name, array in found.items()} == {
+            "clear": (32, 32, 3),
+            "hole": (32, 32, 1),
+            "holed": (32, 32, 3),
+        }
+        for array in found.values():
+            assert array.dtype == np.float32
+            assert array.min() >= 0
+            assert array.max() <= 1
+        clear, missing, holed = found["clear"], found["hole"], found["holed"]
+        np.testing.assert_array_equal(holed, clear * (1 - missing))
+        known, gone = missing[..., 0] == 0, missing[..., 0] == 1
+        assert known.any()
+        np.testing.assert_array_equal(holed[known], clear[known])
+        assert (holed[gone] == 0).all()
+
+
+def test_ground_does_not_depend_on_the_hole():
+    for number in range(8):
+        a, b = make(hole=SPOT)(number), make(hole=POLYGON)(number)
+        np.testing.assert_array_equal(a["clear"], b["clear"])
+        assert not np.array_equal(a["hole"], b["hole"])
+
+
+def test_each_part_of_a_sample_has_a_purpose_of_its_own(monkeypatch):
+    asked = []
+
+    def record(*key):
+        asked.append(key)
+        return keyed_rng(*key)
+
+    monkeypatch.setattr("util.samples.keyed_rng", record)
+    make(seed=3)(11)
+    assert {key[:2] for key in asked} == {(3, 11)}
+    assert len(asked) == len(set(asked)) == 3
+
+
+def test_samples_go_through_all_pictures_each_epoch():
+    grounds = Pictures([(32, 32)] * 6)
+    for level, picture in enumerate(grounds.pictures):
+        picture[:] = level / 10
+    sample = make(clear=grounds, jitter=STILL, zoom=(1, 1))
+    seen = [round(10 * float(sample(n)["clear"].mean())) for n in range(12)]
+    assert sorted(seen[:6]) == sorted(seen[6:]) == list(range(6))
+
+
+def test_ground_is_varied_as_under_clouds():
+    clear = np.random.default_rng(0).random((8, 8, 3), dtype=np.float32)
+    more = {"opacity_offset": (0.0, 0.0), "cloud_colour": (1.0, 1.0)}
+    for number in range(5):
+        alone = clouds.vary_ground(keyed_rng(0, number, "j"), clear, **JITTER)
+        under, _, _ = clouds.jitter(
+            keyed_rng(0, number, "j"), clear, clear[..., :1], **JITTER, **more
+        )
+        np.testing.assert_array_equal(alone, under)
+        assert np.abs(alone - clear).max() > 0.01
+
+
+def test_every_hole_that_cloud_shapes_leaves_something_to_see():
+    sample = make(hole=partial(clouds_and_polygons(), cloud_share=1.0))
+    cover = [float(sample(n)["hole"].mean()) for n in range(200)]
+    assert min(cover) >= 0.02
+    assert max(cover) <= 0.6
+    assert np.std(cover) > 0.05
+
+
+# --- from settings ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Holes(Clouds):
+    """The settings that `spot_samples` and `poly_samples` read."""
+
+    spot_share: float = 0.5
+    spot_anywhere: bool = False
+    polygon_vertices: int = 5
+    edge_px: int = 8
+    cloud_hole_share: float = 0.5
+
+
+@pytest.fixture
+def settings(tmp_path):
+    rng = np.random.default_rng(0)
+    for folder, shape in (("clear", (80, 90, 3)), ("clouds", (70, 70))):
+        (tmp_path / folder).mkdir()
+        for number in range(4):
+            picture = rng.integers(0, 256, shape, np.uint8)
+            cv2.imwrite(str(tmp_path / folder / f"{number}.png"), picture)
+    return Holes(
+        clear_folder=str(tmp_path / "clear"),
+        cloud_folder=str(tmp_path / "clouds"),
+        cache_folder=str(tmp_path / "cache"),
+        crop_px=64,
+        cloud_window_px=(8, 64),
+        noise_octaves=2,
+    )
+
+
+@pytest.mark.parametrize("make_samples", [data.spot_samples, data.poly_samples])
+def test_training_and_validation_differ_in_pictures_and_draws(make_samples, settings):
+    training, validation = make_samples(settings, progress=False)
+    assert not set(training.clear.paths) & set(validation.clear.paths)
+    assert training.seed != validation.seed
+    assert (training.zoom, validation.zoom) == (settings.ground_zoom, (1.0, 1.0))
+    for name in ("ground_curve", "ground_tint"):
+        assert training.jitter[name] == getattr(settings, name) > 0 == validation.jitter[name]
+    for name in ("ground_gain", "ground_offset"):
+        assert training.jitter[name] == validation.jitter[name] == getattr(settings, name)
+    again = make_samples(settings, progress=False)
+    for one, other in zip((training, validation), again, strict=True):
+        assert [bits(one(n)) for n in range(3)] == [bits(other(n)) for n in range(3)]
+
+
+def test_spots_follow_their_settings(settings):
+    for share, anywhere in itertools.product((0.25, 0.5), (False, True)):
+        changed = replace(settings, spot_share=share, spot_anywhere=anywhere)
+        training, _ = data.spot_samples(changed, progress=False)
+        found = [training(n)["hole"] for n in range(6)]
+        assert {float(hole.mean()) for hole in found} == {share**2}
+        assert (len({hole.tobytes() for hole in found}) > 1) == anywhere
+
+
+def test_polygons_follow_their_settings(settings):
+    plain = replace(settings, cloud_hole_share=0.0, edge_px=1)
+    training, _ = data.poly_samples(plain, progress=False)
+    hard = [training(n)["hole"] for n in range(4)]
+    assert all(set(np.unique(hole)) == {0, 1} for hole in hard)
+    training, _ = data.poly_samples(replace(plain, edge_px=6), progress=False)
+    for number, hole in enumerate(hard):
+        np.testing.assert_allclose(
+            training(number)["hole"][..., 0], cv2.blur(hole, (6, 6)), atol=1e-6
+        )
+    training, _ = data.poly_samples(replace(plain, polygon_vertices=9), progress=False)
+    assert any(not np.array_equal(training(n)["hole"], hole) for n, hole in enumerate(hard))
+
+
+def test_clouds_shape_their_share_of_the_holes(settings, monkeypatch):
+    drawn = set()
+
+    def record(rng, size_px, vertices, edge_px):
+        drawn.add(number)
+        return holes.spot_hole(rng, size_px)
+
+    monkeypatch.setattr(holes, "polygon_hole", record)
+    training, _ = data.poly_samples(replace(settings, noise_share=0.5), progress=False)
+    for number in range(200):
+        training(number)
+    # Some clouds never fit and add to the polygons.
+    assert 70 <= len(drawn) <= 140
+
+
+@pytest.mark.parametrize("changes", [{"cloud_hole_share": 0.0}, {"noise_share": 1.0}])
+def test_cloud_pictures_are_opened_only_where_they_are_used(settings, changes):
+    unused = replace(settings, cloud_folder=settings.cloud_folder + "-missing")
+    for part in data.poly_samples(replace(unused, **changes), progress=False):
+        assert part(0)["hole"].shape == (64, 64, 1)
+    with pytest.raises(data.UserError, match="cloud_folder"):
+        data.poly_samples(unused, progress=False)
+
+
+def test_validation_holes_come_from_cloud_pictures_of_their_own(settings):
+    changed = replace(settings, cloud_hole_share=1.0, noise_share=0.0)
+    both = data.poly_samples(changed, progress=False)
+    used = [part.hole.keywords["draw_opacity"].keywords["layers"] for part in both]
+    assert not set(used[0].paths) & set(used[1].paths)
+    assert used[0].paths
+    assert used[1].paths

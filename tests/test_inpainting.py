@@ -1,0 +1,201 @@
+"""Repainting holes: published sizes, known pixels, every form of the adversarial loss."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import task_of
+
+from util import inpainting, samples
+
+POLY = "mod_GAN_poly"
+
+
+@pytest.fixture
+def made(tiny_settings, tmp_path):
+    """Return a function: changes -> state, step, a function number -> batch, settings.
+
+    The step is not compiled: for a step or two that would take longer than the steps.
+    """
+
+    def make(script=POLY, **changes):
+        task, settings = task_of(script), tiny_settings(tmp_path, script, **changes)
+        keras.utils.set_random_seed(0)
+        state = task.make_state(settings)
+        sample = task.samples(settings, progress=False)[0]
+
+        def batch(step=0):
+            numbers = range(step * settings.batch_size, (step + 1) * settings.batch_size)
+            return {n: tf.constant(v) for n, v in samples.stack(sample, numbers).items()}
+
+        def step(given):
+            metrics = task.train_step(state, given, settings)
+            state.end_step()
+            return metrics, state.skipped_in_a_row
+
+        for optimizer in state.optimizers.values():
+            optimizer.learning_rate.assign(settings.learning_rate)
+        return state, step, batch, settings
+
+    return make
+
+
+def count(network):
+    return sum(int(np.prod(v.shape)) for v in network.trainable_variables)
+
+
+@pytest.mark.parametrize("script", ["mod_GAN_spot", POLY])
+def test_the_networks_have_as_many_weights_as_published(script, made):
+    state, *_ = made(script, base_width=16, crop_px=128, norm="batch", skips=False, history_size=0)
+    assert count(state.networks["generator"]) == 7_170_275
+    assert count(state.networks["discriminator"]) == 1_526_273
+
+
+@pytest.mark.parametrize("painting", ["fill", "direct"])
+def test_known_pixels_come_out_bit_for_bit(painting, made):
+    state, _, batch, settings = made(painting=painting)
+    given = batch()
+    restored = inpainting.restore(state.networks, given, settings)["restored"].numpy()
+    known = np.broadcast_to(given["hole"].numpy() == 0, restored.shape)
+    assert known.any()
+    assert not known.all()
+    np.testing.assert_array_equal(restored[known], given["clear"].numpy()[known])
+    missing = np.broadcast_to(given["hole"].numpy() == 1, restored.shape)
+    assert (restored[missing] != given["clear"].numpy()[missing]).mean() > 0.9
+
+
+def test_what_the_hole_hides_has_no_influence(made):
+    """Even where a caller forgot to zero it the samples have: nothing of it may shine through."""
+    state, _, batch, settings = made()
+    given = batch()
+    hidden = given["clear"] + given["hole"] * 0.3  # other ground below the hole
+    again = {**given, "clear": hidden}
+    first, second = (inpainting.restore(state.networks, b, settings) for b in (given, again))
+    np.testing.assert_array_equal(first["restored"], second["restored"])
+
+
+def test_the_adversarial_weight_rises_after_the_reconstruction_steps(tiny_settings, tmp_path):
+    settings = tiny_settings(
+        tmp_path, POLY, reconstruction_steps=10, adversarial_rise_steps=4, adversarial_weight=0.2
+    )
+    found = [float(inpainting.adversarial_weight(step, settings)) for step in (0, 10, 11, 14, 99)]
+    assert found == pytest.approx([0, 0, 0.05, 0.2, 0.2])
+    at_once = replace(settings, reconstruction_steps=0, adversarial_rise_steps=0)
+    assert float(inpainting.adversarial_weight(1, at_once)) == pytest.approx(0.2)
+
+
+FORMS = ["gan", "dcgan", "lsgan", "wgan", "wgan-gp"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_trains_both_networks(form, made):
+    state, step, batch, _ = made(
+        adversarial=form, reconstruction_steps=0, adversarial_rise_steps=0
+    )
+    before = state.arrays()
+    for number in range(2):
+        metrics, skipped = step(batch(number))
+    assert int(skipped) == 0
+    after = state.arrays()
+    for network in ("generator", "discriminator"):
+        names = [n for n in before if n.startswith(f"networks/{network}")]
+        if form.startswith("wgan"):  # a constant added to all scores changes no loss of a critic
+            names.remove("networks/discriminator/head2/bias") if network != "generator" else None
+        assert all(not np.array_equal(before[n], after[n]) for n in names)
+    assert all(np.isfinite(float(v)) for v in metrics.values())
+    assert ("gradient_penalty" in metrics) == (form == "wgan-gp")
+    assert ("trained_generator" in metrics) == (not form.startswith("wgan"))
+    if form == "wgan":
+        limits = [
+            np.abs(v).max() for n, v in after.items() if n.startswith("networks/discriminator")
+        ]
+        assert max(limits) == pytest.approx(0.01)
+    assert int(after["variables/history_fill"]) == 2
+
+
+def test_a_critic_is_updated_as_often_as_it_shall(made):
+    state, step, batch, _ = made(adversarial="wgan-gp", critic_steps=3)
+    for number in range(2):
+        step(batch(number))
+    updates = {n: int(o.iterations) for n, o in state.optimizers.items()}
+    assert updates == {"generator": 2, "discriminator": 6}
+
+
+@pytest.mark.parametrize(
+    ("losses", "who"),
+    [((9.0, 1.0), "generator"), ((1.0, 9.0), "discriminator"), ((1.0, 1.0), "both")],
+)
+def test_the_balance_decides_who_trains(losses, who, made):
+    state, step, batch, _ = made(balance_window=2, balance_ratio=4.0)
+    state.variables["balance_losses"].assign([losses] * 2)
+    state.variables["balance_count"].assign(2)
+    before = state.arrays()
+    metrics, _ = step(batch())
+    after = state.arrays()
+    for network in ("generator", "discriminator"):
+        trained = who in (network, "both")
+        assert bool(metrics[f"trained_{network}"]) == trained
+        changed = [
+            not np.array_equal(before[n], after[n])
+            for n in before
+            if n.startswith((f"networks/{network}", f"optimizers/{network}"))
+        ]
+        assert any(changed) == trained
+    assert not np.array_equal(before["variables/balance_losses"], after["variables/balance_losses"])
+
+
+def test_the_history_holds_completed_pictures_with_their_holes(made):
+    state, step, batch, settings = made(history_share=1.0, learning_rate=1e-9)
+    given = batch()
+    restored = inpainting.restore(state.networks, given, settings)["restored"].numpy()
+    step(given)
+    held = state.variables["history_pictures"].numpy()[: settings.batch_size]
+    np.testing.assert_allclose(np.clip(held[..., :3], 0, 1), restored, atol=1e-4)
+    np.testing.assert_array_equal(held[..., 3:], given["hole"].numpy())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"towers": "global"},
+        {"towers": "local"},
+        {"discriminator_head": "tensor"},
+        {"spectral_norm": True},
+        {"history_size": 0},
+        {"balance_ratio": 0.0},
+        {"upsampling": "resize"},
+        {"painting": "direct", "skips": False, "reconstruction_weight": 0.0},
+    ],
+    ids=lambda c: next(iter(c)),
+)
+def test_every_choice_trains(changes, made):
+    state, step, batch, _ = made(
+        **{"reconstruction_steps": 0, "adversarial_rise_steps": 0, **changes}
+    )
+    before = state.arrays()
+    for number in range(2):
+        metrics, skipped = step(batch(number))
+    assert int(skipped) == 0
+    assert all(np.isfinite(float(v)) for v in metrics.values())
+    for name, array in state.arrays().items():
+        if name.startswith("networks/"):
+            assert not np.array_equal(before[name], array), name
+
+
+def test_the_score_that_decides_prefers_sharp_over_blurred_at_one_error():
+    rng = np.random.default_rng(0)
+    clear = rng.random((64, 64, 3)).astype(np.float32)
+    hole = np.zeros((64, 64, 1), np.float32)
+    hole[16:48, 16:48] = 1
+    flat = clear * (1 - hole) + clear.mean() * hole
+    wrong = clear * (1 - hole) + clear[::-1] * hole
+    wrong = flat + (wrong - flat) * np.float32(0.75)
+    found = {
+        n: inpainting.scores({"restored": p, "clear": clear, "hole": hole})
+        for n, p in (("true", clear), ("flat", flat), ("wrong", wrong))
+    }
+    assert found["true"]["hole_score"] == 0
+    assert found["flat"]["hole_l1"] < found["wrong"]["hole_l1"]
+    assert found["flat"]["hole_score"] > found["wrong"]["hole_score"]

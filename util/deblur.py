@@ -1,0 +1,309 @@
+"""The networks of DeblurGAN: a generator of residual blocks, and two critics.
+
+O. Kupyn et al., "DeblurGAN: blind motion deblurring using conditional adversarial networks",
+CVPR 2018.
+"""
+
+import zlib
+
+import keras
+import tensorflow as tf
+from keras import layers, ops
+
+from util.blocks import ReflectPad, leaky, normalise, squash
+
+HEADS = ("half", "add", "direct")
+SIDE_MULTIPLE = 4  # the generator halves the side twice
+
+
+# --- dropout without a state --------------------------------------------------------------------
+
+
+def dropout_key(seed, step, call=0):
+    """Return the key of one pass through a network, int32 (2,): a pure function of where it is.
+
+    Nothing has to be saved for an exact resume, and every replica draws masks of its own.
+
+    Parameters
+    ----------
+    seed : int
+        The run's.
+    step : int or integer tensor, below 2**31
+    call : int
+        Which of a step's passes it is, where there are several.
+
+    Raises
+    ------
+    RuntimeError
+        Called under a strategy but outside `strategy.run`, where there is no replica.
+    """
+    context = tf.distribute.get_replica_context()
+    if context is None:
+        raise RuntimeError("dropout_key must be called within strategy.run")
+    key = tf.stack([tf.constant(seed, tf.int32), tf.cast(step, tf.int32)])
+    for number in (call, context.replica_id_in_sync_group):
+        key = tf.random.fold_in(key, tf.cast(number, tf.int32), alg="philox")
+    return key
+
+
+@keras.saving.register_keras_serializable("cloud_removal")
+class KeyedDropout(layers.Layer):
+    """Zero a share of the entries while training; which ones depends on the key and the name.
+
+    Keras' own Dropout keeps a random state, which checkpoints leave out and replicas share. XLA
+    draws other numbers from a key than TensorFlow does: a run is exact as long as it keeps either.
+
+    Args:
+        rate: share of the entries to zero, 0 or more and below 1; the others are divided by
+            1 - rate.
+
+    Call arguments:
+        x: float tensor.
+        key: int32 (2,), see `dropout_key`.
+        training: without it x is returned as it is.
+    """
+
+    def __init__(self, rate, **kwargs):
+        super().__init__(**kwargs)
+        if not 0 <= rate < 1:
+            raise ValueError(f"dropout is {rate}; it must be 0 or more and below 1")
+        self.rate = rate
+
+    def call(self, x, key, training=False):
+        if not training or self.rate == 0:
+            return x
+        # The algorithm is named, since the default one depends on the device.
+        key = tf.random.fold_in(key, zlib.crc32(self.name.encode()) & 0x7FFFFFFF, alg="philox")
+        # Drawn in float32: bfloat16 has too few values below 1 for the rate to come out right.
+        drawn = tf.random.stateless_uniform(tf.shape(x), key, alg="philox")
+        return tf.where(drawn >= self.rate, x / (1.0 - self.rate), tf.zeros_like(x))
+
+    def compute_output_shape(self, x_shape, key_shape=None):
+        return x_shape
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate}
+
+
+# --- any height and width -----------------------------------------------------------------------
+
+
+@keras.saving.register_keras_serializable("cloud_removal")
+class PadToMultiple(layers.Layer):
+    """Pad a picture by reflection, below and to the right, to multiples of `multiple` pixels."""
+
+    def __init__(self, multiple, **kwargs):
+        super().__init__(**kwargs)
+        self.multiple = multiple
+
+    def call(self, x):
+        for axis in (1, 2):
+            side = ops.shape(x)[axis]
+            # Not -side % multiple: ONNX converters get the modulo of negative numbers wrong.
+            missing = (self.multiple - side % self.multiple) % self.multiple
+            if isinstance(missing, int) and missing == 0:
+                continue  # the size is known, and fits
+            places = ops.arange(side + missing)
+            period = ops.maximum(2 * (side - 1), 1)
+            places = ops.mod(places, period)  # a side may be shorter than what it lacks
+            x = ops.take(x, ops.minimum(places, period - places), axis=axis)
+        return x
+
+    def compute_output_shape(self, shape):
+        batch, height, width, channels = shape
+        grown = [side and side + -side % self.multiple for side in (height, width)]
+        return (batch, *grown, channels)
+
+    def get_config(self):
+        return {**super().get_config(), "multiple": self.multiple}
+
+
+@keras.saving.register_keras_serializable("cloud_removal")
+class CutLike(layers.Layer):
+    """Cut a picture to the height and width of another one, from its top left corner."""
+
+    def call(self, x, like):
+        height, width = ops.shape(like)[1:3]
+        return x[:, :height, :width]
+
+    def compute_output_shape(self, x_shape, like_shape):
+        return (x_shape[0], *like_shape[1:3], x_shape[3])
+
+
+# --- generator ----------------------------------------------------------------------------------
+
+
+@keras.saving.register_keras_serializable("cloud_removal")
+class Head(layers.Layer):
+    """Turn the last convolution's channels into a picture; see `generator`."""
+
+    def __init__(self, kind, **kwargs):
+        super().__init__(**kwargs)
+        if kind not in HEADS:
+            raise ValueError(f"head is {kind!r}; it must be one of {', '.join(HEADS)}")
+        self.kind = kind
+
+    def call(self, found, hazy):
+        if self.kind == "direct":
+            return squash(found)
+        if self.kind == "add":
+            return hazy + ops.tanh(found)
+        # (tanh + h) / 2 for h = 2 hazy - 1 in -1..1, written for 0..1.
+        return 0.5 * hazy + 0.25 * (ops.tanh(found) + 1.0)
+
+    def compute_output_shape(self, found_shape, hazy_shape):
+        return hazy_shape
+
+    def get_config(self):
+        return {**super().get_config(), "kind": self.kind}
+
+
+def generator(width=64, blocks=9, norm="batch", dropout=0.5, head="half", name="generator"):
+    """Build the generator: down twice, residual blocks, up twice, and the hazy picture added.
+
+    Trainable weights count 11,388,675 at width 64 with 9 blocks and batch norm.
+
+    Parameters
+    ----------
+    width : int
+        Channels at full size; the blocks have four times as many.
+    blocks : int
+        Residual blocks.
+    norm : {"none", "batch", "group", "instance"}
+    dropout : float
+        Share of a block's channels' entries that is zeroed while training.
+    head : {"half", "add", "direct"}
+        "half" is the published one: half of the hazy picture, and half of what a tanh bounds to
+        0..1. It cannot darken a pixel below half of its hazy brightness, nor brighten it beyond
+        half way to white. "add" adds a tanh to the hazy picture: all is within reach, but the
+        result, within -1..2, wants clipping. "direct" is the tanh alone, within -0.005..1.005.
+
+    Returns
+    -------
+    keras.Model
+        [hazy float32 (B, H, W, 3), 0..1, any height and width; key int32 (2,)] ->
+        float32 (B, H, W, 3), 0..1. The key decides the dropout in training (`dropout_key`) and
+        has no effect otherwise; `dehaze` fills it in.
+    """
+    w = width
+    hazy = keras.Input((None, None, 3), name="hazy")
+    key = keras.Input(batch_shape=(2,), dtype="int32", name="key")
+    x = PadToMultiple(SIDE_MULTIPLE, name="pad_picture")(hazy)  # (B, H, W, 3), sides up to + 3
+    x = layers.Rescaling(2.0, offset=-1.0, name="centre")(x)  # -1..1
+
+    def convolution(x, channels, side, name, strides=1, padding="valid"):
+        x = layers.Conv2D(channels, side, strides=strides, padding=padding, name=name)(x)
+        return normalise(x, norm, name)
+
+    x = ReflectPad(3, name="first_pad")(x)
+    x = layers.ReLU()(convolution(x, w, 7, "first"))  # (B, H, W, w)
+    for level in (1, 2):
+        x = convolution(x, 2**level * w, 3, f"down{level}", strides=2, padding="same")
+        x = layers.ReLU()(x)  # (B, H / 2^level, W / 2^level, 2^level w)
+    for block in range(1, blocks + 1):  # all: (B, H / 4, W / 4, 4 w)
+        y = ReflectPad(1, name=f"block{block}_pad1")(x)
+        y = layers.ReLU()(convolution(y, 4 * w, 3, f"block{block}_conv1"))
+        y = KeyedDropout(dropout, name=f"block{block}_dropout")(y, key)
+        y = ReflectPad(1, name=f"block{block}_pad2")(y)
+        y = convolution(y, 4 * w, 3, f"block{block}_conv2")
+        x = layers.Add(name=f"block{block}")([x, y])
+    for level, channels in ((2, 2 * w), (1, w)):
+        x = layers.UpSampling2D(2, interpolation="nearest", name=f"up{level}_size")(x)
+        x = layers.ReLU()(convolution(x, channels, 3, f"up{level}", padding="same"))
+        # (B, H / 2^(level-1), W / 2^(level-1), channels)
+    x = ReflectPad(3, name="last_pad")(x)
+    x = layers.Conv2D(3, 7, name="last", dtype="float32")(x)  # (B, H, W, 3), sides up to + 3
+    x = CutLike(name="cut", dtype="float32")(x, hazy)
+    return keras.Model([hazy, key], Head(head, name="head", dtype="float32")(x, hazy), name=name)
+
+
+def dehaze(network, hazy, key=None):
+    """Return what the generator makes of hazy pictures, float32 (B, H, W, 3).
+
+    Parameters
+    ----------
+    network : keras.Model
+        From `generator`.
+    hazy : float32 (B, H, W, 3), 0..1
+    key : int32 (2,), optional
+        From `dropout_key`: the network is trained, with dropout. Without it, it is only used.
+    """
+    hazy = tf.convert_to_tensor(hazy)  # Keras does not take an array beside a tensor
+    if key is None:
+        return network([hazy, tf.zeros((2,), tf.int32)], training=False)
+    return network([hazy, key], training=True)
+
+
+# --- critics ------------------------------------------------------------------------------------
+
+
+def _patches(x, width, levels, norm):
+    """Return a map of scores, one a patch: (B, ceil(H / 2^(levels+1)), .., 1), linear."""
+    x = layers.Conv2D(width, 4, strides=2, padding="same", name="down1")(x)
+    x = leaky(x)  # (B, H / 2, W / 2, width)
+    for level in range(levels):
+        channels = width * min(2**level, 8)
+        x = layers.Conv2D(channels, 4, strides=2, padding="same", name=f"down{level + 2}")(x)
+        x = leaky(normalise(x, norm, f"down{level + 2}"))  # (B, H / 2^(level+2), .., channels)
+    x = layers.Conv2D(width * min(2**levels, 8), 4, padding="same", name="wide")(x)
+    x = leaky(normalise(x, norm, "wide"))
+    return layers.Conv2D(1, 4, padding="same", name="scores", dtype="float32")(x)
+
+
+def patch_critic(width=64, levels=3, norm="none", name="critic"):
+    """Build the critic that scores patches of a picture, any height and width.
+
+    Weights count 2,830,337 at width 64 with 3 levels and no norm.
+
+    Parameters
+    ----------
+    width : int
+        Channels of the first level; the last has up to eight times as many.
+    levels : int
+        How often the side is halved, after a first time.
+    norm : {"none", "batch", "group", "instance"}
+        Batch norm mixes the samples of a batch, and the gradient penalty is about each sample
+        by itself: use another one with it.
+
+    Returns
+    -------
+    keras.Model
+        float32 (B, H, W, 3) -> float32 (B, ceil(H / 2^(levels+1)), ceil(W / 2^(levels+1)), 1),
+        not bounded.
+
+    References
+    ----------
+    P. Isola et al., "Image-to-image translation with conditional adversarial networks", CVPR 2017.
+    """
+    picture = keras.Input((None, None, 3), name="picture")
+    return keras.Model(picture, _patches(picture, width, levels, norm), name=name)
+
+
+def source_critic(size_px=256, width=64, levels=3, norm="batch", sigmoid=True, name="critic"):
+    """Build the published code's critic: `patch_critic`, and two dense layers over its map.
+
+    Trainable weights count 3,096,450 at 256 pixels, width 64, 3 levels and batch norm.
+
+    Parameters
+    ----------
+    size_px : int
+        Side of the pictures; the dense layers take no other.
+    width, levels, norm
+        As for `patch_critic`.
+    sigmoid : bool
+        Bound the score to 0..1, as the published code does, though a Wasserstein critic's score
+        should have no bounds.
+
+    Returns
+    -------
+    keras.Model
+        float32 (B, S, S, 3) -> float32 (B, 1)
+    """
+    picture = keras.Input((size_px, size_px, 3), name="picture")
+    x = _patches(picture, width, levels, norm)  # (B, S / 16, S / 16, 1)
+    x = layers.Flatten(name="flatten")(x)  # (B, (S / 16)^2)
+    x = layers.Dense(1024, activation="tanh", name="dense")(x)
+    x = layers.Dense(1, name="score", dtype="float32")(x)  # (B, 1)
+    if sigmoid:
+        x = layers.Activation("sigmoid", name="sigmoid", dtype="float32")(x)
+    return keras.Model(picture, x, name=name)

@@ -1,0 +1,236 @@
+"""Train a generator to repaint holes: what mod_GAN_spot.py and mod_GAN_poly.py share."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from util import losses
+from util.adversarial import (
+    Balance,
+    PictureHistory,
+    discriminator_loss,
+    of_this_replica,
+    penalised,
+    train_critic,
+)
+from util.networks import inpainting_generator, two_tower_discriminator
+from util.scores import hole_scores
+from util.state import TrainState
+
+# --- networks ---------------------------------------------------------------------------------
+
+
+def make_state(settings):
+    """Build networks, optimisers, history and balance; call within the strategy's scope."""
+    networks = {
+        "generator": inpainting_generator(
+            settings.base_width,
+            norm=settings.norm,
+            upsampling=settings.upsampling,
+            skips=settings.skips,
+            painting=settings.painting,
+        ),
+        "discriminator": two_tower_discriminator(
+            settings.base_width,
+            settings.crop_px,
+            towers=settings.towers,
+            head=settings.discriminator_head,
+            spectral_norm=settings.spectral_norm,
+        ),
+    }
+    optimizers = {
+        name: keras.optimizers.Adam(
+            settings.learning_rate, beta_1=settings.beta_1, beta_2=settings.beta_2
+        )
+        for name in networks
+    }
+    variables = {}
+    if settings.history_size:
+        variables |= PictureHistory.make_variables(settings.history_size, settings.crop_px)
+    if settings.adversarial not in losses.WASSERSTEIN:
+        variables |= Balance.make_variables(settings.balance_window)
+    return TrainState(
+        networks=networks,
+        optimizers=optimizers,
+        variables=variables,
+        clip_norm=settings.clip_norm,
+        jit_compile=settings.jit_compile,
+    )
+
+
+def complete(generator, holed, hole, training=False):
+    """Return the completed picture and what was painted everywhere, both float32 (B, H, W, 3).
+
+    Known pixels, where `hole` is 0, are those of `holed` bit for bit.
+    """
+    patch = generator(tf.concat([holed, hole], axis=-1), training=training)
+    return holed + patch * hole, patch
+
+
+# --- losses and step --------------------------------------------------------------------------
+
+
+def adversarial_weight(step, settings):
+    """Return the weight of the adversarial loss at a step: 0, then a straight rise to the full."""
+    done = tf.cast(step, tf.float32) - settings.reconstruction_steps
+    rise = tf.clip_by_value(done / max(1, settings.adversarial_rise_steps), 0.0, 1.0)
+    return settings.adversarial_weight * rise
+
+
+def generator_losses(networks, batch, settings, weight):
+    """Return the generator's losses, and the completed pictures with their scores, as a dict."""
+    made, _ = complete(networks["generator"], batch["holed"], batch["hole"], training=True)
+    scores = networks["discriminator"]([made, batch["hole"]], training=True)
+    adversarial = losses.fooled(settings.adversarial, scores)
+    reconstruction = losses.hole_l1(made, batch["clear"], batch["hole"])
+    loss = weight * adversarial + settings.reconstruction_weight * reconstruction
+    return {
+        "loss_generator": loss,
+        "loss_adversarial": adversarial,
+        "loss_reconstruction": reconstruction,
+        "made": made,
+        "scores": scores,
+    }
+
+
+def train_step(state, batch, settings):
+    """Take one step on a batch; return its losses, means over all replicas, and who trained.
+
+    The generator's update comes first, and the pictures that it made serve the discriminator as
+    well. For the Wasserstein forms the critic then updates several times; for the others both
+    train at once, or the one that the balance has chosen.
+    """
+    networks, form = state.networks, settings.adversarial
+    weight = adversarial_weight(state.step, settings)
+    history, past, has_past = None, None, False
+    if settings.history_size:
+        refresh = math.ceil(settings.history_share * settings.batch_size)
+        history = PictureHistory(state.variables, seed=settings.seed, refresh=refresh)
+        past, has_past = history.draw(state.step, settings.batch_size)
+
+    def judge(real, hole, fake_scores):
+        """Return the discriminator's loss; past and real pictures go through it as one batch."""
+        discriminator = networks["discriminator"]
+        if past is None:
+            scores = discriminator([real, hole], training=True)
+            return discriminator_loss(form, scores, fake_scores)
+        mine = of_this_replica(past)
+        both = [tf.concat([real, mine[..., :3]], 0), tf.concat([hole, mine[..., 3:]], 0)]
+        of_real, of_past = tf.split(discriminator(both, training=True), 2)
+        return discriminator_loss(form, of_real, fake_scores, of_past, has_past)
+
+    if form in losses.WASSERSTEIN:
+        metrics = _wasserstein_updates(state, batch, settings, weight, judge)
+    else:
+        metrics = _balanced_update(state, batch, settings, weight, judge)
+    sound = tf.math.is_finite(metrics["gradient_norm"])
+    made = metrics.pop("made")
+    if history:
+        history.take_in(state.step, made, sound)
+    return {**metrics, "adversarial_weight": weight}
+
+
+def _balanced_update(state, batch, settings, weight, judge):
+    balance = Balance(state.variables, ratio=settings.balance_ratio)
+    trains = dict(zip(("generator", "discriminator"), balance.trains(), strict=True))
+
+    def compute(batch):
+        weights = {name: net.trainable_variables for name, net in state.networks.items()}
+        with tf.GradientTape(persistent=True) as tape:
+            found = generator_losses(state.networks, batch, settings, weight)
+            of_discriminator = judge(batch["clear"], batch["hole"], found["scores"])
+        gradients = {
+            "generator": tape.gradient(found["loss_generator"], weights["generator"]),
+            "discriminator": tape.gradient(of_discriminator, weights["discriminator"]),
+        }
+        scores = found.pop("scores")
+        found["loss_discriminator"] = of_discriminator
+        found["loss_of_balance"] = losses.not_fooled(settings.adversarial, scores)
+        found["made"] = tf.concat([found["made"], batch["hole"]], axis=-1)
+        return gradients, found
+
+    metrics = state.update(compute, batch, trains)
+    behind = metrics.pop("loss_of_balance")
+    sound = tf.math.is_finite(metrics["gradient_norm"])
+    balance.note(behind, metrics["loss_discriminator"], sound)
+    return {**metrics, **{f"trained_{n}": tf.cast(t, tf.float32) for n, t in trains.items()}}
+
+
+def _wasserstein_updates(state, batch, settings, weight, judge):
+    def compute_generator(batch):
+        with tf.GradientTape() as tape:
+            found = generator_losses(state.networks, batch, settings, weight)
+        weights = state.networks["generator"].trainable_variables
+        del found["scores"]
+        gradients = {"generator": tape.gradient(found["loss_generator"], weights)}
+        found["made"] = tf.concat([found["made"], batch["hole"]], axis=-1)
+        return gradients, found
+
+    metrics = state.update(compute_generator, batch)
+    made = metrics["made"]
+
+    def compute_critic(batch, key):
+        critic, hole = state.networks["discriminator"], batch["hole"]
+        fake = of_this_replica(made)[..., :3]
+        with tf.GradientTape() as tape:
+            scores = critic([fake, hole], training=True)
+            loss = judge(batch["clear"], hole, scores)
+            found = {"loss_discriminator": loss}
+            if settings.adversarial == "wgan-gp":
+                penalty = penalised(lambda p: critic([p, hole]), batch["clear"], fake, key)
+                loss += settings.gradient_penalty_weight * penalty
+                found["gradient_penalty"] = penalty
+        return {"discriminator": tape.gradient(loss, critic.trainable_variables)}, found
+
+    of_critic = train_critic(
+        state,
+        batch,
+        compute_critic,
+        name="discriminator",
+        updates=settings.critic_steps,
+        seed=settings.seed,
+        limit=settings.weight_limit if settings.adversarial == "wgan" else 0.0,
+    )
+    del of_critic["gradient_norm"]
+    return {**metrics, **of_critic}
+
+
+# --- what a person sees -----------------------------------------------------------------------
+
+
+def restore(networks, batch, settings):
+    """Return the completed picture and what was painted everywhere, both clipped to 0..1.
+
+    batch: dict with holed, float32 (B, H, W, 3), 0..1, and hole, (B, H, W, 1), 1 = missing; H and
+    W multiples of 32.
+    """
+    made, patch = complete(networks["generator"], batch["holed"], batch["hole"])
+    return {
+        "restored": tf.clip_by_value(made, 0.0, 1.0),
+        "patch": tf.clip_by_value(patch, 0.0, 1.0),
+    }
+
+
+def pictures(outputs):
+    """Return the columns of a sheet."""
+    return {
+        "true": outputs["clear"],
+        "with hole": outputs["holed"],
+        "completed": outputs["restored"],
+        "patch": outputs["patch"],
+    }
+
+
+def scores(output):
+    """Return the scores of one completed picture: those of the hole, and one over all of them.
+
+    output : restored and clear (H, W, 3), hole (H, W, 1), float32, 0..1
+
+    "hole_score", which decides on the best network, is the mean error in the hole, once more for
+    each factor of e by which the sharpness is off: a blur has a small error, noise a large one.
+    """
+    found = hole_scores(output["restored"], output["clear"], output["hole"])
+    sharpness = found["hole_sharpness"]
+    off = 0.0 if math.isnan(sharpness) else abs(math.log(max(sharpness, 1e-3)))  # nan: flat truth
+    return {**found, "hole_score": found["hole_l1"] * (1.0 + off)}
