@@ -1,7 +1,8 @@
 """Every setting a person tunes. Edit the values here; each script uses its own class below.
 
 Any of them can also be set for one start: ``python mod_defog.py --batch-size 8``.
-Relative folders are meant from the folder of this file (on the command line: from where you are).
+Relative folders and files are meant from the folder of this file, on the command line from where
+you are.
 "Source" in a comment is the value of the published system, where ours differs from it.
 """
 
@@ -139,11 +140,11 @@ class Inpaint(Common):
     """Settings of the scripts that repaint holes with a generator and a discriminator."""
 
     # --- networks ---
-    base_width: int = 16  # channels of the first level; 16: generator 7.17 M, discriminator 1.53 M
+    base_width: int = 16  # channels of the first level; 16: generator 7.2 M, discriminator 1.5 M
     painting: str = "fill"  # fill (holes smoothly filled, then corrected) or direct (source)
     skips: bool = True  # join the generator's levels down and up (source false)
     norm: str = "none"  # of the generator: none, batch (source), group, instance
-    upsampling: str = "transposed"  # transposed (source) or resize (nearest, then 3x3)
+    upsampling: str = "resize"  # transposed (source; leaves checkerboards) or resize (nearest, 3x3)
     towers: str = "both"  # discriminator sees: both (source), global (picture), local (hole alone)
     discriminator_head: str = "dense"  # dense (source) or tensor (a matrix an axis, few weights)
     spectral_norm: bool = False  # keep the discriminator's kernels at norm 1 (not the tensor head)
@@ -152,8 +153,8 @@ class Inpaint(Common):
     adversarial: str = "dcgan"  # gan (minimax), dcgan (source), lsgan, wgan (clipped), wgan-gp
     adversarial_weight: float = 0.01  # weight of the adversarial loss (source 1)
     reconstruction_weight: float = 1.0  # weight of the L1 inside the hole (source 0)
-    reconstruction_steps: int = 1000  # steps before the adversarial loss counts (source 0)
-    adversarial_rise_steps: int = 1000  # steps over which it then rises to its weight (source 0)
+    reconstruction_steps: int = 300  # steps before the adversarial loss counts (source 0)
+    adversarial_rise_steps: int = 300  # steps over which it then rises to its weight (source 0)
     balance_ratio: float = 8.0  # who is behind by this factor trains alone; 0 = both always
     balance_window: int = 50  # steps whose mean losses decide that (source one epoch, later 1)
     critic_steps: int = 3  # wgan, wgan-gp: updates of the critic for one of the generator
@@ -165,7 +166,10 @@ class Inpaint(Common):
     history_share: float = 0.25  # share of a batch that enters the history each step
 
     # --- optimiser ---
-    learning_rate: float = 5e-4  # highest rate of the run, 1e-5..1e-3 (source 1e-4, constant)
+    learning_rate: float = 2e-4  # highest rate of the run, 1e-5..1e-3 (source 1e-4, constant)
+
+    # --- schedule ---
+    steps: int = 3000  # length of the run; raise it later to go on, the rate falls towards it
 
     # --- apply ---
     hole_colour: str = "none"  # pixels of this colour are missing: none, black, white or r,g,b
@@ -191,6 +195,44 @@ class GANPoly(Inpaint, CloudShapes):
     cloud_hole_share: float = 0.0  # share of holes with the shape of thick cloud (source 0)
 
 
+@dataclass(frozen=True)
+class Deblur(Common):
+    """Settings of mod_deblurgan.py."""
+
+    # --- data ---
+    hazy_folder: str = ""  # hazy partners of the clear pictures; empty = haze is laid over them
+    depth_folder: str = ""  # their depth, grey, white is far; empty = a smooth random field
+    airlight: tuple[float, float] = (0.7, 1.0)  # brightness of haze that is laid (source the same)
+    haze_beta: tuple[float, float] = (0.5, 1.5)  # its density, for depths 0..1 (source the same)
+
+    # --- networks ---
+    generator_width: int = 32  # channels at full size; 32 with 6 blocks: 2.0 M weights (source 64)
+    blocks: int = 6  # residual blocks of the generator (source 9: 11.4 M weights at width 64)
+    dropout: float = 0.5  # share dropped within a block while training, 0..0.9 (source the same)
+    norm: str = "none"  # of the generator: none, batch (source), group, instance
+    output: str = "add"  # add (hazy + tanh), half (source: cannot darken by half), direct (tanh)
+    critic: str = "patch"  # patch (a map of scores) or source (dense layers over that map)
+    critic_width: int = 32  # channels of the critic's first level (source 64)
+    critic_norm: str = "none"  # none, batch (source; not with wgan-gp), group, instance
+
+    # --- losses ---
+    adversarial: str = "wgan-gp"  # wgan-gp, wgan (clipped), source (sigmoid, not constrained)
+    adversarial_weight: float = 0.01  # of the critic's score; 0 = no critic (source 1)
+    perceptual_weight: float = 1.0  # of VGG16's features (source 100: the same 100 to 1)
+    perceptual_layer: str = "block3_conv3"  # of VGG16; beyond it, Keras downloads (source the same)
+    vgg_weights_file: str = ""  # .npz; empty = the bundled data/vgg16_block1to3.npz
+    reconstruction_weight: float = 50.0  # of the pixels' own L1, for PSNR (source 0)
+    critic_steps: int = 4  # updates of the critic for one of the generator (source 4, in code 5)
+    gradient_penalty_weight: float = 10.0  # wgan-gp: weight of the gradient penalty
+    weight_limit: float = 0.01  # wgan: the critic's weights are clipped to +- this
+
+    # --- optimiser ---
+    batch_size: int = 4  # pictures a step over all devices (source 2)
+    learning_rate: float = 5e-4  # highest rate of the run, 1e-5..1e-3 (source 1e-4, constant)
+    beta_1: float = 0.5  # Adam: memory of the gradient, 0..0.95 (source 0.9)
+    beta_2: float = 0.99  # Adam: memory of its square, 0.5..0.9999 (source 0.999)
+
+
 # What may not change within a run, and what changes the samples from there on.
 SHAPE_SETTINGS = {
     *("crop_px", "base_width", "stage1_width", "stage2_width", "head", "norm", "upsampling"),
@@ -204,6 +246,7 @@ SHAPE_SETTINGS = {
         "balance_window",
     ),
     "adversarial",
+    *("generator_width", "blocks", "output", "critic", "critic_width", "critic_norm"),
 }
 DATA_SETTINGS = {
     *("clear_folder", "cloud_folder", "validation_share", "validation_samples", "full_scale"),
@@ -211,6 +254,7 @@ DATA_SETTINGS = {
     *("noise_octaves", "noise_persistence", "noise_lacunarity", "ground_gain", "ground_offset"),
     *("opacity_offset", "cloud_colour", "ground_zoom", "ground_curve", "ground_tint"),
     *("spot_share", "spot_anywhere", "polygon_vertices", "edge_px", "cloud_hole_share"),
+    *("hazy_folder", "depth_folder", "airlight", "haze_beta"),
 }
 
 
@@ -305,10 +349,23 @@ _RULES = {
     "polygon_vertices": _between(3, 100),
     "edge_px": _between(1, 64),
     "cloud_hole_share": _between(0, 1),
+    "airlight": _range_within(0, 1),
+    "haze_beta": _range_within(0, 10),
+    "generator_width": _between(1, 256),
+    "blocks": _between(1, 100),
+    "dropout": _between(0, 0.9),
+    "output": _one_of("add", "half", "direct"),
+    "critic": _one_of("patch", "source"),
+    "critic_width": _between(1, 256),
+    "critic_norm": _one_of("none", "batch", "group", "instance"),
+    "perceptual_weight": _at_least(0),
     "head": _one_of("unmix", "direct"),
     "norm": _one_of("none", "batch", "group", "instance"),
     "upsampling": _one_of("transposed", "resize"),
 }
+
+# What a class asks otherwise than the rest.
+_RULES_OF_CLASS = {Deblur: {"adversarial": _one_of("wgan-gp", "wgan", "source")}}
 
 
 def _is_a(kind, value):
@@ -336,6 +393,7 @@ def mistakes(settings):
     """
     found = []
     sound = set()
+    rules = {**_RULES, **_RULES_OF_CLASS.get(type(settings), {})}
     for field in fields(settings):
         value = getattr(settings, field.name)
         if not _is_a(field.type, value):
@@ -343,7 +401,7 @@ def mistakes(settings):
             found.append(f"{field.name} = {value!r}: must be of type {kind}")
             continue
         sound.add(field.name)
-        right, remedy = _RULES.get(field.name, (lambda v: True, ""))
+        right, remedy = rules.get(field.name, (lambda v: True, ""))
         if not right(value):
             found.append(f"{field.name} = {value!r}: {remedy}")
     both = {"validate_every", "log_every"} <= sound and settings.log_every > 0
@@ -357,5 +415,11 @@ def mistakes(settings):
         found.append(
             f"apply_tile_px = {settings.apply_tile_px}: must be {overlap} or more with "
             f"apply_margin_px = {settings.apply_margin_px}, or nothing of a tile is left"
+        )
+    of_critic = {"critic_norm", "adversarial"} <= sound
+    if of_critic and (settings.critic_norm, settings.adversarial) == ("batch", "wgan-gp"):
+        found.append(
+            "critic_norm = 'batch': must be another one with adversarial = 'wgan-gp', whose "
+            "penalty is about each picture by itself; batch norm mixes those of a batch"
         )
     return found

@@ -1,14 +1,15 @@
 """Repainting holes: published sizes, known pixels, every form of the adversarial loss."""
 
+import csv
 from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import task_of
+from conftest import state_arrays, task_of
 
-from util import inpainting, samples
+from util import inpainting, loop, samples
 
 POLY = "mod_GAN_poly"
 
@@ -48,7 +49,8 @@ def count(network):
 
 @pytest.mark.parametrize("script", ["mod_GAN_spot", POLY])
 def test_the_networks_have_as_many_weights_as_published(script, made):
-    state, *_ = made(script, base_width=16, crop_px=128, norm="batch", skips=False, history_size=0)
+    published = {"norm": "batch", "upsampling": "transposed", "skips": False, "painting": "direct"}
+    state, *_ = made(script, base_width=16, crop_px=128, history_size=0, **published)
     assert count(state.networks["generator"]) == 7_170_275
     assert count(state.networks["discriminator"]) == 1_526_273
 
@@ -91,9 +93,7 @@ FORMS = ["gan", "dcgan", "lsgan", "wgan", "wgan-gp"]
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_trains_both_networks(form, made):
-    state, step, batch, _ = made(
-        adversarial=form, reconstruction_steps=0, adversarial_rise_steps=0
-    )
+    state, step, batch, _ = made(adversarial=form, reconstruction_steps=0, adversarial_rise_steps=0)
     before = state.arrays()
     for number in range(2):
         metrics, skipped = step(batch(number))
@@ -121,6 +121,32 @@ def test_a_critic_is_updated_as_often_as_it_shall(made):
         step(batch(number))
     updates = {n: int(o.iterations) for n, o in state.optimizers.items()}
     assert updates == {"generator": 2, "discriminator": 6}
+
+
+@pytest.mark.parametrize("form", ["dcgan", "wgan-gp"])
+def test_a_step_follows_from_the_state_and_its_number_alone(form, made):
+    """History, balance and every random draw of a step go on where they were."""
+    changes = {"adversarial": form, "reconstruction_steps": 0, "adversarial_rise_steps": 0}
+    state, step, batch, _ = made(**changes)
+    step(batch(0))
+    saved = state.arrays()
+    pictures = "variables/history_pictures"
+    # A full history: which of it is drawn and which replaced is then a matter of chance.
+    rng = np.random.default_rng(0)
+    saved[pictures] = rng.random(saved[pictures].shape, np.float32)
+    saved["variables/history_fill"] = np.int64(len(saved[pictures]))
+    state.assign(saved)
+    step(batch(1))
+    again, step, batch, _ = made(**changes)
+    again.assign(saved)
+    step(batch(1))
+    assert again.digest() == state.digest()
+    again.assign({**saved, "step": saved["step"] + 1})  # other draws
+    step(batch(1))
+    first, other = state.arrays(), again.arrays()
+    changed = {n for n in first if not np.array_equal(first[n], other[n], equal_nan=True)}
+    assert pictures in changed
+    assert any(n.startswith("networks/discriminator/") for n in changed)
 
 
 @pytest.mark.parametrize(
@@ -199,3 +225,38 @@ def test_the_score_that_decides_prefers_sharp_over_blurred_at_one_error():
     assert found["true"]["hole_score"] == 0
     assert found["flat"]["hole_l1"] < found["wrong"]["hole_l1"]
     assert found["flat"]["hole_score"] > found["wrong"]["hole_score"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMS)
+def test_five_hundred_steps_do_not_diverge(form, tiny_settings, tmp_path):
+    """The adversarial loss has its full weight from the start, and no L1 to hold on to."""
+    task = task_of(POLY)
+    settings = tiny_settings(
+        tmp_path,
+        POLY,
+        adversarial=form,
+        base_width=4,
+        reconstruction_weight=0.0,
+        adversarial_weight=1.0,
+        reconstruction_steps=0,
+        adversarial_rise_steps=0,
+        learning_rate=2e-4,
+        steps=500,
+        log_every=100,
+        validate_every=100,
+        sheet_every=500,
+        save_every=500,
+        validation_samples=16,
+    )
+    assert loop.train(task, settings, tf.distribute.get_strategy(), lambda _: None) == 0
+    run = loop.run_folder(task, settings)
+    with open(run / "log.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 5
+    arrays = state_arrays(run / "checkpoints" / "step-0000500.npz")
+    assert int(arrays["skipped"]) == 0
+    for row in rows:
+        assert all(np.isfinite(float(row[n])) for n in row if n.startswith(("loss", "hole_l1")))
+    # Pictures of full contrast in place of the ground would be off by 0.3 or more.
+    assert float(rows[-1]["validation_hole_l1"]) < 0.25

@@ -1,4 +1,4 @@
-"""The U-Net: published size, shapes, padding, order of its layers, and how far it sees."""
+"""Networks: published sizes, shapes, padding, order of their layers, and what they see."""
 
 import itertools
 
@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from util.blocks import ReflectPad
-from util.networks import unet
+from util.blocks import FixedNoise, ModeProducts, ReflectPad, SmoothFill
+from util.networks import inpainting_generator, two_tower_discriminator, unet
 
 
 @pytest.fixture(autouse=True)
@@ -171,3 +171,286 @@ def test_only_norms_over_the_picture_see_everything(norm, local):
     changed[0, -1] = 5.0
     same = np.array_equal(model(picture).numpy()[0, 0], model(changed).numpy()[0, 0])
     assert same == local
+
+
+# --- layers of the networks that repaint --------------------------------------------------------
+
+
+def test_mode_products_are_a_dense_layer_with_a_kronecker_matrix():
+    rng = np.random.default_rng(0)
+    layer = ModeProducts((2, 5, 3))
+    x = rng.random((4, 3, 2, 6), np.float32)
+    layer(x)
+    factors = [rng.normal(size=f.shape).astype(np.float32) for f in layer.factors]
+    bias = rng.random((2, 5, 3), np.float32)
+    layer.set_weights([*factors, bias])
+    matrix = np.kron(np.kron(factors[0], factors[1]), factors[2])
+    expected = (x.reshape(4, -1) @ matrix).reshape(4, 2, 5, 3) + bias
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-4, atol=1e-4)
+    assert layer.compute_output_shape((None, 3, 2, 6)) == (None, 2, 5, 3)
+    assert ModeProducts.from_config(layer.get_config()).shape == (2, 5, 3)
+
+
+def twice(x):
+    """Return a picture (B, H, W, C) in twice its size, bilinear between the centres of pixels."""
+    for axis in (1, 2):
+        before = np.take(x, np.maximum(np.arange(x.shape[axis]) - 1, 0), axis)
+        after = np.take(x, np.minimum(np.arange(x.shape[axis]) + 1, x.shape[axis] - 1), axis)
+        pairs = np.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], axis + 1)
+        x = pairs.reshape(*x.shape[:axis], 2 * x.shape[axis], *x.shape[axis + 1 :])
+    return x
+
+
+def filled_by_numpy(colour, weight, levels):
+    """Fill the holes of (B, H, W, C): what a cell lacks is taken from the cells above it."""
+    if levels == 0:
+        both = colour.mean((1, 2), keepdims=True), weight.mean((1, 2), keepdims=True)
+        above = np.broadcast_to(both[0] / np.maximum(both[1], 1e-6), colour.shape)
+    else:
+        b, h, w, _ = colour.shape
+        halved = [x.reshape(b, h // 2, 2, w // 2, 2, -1).mean((2, 4)) for x in (colour, weight)]
+        above = twice(filled_by_numpy(*halved, levels - 1))
+    return colour + (1 - weight) * above
+
+
+def holed(height=64, width=96, missing=0.6, seed=0):
+    """Return a random picture, what of it is known (0..1, soft), and both multiplied."""
+    rng = np.random.default_rng(seed)
+    picture = rng.random((2, height, width, 3), np.float32)
+    known = np.clip(rng.random((2, height, width, 1), np.float32) * 2 - missing, 0, 1)
+    known[:, 8:40, 16:72] = 0
+    return picture, known, picture * known
+
+
+@pytest.mark.parametrize("levels", [1, 3, 5])
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (64, 96)])
+def test_filling_is_a_pyramid_of_averages(height, width, levels):
+    _, known, given = holed(height, width)
+    expected = filled_by_numpy(given, known, levels)
+    np.testing.assert_allclose(SmoothFill(levels)(given, known), expected, atol=1e-5)
+    # As in a network that takes pictures of any size.
+    inputs = [keras.Input((None, None, 3)), keras.Input((None, None, 1))]
+    model = keras.Model(inputs, SmoothFill(levels)(*inputs))
+    np.testing.assert_allclose(model([given, known]), expected, atol=1e-5)
+
+
+def test_known_pixels_stay_as_they_are():
+    picture, known, given = holed()
+    whole = np.broadcast_to(known == 1, picture.shape)
+    assert 0 < whole.mean() < 1
+    np.testing.assert_array_equal(SmoothFill()(given, known).numpy()[whole], picture[whole])
+
+
+def test_an_even_picture_is_filled_with_its_colour():
+    _, known, _ = holed()
+    even = np.broadcast_to(np.float32([0.25, 0.5, 1.0]), (2, 64, 96, 3))
+    np.testing.assert_allclose(SmoothFill()(even * known, known), even, atol=1e-5)
+
+
+def test_a_slope_is_continued_into_the_hole():
+    slope = np.broadcast_to(np.linspace(0, 1, 64, dtype=np.float32)[:, None, None], (64, 64, 3))
+    known = np.ones((1, 64, 64, 1), np.float32)
+    known[:, 22:46, 20:44] = 0
+    found = SmoothFill()(slope[None] * known, known).numpy()[0]
+    assert np.abs(found - slope).max() < 0.1  # the hole spans 0.37
+    middle = found[22:46, 32, 0]
+    assert np.corrcoef(middle, slope[22:46, 32, 0])[0, 1] > 0.98
+
+
+def test_nothing_known_gives_zeros():
+    nothing = np.zeros((1, 32, 32, 3), np.float32)
+    np.testing.assert_array_equal(SmoothFill()(nothing, nothing[..., :1]), nothing)
+
+
+def test_beyond_the_coarsest_cells_the_mean_is_filled_in():
+    picture, known, _ = holed(64, 64)
+    known[:] = 0
+    known[:, :8, :24] = 1
+    found = SmoothFill(2)(picture * known, known).numpy()
+    mean = picture[:, :8, :24].mean((1, 2))
+    far = found[:, 32:, 40:]
+    np.testing.assert_allclose(far, np.broadcast_to(mean[:, None, None], far.shape), rtol=1e-4)
+
+
+def test_fixed_noise_looks_random_and_is_the_same_every_time():
+    noise = FixedNoise()(np.zeros((2, 128, 128, 3), np.float32)).numpy()
+    assert noise.shape == (2, 128, 128, 1)
+    again = FixedNoise()(np.random.default_rng(0).random((1, 96, 160, 1), np.float32)).numpy()
+    np.testing.assert_array_equal(noise[0], noise[1])
+    np.testing.assert_array_equal(again[0, :, :128], noise[0, :96])
+    # Uniform in -1..1: mean 0, variance 1/3, and flat in ten bins.
+    one = noise[0, ..., 0].astype(np.float64)
+    assert np.abs(one).max() <= 1
+    assert abs(one.mean()) < 0.02
+    assert one.var() == pytest.approx(1 / 3, rel=0.03)
+    counts, _ = np.histogram(one, bins=10, range=(-1, 1))
+    np.testing.assert_allclose(counts, one.size / 10, rtol=0.15)
+    # Without pattern: the power of white noise is exponential, and 25 times the mean never comes.
+    power = np.abs(np.fft.fft2(one - one.mean())) ** 2
+    assert power.max() / power.mean() < 25
+
+
+# --- the generator that repaints ----------------------------------------------------------------
+
+
+def expected_generator(w, norm, upsampling, skips, painting):
+    """Count the generator's weights from its description, as `expected_weights`."""
+    kernel = 4 if upsampling == "transposed" else 3
+    seen = 5 if painting == "fill" else 4  # noise is the fifth channel
+    down = [seen, w, 2 * w, 4 * w, 8 * w, 16 * w]
+    up = [16 * w, 16 * w, 8 * w, 4 * w, 2 * w, w]
+    convolutions = [(4, a, b) for a, b in itertools.pairwise(down)]
+    convolutions += [(3, 16 * w, 16 * w)] * 8
+    twins = down[:0:-1] if skips else [0] * 5
+    convolutions += [(kernel, a + t, b) for a, t, b in zip(up, twins, up[1:], strict=False)]
+    convolutions += [(3, w + seen, w), (3, w, 3)]
+    normalised = 0 if norm == "none" else 4 * 16 * w + sum(up[1:]) + w
+    return sum(k * k * a * b + b for k, a, b in convolutions) + 2 * normalised
+
+
+def test_the_published_number_of_the_generators_weights():
+    model = inpainting_generator(16, norm="batch", upsampling="transposed", painting="direct")
+    assert count(model.trainable_variables) == 7_170_275
+
+
+@pytest.mark.parametrize("skips", [False, True])
+@pytest.mark.parametrize("upsampling", ["transposed", "resize"])
+@pytest.mark.parametrize(
+    ("norm", "painting", "width"),
+    [("none", "fill", 3), ("batch", "direct", 2), ("group", "fill", 2), ("instance", "direct", 5)],
+)
+def test_weights_of_every_generator(norm, painting, width, upsampling, skips):
+    model = inpainting_generator(
+        width, norm=norm, upsampling=upsampling, skips=skips, painting=painting
+    )
+    expected = expected_generator(width, norm, upsampling, skips, painting)
+    assert count(model.trainable_variables) == expected
+
+
+@pytest.mark.parametrize("painting", ["direct", "fill"])
+@pytest.mark.parametrize("skips", [False, True])
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 160), (96, 32)])
+def test_a_patch_has_the_size_of_its_picture(height, width, skips, painting):
+    model = inpainting_generator(2, norm="none", skips=skips, painting=painting)
+    found = model(np.random.default_rng(0).random((2, height, width, 4), np.float32)).numpy()
+    assert found.shape == (2, height, width, 3)
+    assert found.dtype == np.float32
+    assert np.isfinite(found).all()
+    assert np.ptp(found, axis=(1, 2)).min() > 0
+
+
+def test_a_direct_patch_lies_within_the_squash():
+    model = inpainting_generator(2, norm="none")
+    last = model.get_layer("head2")
+    for bias, bound in ((99, 1.005), (-99, -0.005)):
+        last.set_weights([last.kernel.numpy(), np.full(3, bias, np.float32)])
+        np.testing.assert_allclose(model(np.ones((1, 32, 32, 4), np.float32)), bound, atol=1e-6)
+
+
+def test_without_a_correction_the_fill_itself_is_painted():
+    model = inpainting_generator(2, norm="none", painting="fill")
+    last = model.get_layer("head2")
+    last.set_weights([np.zeros(w.shape, np.float32) for w in last.get_weights()])
+    _, known, given = holed()
+    expected = filled_by_numpy(given, known, 5)
+    found = model(np.concatenate([given, 1 - known], -1))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+# --- the discriminator with two towers ----------------------------------------------------------
+
+
+def expected_discriminator(w, size_px, towers, head):
+    """Count the discriminator's weights from its description."""
+    down = [3, w, 2 * w, 4 * w, 8 * w, 16 * w]
+    tower = sum(16 * a * b + b for a, b in itertools.pairwise(down))
+    side, channels = size_px // 32, 16 * w * (2 if towers == "both" else 1)
+    if head == "dense":
+        last = side * side * channels * w + w + w + 1
+    else:
+        last = 2 * side * 2 + channels * w + 4 * w + (2 + 2 + w) + 1
+    return tower * (2 if towers == "both" else 1) + last
+
+
+def test_the_published_number_of_the_discriminators_weights():
+    assert count(two_tower_discriminator(16, 128).trainable_variables) == 1_526_273
+
+
+@pytest.mark.parametrize("head", ["dense", "tensor"])
+@pytest.mark.parametrize("towers", ["both", "global", "local"])
+@pytest.mark.parametrize(("width", "size_px"), [(2, 64), (3, 96)])
+def test_weights_and_scores_of_every_discriminator(width, size_px, towers, head):
+    model = two_tower_discriminator(width, size_px, towers=towers, head=head)
+    expected = expected_discriminator(width, size_px, towers, head)
+    assert count(model.trainable_variables) == expected
+    rng = np.random.default_rng(0)
+    picture, hole = (rng.random((3, size_px, size_px, c), np.float32) for c in (3, 1))
+    found = model([picture, hole]).numpy()
+    assert found.shape == (3, 1)
+    assert len(np.unique(found)) == 3
+
+
+@pytest.mark.parametrize("towers", ["both", "global", "local"])
+def test_each_tower_sees_what_it_shall(towers):
+    model = two_tower_discriminator(2, 64, towers=towers)
+    picture = np.random.default_rng(0).random((1, 64, 64, 3), np.float32)
+    hole = np.zeros((1, 64, 64, 1), np.float32)
+    hole[:, 16:40, 24:48] = 1
+    outside, inside = picture.copy(), picture.copy()
+    outside[:, :16] += 1
+    outside[:, :, 50:] -= 1
+    inside[:, 20:30, 30:40] += 1
+    elsewhere = np.roll(hole, 16, axis=1)
+    before = model([picture, hole])
+
+    def same(picture, hole):
+        return np.array_equal(model([picture, hole]), before)
+
+    assert same(outside, hole) == (towers == "local")
+    assert not same(inside, hole)
+    assert same(picture, elsewhere) == (towers == "global")
+
+
+def largest_singular_value(kernel):
+    return np.linalg.svd(kernel.reshape(-1, kernel.shape[-1]), compute_uv=False)[0]
+
+
+@pytest.mark.parametrize("width", [2, 5])
+def test_spectral_norm_brings_every_kernels_largest_singular_value_to_one(width):
+    rng = np.random.default_rng(0)
+    model = two_tower_discriminator(width, 64, spectral_norm=True)
+    assert count(model.trainable_variables) == expected_discriminator(width, 64, "both", "dense")
+    kernels = [v for v in model.trainable_variables if v.path.endswith("kernel")]
+    assert len(kernels) == 12
+    for kernel in kernels:
+        kernel.assign(kernel.numpy() * 30)
+    given = [rng.random((1, 64, 64, c), np.float32) for c in (3, 1)]
+    for _ in range(30):
+        model(given, training=True)
+    for kernel in kernels:
+        found = largest_singular_value(kernel.numpy())
+        assert found == pytest.approx(1, abs=0.05), kernel.path
+    before = [k.numpy() for k in kernels]
+    model(given)  # judging alone changes nothing
+    for kernel, value in zip(kernels, before, strict=True):
+        np.testing.assert_array_equal(kernel.numpy(), value)
+
+
+# --- names --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: unet(2, norm="batch"),
+        lambda: unet(2, norm="group", upsampling="resize"),
+        lambda: inpainting_generator(2, skips=True, painting="fill"),
+        lambda: two_tower_discriminator(2, 64, spectral_norm=True),
+        lambda: two_tower_discriminator(2, 64, head="tensor"),
+    ],
+)
+def test_weights_keep_their_names_however_many_networks_were_made(build):
+    """A checkpoint is read by them, also in a process that has made other networks before."""
+    first, second = ([v.path for v in build().variables] for _ in range(2))
+    assert first == second
+    assert len(set(first)) == len(first)

@@ -522,7 +522,7 @@ def test_settings_use_the_depth_maps_that_fit(tmp_path, capsys):
         int(s.clear.paths[index].stem)
         for s in (training, validation)
         for index in s.depth_of
-        if s.clear.paths[index].stem == s.depths.store.paths[s.depth_of[index]].stem
+        if s.clear.paths[index].stem == s.depths.paths[s.depth_of[index]].stem
     ]
     assert sorted(with_depth) == [0, 2, 4, 6]
     for samples, number in itertools.product((training, validation), range(6)):

@@ -5,6 +5,7 @@ import itertools
 import os
 import subprocess
 import sys
+import threading
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from util import samples
 from util.keys import keyed_rng, shuffled_index
 from util.pictures import PictureStore
 from util.samples import (
@@ -439,3 +441,51 @@ def test_the_default_strategy_gives_whole_batches():
 
 def test_stack_keeps_the_order_of_the_numbers():
     np.testing.assert_array_equal(stack(counted, [5, 2])["number"][:, 0, 0], [5, 2])
+
+
+# --- priority -----------------------------------------------------------------------------------
+
+on_linux = pytest.mark.skipif(
+    sys.platform != "linux", reason="threads have a priority of their own"
+)
+
+
+def niceness():
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+
+@on_linux
+def test_samples_are_made_in_threads_that_step_back():
+    before, seen = niceness(), {}
+
+    def sample(number):
+        seen[threading.get_native_id()] = niceness()
+        return {"number": np.full(1, number, np.float32)}
+
+    strategy = tf.distribute.get_strategy()
+    ready = iter(batches(sample, batch_size=4, first_step=0, strategy=strategy))
+    for _ in range(3):
+        next(ready)
+    assert niceness() == before
+    assert seen.pop(threading.get_native_id()) == before  # the first sample tells the shapes
+    assert set(seen.values()) == {max(10, before)}
+
+
+@on_linux
+@pytest.mark.parametrize(("begun", "expected"), [(None, 10), (15, 15)])
+def test_a_thread_steps_back_but_never_forward(begun, expected):
+    """Who starts the whole program at a low priority wants it low."""
+    found = []
+
+    def work():
+        if begun:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), max(begun, niceness()))
+        start = niceness()
+        samples._step_back()
+        found.append((start, niceness()))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    ((start, end),) = found
+    assert end == max(start, expected)

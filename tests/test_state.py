@@ -47,6 +47,29 @@ def take_step(state, pictures, spoil=0.0):
     return step({"x": tf.constant(pictures)}, tf.constant(spoil, tf.float32))
 
 
+def take_updates(state, pictures, spoils):
+    """Update the network several times within one step, each gradient spoilt as it says."""
+
+    @tf.function
+    def step(batch, spoils):
+        found = []
+        for place in range(spoils.shape[0]):
+
+            def compute(batch, place=place):
+                model = state.networks["net"]
+                with tf.GradientTape() as tape:
+                    loss = tf.reduce_mean(tf.square(model(batch["x"], training=True)))
+                gradients = tape.gradient(loss, model.trainable_variables)
+                gradients[-1] += spoils[place]
+                return {"net": gradients}, {"loss": loss}
+
+            found.append(state.update(compute, batch)["gradient_norm"])
+        state.end_step()
+        return found
+
+    return step({"x": tf.constant(pictures)}, tf.constant(spoils, tf.float32))
+
+
 @pytest.fixture
 def pictures():
     return np.random.default_rng(5).random((4, 4, 4, 3)).astype(np.float32)
@@ -76,6 +99,66 @@ def test_a_gradient_that_is_not_finite_changes_nothing_but_the_counters(pictures
     moved = changed(after, healed)
     for part in ("moving_mean", "moving_variance", "momentum", "velocity", "first/kernel"):
         assert any(part in name for name in moved), f"{part} should move in a sound step"
+
+
+@pytest.mark.parametrize("spoils", [[np.nan, 0, 0], [0, np.nan, 0], [0, 0, np.nan]])
+def test_one_bad_update_of_several_counts_as_a_skipped_step(pictures, spoils):
+    state = small_state()
+    norms = take_updates(state, pictures, spoils)
+    assert [bool(np.isfinite(n)) for n in norms] == [s == 0 for s in spoils]
+    assert (int(state.step), int(state.skipped), int(state.skipped_in_a_row)) == (1, 1, 1)
+    assert int(state.optimizers["net"].iterations) == 2  # the sound ones stand
+    assert all(np.isfinite(array).all() for n, array in state.arrays().items() if "/" in n)
+
+    take_updates(state, pictures, [np.nan, np.nan])  # one step, not two
+    assert (int(state.step), int(state.skipped), int(state.skipped_in_a_row)) == (2, 2, 2)
+    take_updates(state, pictures, [0, 0, 0])
+    assert (int(state.step), int(state.skipped), int(state.skipped_in_a_row)) == (3, 2, 0)
+
+
+def test_steps_are_counted_apart_where_they_are_not_compiled(pictures):
+    state = small_state()
+    batch = {"x": tf.constant(pictures)}
+    for spoil, skipped in ((np.nan, 1), (0.0, 1), (np.inf, 2), (0.0, 2)):
+
+        def compute(batch, spoil=spoil):
+            weights = state.networks["net"].trainable_variables
+            return {"net": [w.value * 0 + spoil for w in weights]}, {}
+
+        state.update(compute, batch)
+        state.end_step()
+        assert int(state.skipped) == skipped
+    assert int(state.step) == 4
+
+
+def test_a_skipped_step_leaves_kernels_under_a_spectral_norm_alone(pictures):
+    """The layer divides its kernel in the forward pass, which is long before any gradient."""
+    picture = keras.Input((4, 4, 3))
+    bounded = keras.layers.SpectralNormalization(keras.layers.Conv2D(5, 3, name="first"))
+    x = keras.layers.Conv2D(5, 1, name="second")(bounded(picture))
+    state = TrainState(
+        networks={"net": keras.Model(picture, x)}, optimizers={"net": keras.optimizers.Adam(0.01)}
+    )
+    before = state.arrays()
+    take_step(state, pictures, spoil=np.nan)
+    assert changed(before, state.arrays()) == {"step", "skipped", "skipped_in_a_row"}
+    take_step(state, pictures)
+    moved = changed(before, state.arrays())
+    assert any("first/kernel" in name for name in moved)
+    assert any("vector_u" in name for name in moved)
+
+
+def test_data_among_the_metrics_comes_back_whole(pictures):
+    state = small_state()
+
+    def compute(batch):
+        weights = state.networks["net"].trainable_variables
+        found = {"made": 2 * batch["x"], "mean": tf.reduce_mean(batch["x"])}
+        return {"net": [0 * w.value for w in weights]}, found
+
+    metrics = state.update(compute, {"x": tf.constant(pictures)})
+    np.testing.assert_array_equal(metrics["made"], 2 * pictures)
+    assert float(metrics["mean"]) == pytest.approx(pictures.mean())
 
 
 def test_clipping_keeps_the_direction_and_limits_the_length(pictures):

@@ -80,15 +80,10 @@ class PictureHistory:
         empty = number >= self._fill
         order = tf.where(empty, tf.cast(number - self._slots, tf.float32), order)
         slots = tf.argsort(order, stable=True)[:count]
-        strategy = tf.distribute.get_strategy()
 
         def write():
-            strategy.extended.update(
-                self._pictures,
-                # In place: assigning the whole buffer would copy it in every step.
-                lambda variable, slots, new: variable.scatter_update(tf.IndexedSlices(new, slots)),
-                args=(slots, pictures[:count]),
-            )
+            # In place: assigning the whole buffer would copy it in every step.
+            self._pictures.scatter_update(tf.IndexedSlices(pictures[:count], slots))
             self._fill.assign(tf.minimum(self._fill + count, self._slots))
             return True
 

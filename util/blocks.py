@@ -144,6 +144,32 @@ class SmoothFill(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("cloud_removal")
+class FixedNoise(layers.Layer):
+    """Return noise that depends on the place alone: (B, H, W, C) -> (B, H, W, 1), -1..1, uniform.
+
+    It gives a network something irregular to make texture from, and the same picture gives the
+    same result. Three rounds of squaring modulo a prime mix row and column; whole numbers come
+    out alike in every program that a network is exported to, random generators would not.
+    """
+
+    PRIME = 4093  # its square fits into 32 bits with room to spare
+
+    def call(self, x):
+        rows = ops.arange(ops.shape(x)[1], dtype="int32")[:, None]
+        columns = ops.arange(ops.shape(x)[2], dtype="int32")[None, :]
+        mixed = ops.mod(rows * 71 + columns * 131 + 17, self.PRIME)
+        for row_factor, column_factor in ((57, 1009), (91, 3), (5, 2011)):
+            mixed = ops.mod(mixed * mixed, self.PRIME)
+            mixed = ops.mod(mixed + rows * row_factor + columns * column_factor, self.PRIME)
+        mixed = ops.mod(mixed * mixed, self.PRIME) + 1009 * mixed
+        noise = ops.cast(ops.mod(mixed, self.PRIME), "float32") * (2.0 / (self.PRIME - 1)) - 1.0
+        return ops.zeros_like(x[..., :1]) + ops.cast(noise[None, :, :, None], x.dtype)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 1)
+
+
+@keras.saving.register_keras_serializable("cloud_removal")
 class ReflectPad(layers.Layer):
     """Pad height and width by reflection, `width` pixels on each side.
 

@@ -359,12 +359,17 @@ def _settings(task, options, extra):
         raise UserError(
             f"{len(found)} mistake(s) in the settings (configure.py or command line):\n  {lines}"
         )
-    folders = {f.name for f in fields(task.settings) if f.name.endswith("_folder")}
+    # Where nothing is the usual, it stays nothing.
+    places = {
+        f.name
+        for f in fields(task.settings)
+        if f.name.endswith(("_folder", "_file")) and (getattr(settings, f.name) or f.default)
+    }
     return replace(
         settings,
         **{
             name: str(_place(getattr(settings, name), Path.cwd() if name in values else PROJECT))
-            for name in folders
+            for name in places
         },
     )
 

@@ -237,6 +237,13 @@ def dehaze(network, hazy, key=None):
 # --- critics ------------------------------------------------------------------------------------
 
 
+def _bounded(x, sigmoid):
+    """Return the scores within 0..1 if wanted, else as they are."""
+    if not sigmoid:
+        return x
+    return layers.Activation("sigmoid", name="sigmoid", dtype="float32")(x)
+
+
 def _patches(x, width, levels, norm):
     """Return a map of scores, one a patch: (B, ceil(H / 2^(levels+1)), .., 1), linear."""
     x = layers.Conv2D(width, 4, strides=2, padding="same", name="down1")(x)
@@ -250,7 +257,7 @@ def _patches(x, width, levels, norm):
     return layers.Conv2D(1, 4, padding="same", name="scores", dtype="float32")(x)
 
 
-def patch_critic(width=64, levels=3, norm="none", name="critic"):
+def patch_critic(width=64, levels=3, norm="none", sigmoid=False, name="critic"):
     """Build the critic that scores patches of a picture, any height and width.
 
     Weights count 2,830,337 at width 64 with 3 levels and no norm.
@@ -264,19 +271,22 @@ def patch_critic(width=64, levels=3, norm="none", name="critic"):
     norm : {"none", "batch", "group", "instance"}
         Batch norm mixes the samples of a batch, and the gradient penalty is about each sample
         by itself: use another one with it.
+    sigmoid : bool
+        Bound the scores to 0..1, as `source_critic` does.
 
     Returns
     -------
     keras.Model
         float32 (B, H, W, 3) -> float32 (B, ceil(H / 2^(levels+1)), ceil(W / 2^(levels+1)), 1),
-        not bounded.
+        not bounded unless by the sigmoid.
 
     References
     ----------
     P. Isola et al., "Image-to-image translation with conditional adversarial networks", CVPR 2017.
     """
     picture = keras.Input((None, None, 3), name="picture")
-    return keras.Model(picture, _patches(picture, width, levels, norm), name=name)
+    scores = _bounded(_patches(picture, width, levels, norm), sigmoid)
+    return keras.Model(picture, scores, name=name)
 
 
 def source_critic(size_px=256, width=64, levels=3, norm="batch", sigmoid=True, name="critic"):
@@ -304,6 +314,4 @@ def source_critic(size_px=256, width=64, levels=3, norm="batch", sigmoid=True, n
     x = layers.Flatten(name="flatten")(x)  # (B, (S / 16)^2)
     x = layers.Dense(1024, activation="tanh", name="dense")(x)
     x = layers.Dense(1, name="score", dtype="float32")(x)  # (B, 1)
-    if sigmoid:
-        x = layers.Activation("sigmoid", name="sigmoid", dtype="float32")(x)
-    return keras.Model(picture, x, name=name)
+    return keras.Model(picture, _bounded(x, sigmoid), name=name)

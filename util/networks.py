@@ -5,6 +5,7 @@ import tensorflow as tf
 from keras import layers
 
 from util.blocks import (
+    FixedNoise,
     ModeProducts,
     ReflectPad,
     SmoothFill,
@@ -82,7 +83,7 @@ def inpainting_generator(
         Join each level on the way up with its twin on the way down.
     painting : {"direct", "fill"}
         "direct": the last layer, squashed, is the patch. "fill": the hole is first filled
-        smoothly (`SmoothFill`); the network sees that and corrects it.
+        smoothly (`SmoothFill`); the network sees that, and noise, and corrects it.
 
     Returns
     -------
@@ -96,7 +97,8 @@ def inpainting_generator(
     if painting == "fill":
         holed, hole = given[..., :3], given[..., 3:]
         filled = SmoothFill(name="fill", dtype="float32")(holed, 1.0 - hole)  # (B, H, W, 3)
-        seen = layers.Concatenate(name="filled_and_hole")([filled, hole])  # (B, H, W, 4)
+        noise = layers.Multiply(name="noise_inside")([FixedNoise(name="noise")(hole), hole])
+        seen = layers.Concatenate(name="seen")([filled, hole, noise])  # (B, H, W, 5)
     x, levels = seen, []
     for level, width in enumerate((w, 2 * w, 4 * w, 8 * w, 16 * w), start=1):
         x = down(x, width, f"down{level}")  # (B, H / 2^level, W / 2^level, width)
@@ -110,12 +112,12 @@ def inpainting_generator(
         if skips:
             x = layers.Concatenate(name=f"join{level}")([x, levels[level - 1]])
         x = up(x, width, norm, upsampling, f"up{level}")  # (B, H / 2^(level-1), .., width)
-    x = layers.Concatenate(name="join_picture")([x, seen])  # (B, H, W, w + 4)
+    x = layers.Concatenate(name="join_picture")([x, seen])  # (B, H, W, w + 4 or 5)
     x = layers.Conv2DTranspose(w, 3, padding="same", name="head1")(x)
     x = leaky(normalise(x, norm, "head1"))  # (B, H, W, w)
     x = layers.Conv2D(3, 3, padding="same", name="head2", dtype="float32")(x)  # (B, H, W, 3)
     if painting == "fill":
-        x = layers.Activation("tanh", name="correction", dtype="float32")(x)
+        # Not bounded: a tanh that a bad step has pushed into its flat ends was seen to stay there.
         x = layers.Add(name="patch", dtype="float32")([filled, x])
     else:
         x = Squash(name="patch", dtype="float32")(x)
@@ -155,7 +157,10 @@ def two_tower_discriminator(
     sights = {"global": picture, "local": layers.Multiply(name="inside")([picture, hole])}
 
     def bounded(layer):
-        return layers.SpectralNormalization(layer) if spectral_norm else layer
+        if not spectral_norm:
+            return layer
+        # Named: Keras would count those made so far, and a checkpoint would not fit again.
+        return layers.SpectralNormalization(layer, name=f"{layer.name}_bounded")
 
     found = []
     for tower in ("global", "local") if towers == "both" else (towers,):

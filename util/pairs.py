@@ -4,8 +4,6 @@ import re
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from util.clouds import vary_ground
 from util.errors import UserError
 from util.haze import scatter, smooth_depth
@@ -234,8 +232,7 @@ class HazySamples:
     def __init__(
         self, clear, depths=None, depth_of=None, *, seed, crop_px, zoom, airlight, beta, jitter
     ):
-        self.clear, self.depth_of = clear, depth_of or {}
-        self.depths = _Tripled(depths) if self.depth_of else None
+        self.clear, self.depths, self.depth_of = clear, depths, depth_of or {}
         self.seed, self.crop_px, self.zoom = seed, crop_px, zoom
         self.airlight, self.beta, self.jitter = airlight, beta, jitter
 
@@ -246,18 +243,8 @@ class HazySamples:
         rng = keyed_rng(self.seed, number, "haze")
         airlight, beta = rng.uniform(*self.airlight), rng.uniform(*self.beta)
         if index in self.depth_of:
-            depth = _window(self, self.depths, self.depth_of[index], number)[..., :1]
+            depth = _window(self, self.depths, self.depth_of[index], number)
         else:
             depth = smooth_depth(rng, self.crop_px)
         clear = vary_ground(keyed_rng(self.seed, number, "jitter"), clear, **self.jitter)
         return {"hazy": scatter(clear, depth, airlight, beta), "clear": clear}
-
-
-class _Tripled:
-    """Serve a grey store's pictures in three equal channels: resizing drops the axis of one."""
-
-    def __init__(self, store):
-        self.store, self.sizes = store, store.sizes
-
-    def crop(self, *box):
-        return np.repeat(self.store.crop(*box), 3, axis=2)

@@ -80,6 +80,7 @@ def random_zoom(store, index, rng, side_px, zoom):
     elif window_px < side_px:
         window = cv2.resize(window, (side_px, side_px), interpolation=cv2.INTER_CUBIC)
         window = np.clip(window, 0.0, 1.0)  # cubic overshoots
+    window = window.reshape(side_px, side_px, -1)  # OpenCV drops the axis of a single channel
     # Turned last, when it is small: turning is copying across the grain of the memory.
     return np.ascontiguousarray(turned(window, int(rng.integers(8))))
 
@@ -247,7 +248,9 @@ def _step_back():
     """
     if sys.platform == "linux":  # elsewhere a process has one priority for all its threads
         with contextlib.suppress(OSError):  # where a sandbox forbids it, training is a bit slower
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+            thread = threading.get_native_id()
+            now = os.getpriority(os.PRIO_PROCESS, thread)
+            os.setpriority(os.PRIO_PROCESS, thread, max(now, _NICENESS))  # never a step forward
 
 
 _NICENESS = 10  # not the greatest, 19: on a machine with other work samples would starve
@@ -286,7 +289,10 @@ def batches(sample, *, batch_size, first_step, strategy):
 
         def read(piece):
             def read_numpy(numbers):
-                batch = _BACKGROUND.submit(stack, sample, numbers).result()
+                try:
+                    batch = _BACKGROUND.submit(stack, sample, numbers).result()
+                except RuntimeError:  # the interpreter is ending, and takes no more threads
+                    batch = stack(sample, numbers)
                 return [batch[name].astype(np.float32, copy=False) for name in names]
 
             arrays = tf.numpy_function(

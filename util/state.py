@@ -2,6 +2,7 @@
 
 import hashlib
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -139,12 +140,7 @@ class TrainState:
             bad = 1.0 - tf.cast(tf.math.is_finite(norm), tf.float32)
             return gradients, {**metrics, "gradient_norm": norm}, bad
 
-        guarded = [
-            v.value
-            for model in self.networks.values()
-            for v in model.non_trainable_variables
-            if v.dtype.startswith(("float", "bfloat"))
-        ]
+        guarded = [v.value for model in self.networks.values() for v in _rewritten(model)]
         before = [tf.identity(v) for v in guarded]
         gradients, metrics, bad = strategy.run(on_replica, (batch,))
         sound = strategy.reduce("SUM", bad, axis=None) < 0.5
@@ -213,6 +209,13 @@ class TrainState:
             name: v.values[0] if isinstance(v, tf.distribute.DistributedValues) else v
             for name, v in self.named_variables().items()
         }
+
+
+def _rewritten(model):
+    """Return the variables that a pass in training mode writes itself, before any optimiser."""
+    averages = [v for v in model.non_trainable_variables if v.dtype.startswith(("float", "bfloat"))]
+    bounded = [x for x in model.layers if isinstance(x, keras.layers.SpectralNormalization)]
+    return averages + [layer.kernel for layer in bounded]
 
 
 def _counter(name):

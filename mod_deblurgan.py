@@ -1,0 +1,212 @@
+"""Learn to take haze off a picture, with a DeblurGAN.
+
+    hazy (S, S, 3) --> generator: down, residual blocks, up --> restored (S, S, 3)
+    restored, clear --> VGG16, up to its third block --> alike in what it sees?
+    restored, clear --> critic: a map of scores, one a patch --> which of the two is real?
+
+The generator learns to make pictures in which VGG16 sees what it sees in the clear ones, and whose
+pixels are theirs; the critic keeps them from looking made. The critic updates several times a
+step, on the pictures that the generator has just made. Haze is laid over the clear pictures by
+the scattering model, ``clear * t + airlight * (1 - t)``, ``t = exp(-beta * depth)``; or it comes
+from a folder of hazy pictures (hazy_folder), such as RESIDE's.
+
+    python mod_deblurgan.py            train, or go on training; Ctrl-C stops and saves
+    python mod_deblurgan.py --fresh    begin anew; the old run moves to History/
+    python mod_deblurgan.py --help     every setting (they live in configure.py)
+
+In runs/mod_deblurgan/: latest.png (look at it), sheets/, log.csv, losses.png (with the scores of
+the dark channel prior beside the network's), tensorboard/, checkpoints/, best.npz. On two CPU
+cores the first useful sheet appears after about 10 minutes.
+
+O. Kupyn et al., "DeblurGAN: blind motion deblurring using conditional adversarial networks",
+CVPR 2018; its critic here by I. Gulrajani et al., "Improved training of Wasserstein GANs", 2017.
+"""
+
+if __name__ == "__main__":
+    from util import interrupt
+
+    interrupt.listen()  # first: Ctrl-C is heard while TensorFlow loads
+
+import keras
+import tensorflow as tf
+
+from configure import Deblur
+from util import command
+from util.adversarial import of_this_replica, penalised, train_critic
+from util.baselines import dark_channel_prior
+from util.data import hazy_samples
+from util.deblur import dehaze, dropout_key, generator, patch_critic, source_critic
+from util.evaluate import HAZE
+from util.losses import fooled, judged_fake, judged_real, l1
+from util.perceptual import perceptual_loss, vgg16_features
+from util.scores import psnr, ssim
+from util.state import TrainState
+
+# --- networks ---------------------------------------------------------------------------------
+
+
+def make_networks(settings):
+    """Return the networks of this task: {"generator": .., "critic": ..}, see util/deblur.py."""
+    critic = {
+        "width": settings.critic_width,
+        "norm": settings.critic_norm,
+        "sigmoid": settings.adversarial == "source",
+    }
+    return {
+        "generator": generator(
+            settings.generator_width,
+            settings.blocks,
+            norm=settings.norm,
+            dropout=settings.dropout,
+            head=settings.output,
+        ),
+        "critic": patch_critic(**critic)
+        if settings.critic == "patch"
+        else source_critic(settings.crop_px, **critic),
+    }
+
+
+def make_state(settings):
+    """Build networks, optimisers and VGG16; call within the strategy's scope."""
+    networks = make_networks(settings)
+    optimizers = {
+        name: keras.optimizers.Adam(
+            settings.learning_rate, beta_1=settings.beta_1, beta_2=settings.beta_2
+        )
+        for name in networks
+    }
+    state = TrainState(
+        networks=networks,
+        optimizers=optimizers,
+        clip_norm=settings.clip_norm,
+        jit_compile=settings.jit_compile,
+    )
+    # Beside the networks, not one of them: it never changes, so no checkpoint holds it.
+    state.features = vgg16_features(settings.perceptual_layer, settings.vgg_weights_file or None)
+    return state
+
+
+# --- losses and step --------------------------------------------------------------------------
+
+# VGG16 takes 0..255, the published code gave it -1..1. Its features grow with its input, so over
+# this square their distance comes out of that code's size, and the weights of the losses compare.
+_FEATURE_SCALE = 127.5**2
+
+
+def form_of(settings):
+    """Return what util/losses.py calls the form of the adversarial loss."""
+    return "unconstrained" if settings.adversarial == "source" else settings.adversarial
+
+
+def generator_losses(state, batch, wanted, settings):
+    """Return the generator's losses, and the pictures it made, as a dict.
+
+    wanted: the features of the clear pictures.
+    """
+    key = dropout_key(settings.seed, state.step)
+    made = dehaze(state.networks["generator"], batch["hazy"], key)
+    adversarial = fooled(form_of(settings), state.networks["critic"](made, training=True))
+    perceptual = perceptual_loss(state.features(made), wanted) / _FEATURE_SCALE
+    reconstruction = l1(made, batch["clear"])
+    return {
+        "loss_generator": settings.perceptual_weight * perceptual
+        + settings.adversarial_weight * adversarial
+        + settings.reconstruction_weight * reconstruction,
+        "loss_perceptual": perceptual,
+        "loss_adversarial": adversarial,
+        "loss_reconstruction": reconstruction,
+        "made": made,
+    }
+
+
+def train_step(state, batch, settings):
+    """Take one step on a batch; return its losses, means over all replicas.
+
+    The generator's update comes first; the pictures that it made serve the critic's updates.
+    """
+    form, critic = form_of(settings), state.networks["critic"]
+
+    def compute_generator(batch):
+        wanted = state.features(batch["clear"])  # no gradient goes through these
+        with tf.GradientTape() as tape:
+            found = generator_losses(state, batch, wanted, settings)
+        weights = state.networks["generator"].trainable_variables
+        return {"generator": tape.gradient(found["loss_generator"], weights)}, found
+
+    metrics = state.update(compute_generator, batch)
+    made = metrics.pop("made")  # joined over all replicas
+    if not settings.adversarial_weight:
+        return metrics  # nobody listens to the critic
+
+    def compute_critic(batch, key):
+        real, fake = batch["clear"], of_this_replica(made)
+        with tf.GradientTape() as tape:
+            loss = judged_real(form, critic(real, training=True))
+            loss += judged_fake(form, critic(fake, training=True))
+            found = {"loss_critic": loss}
+            if form == "wgan-gp":
+                penalty = penalised(critic, real, fake, key)
+                loss += settings.gradient_penalty_weight * penalty
+                found["gradient_penalty"] = penalty
+        return {"critic": tape.gradient(loss, critic.trainable_variables)}, found
+
+    of_critic = train_critic(
+        state,
+        batch,
+        compute_critic,
+        name="critic",
+        updates=settings.critic_steps,
+        seed=settings.seed,
+        limit=settings.weight_limit if form == "wgan" else 0.0,
+    )
+    del of_critic["gradient_norm"]
+    return {**metrics, **of_critic}
+
+
+# --- what a person sees -----------------------------------------------------------------------
+
+
+def restore(networks, batch, settings):
+    """Return the picture without haze, clipped to 0..1.
+
+    batch: dict with hazy, float32 (B, H, W, 3), 0..1, any height and width.
+    """
+    restored = dehaze(networks["generator"], batch["hazy"])
+    return {"restored": tf.clip_by_value(restored, 0.0, 1.0)}
+
+
+def pictures(outputs):
+    """Return the columns of a sheet."""
+    return {"hazy": outputs["hazy"], "dehazed": outputs["restored"], "clear": outputs["clear"]}
+
+
+def scores(output):
+    """Return PSNR and SSIM of one dehazed picture, and of the dark channel prior beside them.
+
+    output : hazy, restored and clear (H, W, 3), float32, 0..1
+    """
+    rival = dark_channel_prior(output["hazy"])
+    return {
+        f"{score.__name__}{whose}": score(picture, output["clear"])
+        for score in (psnr, ssim)
+        for whose, picture in (("", output["restored"]), ("_dark_channel", rival))
+    }
+
+
+TASK = command.Task(
+    name="mod_deblurgan",
+    settings=Deblur,
+    samples=hazy_samples,
+    make_state=make_state,
+    train_step=train_step,
+    restore=restore,
+    pictures=pictures,
+    scores=scores,
+    best=("psnr", 1),
+    inputs={"hazy": 3},
+    outputs={"restored": 3},
+    evaluation=HAZE,
+)
+
+if __name__ == "__main__":
+    command.main(TASK, __doc__)
