@@ -151,7 +151,7 @@ class Inpaint(Common):
 
     # --- losses ---
     adversarial: str = "dcgan"  # gan (minimax), dcgan (source), lsgan, wgan (clipped), wgan-gp
-    adversarial_weight: float = 0.01  # weight of the adversarial loss (source 1)
+    adversarial_weight: float = 0.05  # weight of the adversarial loss (source 1)
     reconstruction_weight: float = 1.0  # weight of the L1 inside the hole (source 0)
     reconstruction_steps: int = 300  # steps before the adversarial loss counts (source 0)
     adversarial_rise_steps: int = 300  # steps over which it then rises to its weight (source 0)

@@ -301,7 +301,9 @@ def _samples(trained, data, count):
     task, settings = trained.task, trained.settings
     if data:
         folder = Path(data).resolve()
-        settings = replace(settings, clear_folder=str(folder))
+        # Partners and depth maps belong to the pictures of the run.
+        alone = {n: "" for n in ("hazy_folder", "depth_folder") if hasattr(settings, n)}
+        settings = replace(settings, clear_folder=str(folder), **alone)
     sample = task.samples(settings, progress=True)[1]
     if data:
         # The held-out clouds over every picture of the folder: none of them was learnt from.

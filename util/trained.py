@@ -15,6 +15,7 @@ from util.errors import UserError
 _LOCAL = {"runs_folder", "history_folder", "cache_folder", "devices", "precision", "jit_compile"}
 _LOCAL |= {"max_pixels", "apply_tile_px", "apply_margin_px", "clear_below"}
 _LOCAL |= {"hole_colour", "hole_margin_px"}
+_LOCAL |= {"perceptual_layer", "vgg_weights_file"}  # of the training alone
 
 
 @dataclass(frozen=True)
