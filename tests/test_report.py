@@ -274,7 +274,7 @@ class TestPlot:
     def test_negative_losses_get_a_linear_axis(self, tmp_path):
         report = make(tmp_path)
         for step in (1, 2):
-            report.losses(step, {"critic": step - 1.5})
+            report.losses(step, {"loss_critic": step - 1.5})
         assert self.panels(tmp_path)["losses"].get_yscale() == "linear"
 
     def test_without_a_row_there_is_no_plot(self, tmp_path, capfd):

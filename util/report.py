@@ -300,16 +300,23 @@ def _enlarged(name: str, array: np.ndarray) -> np.ndarray:
     return np.broadcast_to(whole, (*whole.shape[:3], 3))
 
 
+def _panel_of(name: str) -> str:
+    """Return the title of the panel for a column of the log: like is drawn with like."""
+    first, *others = name.split("_")
+    if first == "validation":
+        kinds = [word for word in others if word in ("psnr", "ssim", "l1", "sharpness")]
+        return f"validation {(kinds or others)[0]}"
+    if first in ("loss", "trained"):
+        return {"loss": "losses"}.get(first, first)
+    return name.replace("_", " ")
+
+
 def _plot(title: str, columns: list[str], rows: list[dict[str, str]]):
-    """Return the figure of a log: losses, who trained, learning rate, scores by family."""
-    panels: dict[str, list[str]] = {"losses": [], "trained": [], "learning rate": []}
+    """Return the figure of a log: losses, who trained, other figures, scores by kind."""
+    panels: dict[str, list[str]] = {"losses": [], "trained": []}
     for name in columns:
-        if name.startswith("validation_"):
-            panels.setdefault(f"validation {name.split('_')[1]}", []).append(name)
-        elif name.startswith("trained_"):
-            panels["trained"].append(name)
-        elif name not in ("step", "time_s"):
-            panels["learning rate" if name == "learning_rate" else "losses"].append(name)
+        if name not in ("step", "time_s"):
+            panels.setdefault(_panel_of(name), []).append(name)
     panels = {label: names for label, names in panels.items() if names}
     if not panels:
         raise ValueError("log.csv holds no column to draw")
