@@ -156,8 +156,8 @@ def paint(net, holed, hole, training=True):
         x = leaky(net.normalised(x, f"up{level}", training))
     x = net.transposed(torch.cat([x, seen], 1), "head1", padding=1)
     x = leaky(net.normalised(x, "head1", training))
-    x = torch.tanh(net.convolution(x, "head2", padding=1))
-    return 0.505 * x + 0.5 if filled is None else filled + x
+    x = net.convolution(x, "head2", padding=1)
+    return 0.505 * torch.tanh(x) + 0.5 if filled is None else filled + x
 
 
 def judge(net, picture, hole):

@@ -272,6 +272,8 @@ def make(name, **changes):
     return task.settings(**tiny_values(folder / name, script, alike | changes, clear, clouds))
 
 plain = dict(norm="none", clip_norm=0.05)
+if script == "mod_mend":
+    plain["gate_loss"] = 1e9  # both stages train
 cases = [plain]
 if script == "mod_defog" or "GAN" in script:
     cases.append(dict(norm="batch", clip_norm=0.0))
@@ -323,7 +325,8 @@ for case in cases:
     for name, moved in after[one].items():
         # Not clipped, the norm that is shown is the mean of the replicas' own.
         if name != "gradient_norm" or settings.clip_norm:
-            np.testing.assert_allclose(after[two][name], moved, rtol=1e-4, atol=1e-5,
+            # A norm takes the bias before it out again: what is left of its gradient is rounding.
+            np.testing.assert_allclose(after[two][name], moved, rtol=1e-4, atol=4e-5,
                                        err_msg=f"{case} {name}")
     for name in state.networks:
         assert max(np.abs(v).max() for n, v in after[one].items()
