@@ -253,7 +253,7 @@ def _step_back():
             os.setpriority(os.PRIO_PROCESS, thread, max(now, _NICENESS))  # never a step forward
 
 
-_NICENESS = 15  # not the greatest, 19: on a machine with other work samples would starve
+_NICENESS = 10  # not the greatest, 19: on a machine with other work samples would starve
 _BACKGROUND = ThreadPoolExecutor(os.cpu_count(), "samples", initializer=_step_back)
 
 
