@@ -17,7 +17,7 @@ the centre, or at a random place; mod_GAN_poly.py repaints holes of any shape.
 
 In runs/mod_GAN_spot/: latest.png (look at it), sheets/, log.csv, losses.png (losses and, below
 them, who trained), tensorboard/, checkpoints/, best.npz. On two CPU cores the first useful sheet
-appears after about 5 minutes.
+appears after about 3 minutes.
 
 Global and local discriminator: S. Iizuka, E. Simo-Serra, H. Ishikawa, "Globally and locally
 consistent image completion", ACM Transactions on Graphics 36(4), 2017.
@@ -43,9 +43,9 @@ TASK = command.Task(
     pictures=inpainting.pictures,
     scores=inpainting.scores,
     best=("hole_score", -1),
+    evaluation=HOLES,
     inputs={"holed": 3, "hole": 1},
     outputs={"restored": 3, "patch": 3},
-    evaluation=HOLES,
 )
 
 if __name__ == "__main__":

@@ -155,11 +155,11 @@ def train_step(state, batch, settings):
         batch,
         compute_critic,
         name="critic",
+        form=form,
         updates=settings.critic_steps,
         seed=settings.seed,
-        limit=settings.weight_limit if form == "wgan" else 0.0,
+        weight_limit=settings.weight_limit,
     )
-    del of_critic["gradient_norm"]
     return {**metrics, **of_critic}
 
 
@@ -203,9 +203,9 @@ TASK = command.Task(
     pictures=pictures,
     scores=scores,
     best=("psnr", 1),
+    evaluation=HAZE,
     inputs={"hazy": 3},
     outputs={"restored": 3},
-    evaluation=HAZE,
 )
 
 if __name__ == "__main__":

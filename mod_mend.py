@@ -31,6 +31,7 @@ from configure import Mend
 from util import command
 from util.blocks import squash
 from util.data import cloudy_samples
+from util.evaluate import CLOUDS
 from util.losses import covered_l1, l1, seen_l1
 from util.networks import ground_from, unet
 from util.scores import validation_scores
@@ -169,6 +170,7 @@ TASK = command.Task(
     pictures=pictures,
     scores=validation_scores,
     best=("psnr_seen", 1),
+    evaluation=CLOUDS,
 )
 
 if __name__ == "__main__":

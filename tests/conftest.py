@@ -140,6 +140,39 @@ def tiny_values(folder, script, changes, clear_folder, cloud_folder):
     return {**{n: v for n, v in values.items() if n in known}, **changes}
 
 
+@pytest.fixture
+def one_by_one(tiny_settings, tmp_path):
+    """Return a function: script, changes -> state, step, a function number -> batch, settings.
+
+    The step is not compiled: for a step or two that would take longer than the steps.
+    """
+    import keras
+    import tensorflow as tf
+
+    from util import samples
+
+    def make(script, **changes):
+        task, settings = task_of(script), tiny_settings(tmp_path, script, **changes)
+        keras.utils.set_random_seed(0)
+        state = task.make_state(settings)
+        sample = task.samples(settings, progress=False)[0]
+
+        def batch(step=0):
+            numbers = range(step * settings.batch_size, (step + 1) * settings.batch_size)
+            return {n: tf.constant(v) for n, v in samples.stack(sample, numbers).items()}
+
+        def step(given):
+            metrics = task.train_step(state, given, settings)
+            state.end_step()
+            return metrics, state.skipped_in_a_row
+
+        for optimizer in state.optimizers.values():
+            optimizer.learning_rate.assign(settings.learning_rate)
+        return state, step, batch, settings
+
+    return make
+
+
 # --- processes --------------------------------------------------------------------------------
 
 

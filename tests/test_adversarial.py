@@ -227,7 +227,16 @@ def test_a_critic_updates_several_times_with_new_keys_and_is_clipped(limit):
         return {"critic": tape.gradient(loss, critic.trainable_variables)}, {"loss": loss}
 
     batch = {"x": tf.ones((2, 2, 2, 3))}
-    metrics = train_critic(state, batch, compute, name="critic", updates=3, seed=1, limit=limit)
+    metrics = train_critic(
+        state,
+        batch,
+        compute,
+        name="critic",
+        form="wgan" if limit else "wgan-gp",
+        updates=3,
+        seed=1,
+        weight_limit=limit,
+    )
     assert len({tuple(key) for key in keys}) == 3
     # Weights and bias fall by 0.01 an update; the score is the sum of 12 weights and the bias.
     weight = np.clip(0.005 - 0.03, -limit or -1, limit or 1)

@@ -255,7 +255,7 @@ def settings_of(monkeypatch, capsys):
 
     monkeypatch.setattr(command, "_train", catch)
     monkeypatch.setattr(command.interrupt, "listen", lambda: None)
-    task = command.Task("mod_defog", configure.Defog, *[None] * 7)
+    task = command.Task("mod_defog", configure.Defog, *[None] * 8)
 
     def run(*words):
         with pytest.raises(SystemExit) as ended:

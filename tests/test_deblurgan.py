@@ -1,13 +1,14 @@
 """Taking haze off with a DeblurGAN: published sizes, every form of loss, pictures of any size."""
 
-import keras
+from functools import partial
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import mod_deblurgan
 from configure import Deblur
-from util import apply, command, evaluate, export, pictures, samples
+from util import apply, command, evaluate, export, pictures
 from util.baselines import dark_channel_prior
 from util.errors import UserError
 from util.perceptual import BUNDLED_WEIGHTS
@@ -18,32 +19,9 @@ FORMS = ["wgan-gp", "wgan", "source"]
 
 
 @pytest.fixture
-def made(tiny_settings, tmp_path):
-    """Return a function: changes -> state, step, a function number -> batch, settings.
-
-    The step is not compiled: for a step or two that would take longer than the steps.
-    """
-
-    def make(**changes):
-        settings = tiny_settings(tmp_path, "mod_deblurgan", **changes)
-        keras.utils.set_random_seed(0)
-        state = mod_deblurgan.make_state(settings)
-        sample = mod_deblurgan.TASK.samples(settings, progress=False)[0]
-
-        def batch(step=0):
-            numbers = range(step * settings.batch_size, (step + 1) * settings.batch_size)
-            return {n: tf.constant(v) for n, v in samples.stack(sample, numbers).items()}
-
-        def step(given):
-            metrics = mod_deblurgan.train_step(state, given, settings)
-            state.end_step()
-            return metrics, state.skipped_in_a_row
-
-        for optimizer in state.optimizers.values():
-            optimizer.learning_rate.assign(settings.learning_rate)
-        return state, step, batch, settings
-
-    return make
+def made(one_by_one):
+    """Return `one_by_one` for mod_deblurgan."""
+    return partial(one_by_one, "mod_deblurgan")
 
 
 def count(network):

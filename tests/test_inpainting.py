@@ -3,44 +3,20 @@
 import csv
 from dataclasses import replace
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import state_arrays, task_of
 
-from util import inpainting, loop, samples
+from util import inpainting, loop
 
 POLY = "mod_GAN_poly"
 
 
 @pytest.fixture
-def made(tiny_settings, tmp_path):
-    """Return a function: changes -> state, step, a function number -> batch, settings.
-
-    The step is not compiled: for a step or two that would take longer than the steps.
-    """
-
-    def make(script=POLY, **changes):
-        task, settings = task_of(script), tiny_settings(tmp_path, script, **changes)
-        keras.utils.set_random_seed(0)
-        state = task.make_state(settings)
-        sample = task.samples(settings, progress=False)[0]
-
-        def batch(step=0):
-            numbers = range(step * settings.batch_size, (step + 1) * settings.batch_size)
-            return {n: tf.constant(v) for n, v in samples.stack(sample, numbers).items()}
-
-        def step(given):
-            metrics = task.train_step(state, given, settings)
-            state.end_step()
-            return metrics, state.skipped_in_a_row
-
-        for optimizer in state.optimizers.values():
-            optimizer.learning_rate.assign(settings.learning_rate)
-        return state, step, batch, settings
-
-    return make
+def made(one_by_one):
+    """Return `one_by_one` for mod_GAN_poly, or the script that is named."""
+    return lambda script=POLY, **changes: one_by_one(script, **changes)
 
 
 def count(network):

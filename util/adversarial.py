@@ -167,7 +167,7 @@ def penalised(critic, real, fake, key):
     return losses.gradient_penalty(critic, real, fake, epsilon)
 
 
-def train_critic(state, batch, compute, *, name, updates, seed, limit=0.0):
+def train_critic(state, batch, compute, *, name, form, updates, seed, weight_limit):
     """Update a critic several times on one batch; return the mean metrics of the updates.
 
     Parameters
@@ -180,17 +180,20 @@ def train_critic(state, batch, compute, *, name, updates, seed, limit=0.0):
     name : str
         The critic's name among the networks.
     updates : int
+    form : str
+        One of `util.losses.WASSERSTEIN`.
     seed : int
-    limit : float
-        After each update the weights are clipped to +- this (WGAN); 0: not at all.
+    weight_limit : float
+        What "wgan" clips the critic's weights to, +-, after each update.
     """
     found = []
     for update in range(updates):
         key = draw_key(seed, state.step, _BETWEEN + update)
         metrics = state.update(lambda batch, key=key: compute(batch, key), batch)
-        if limit:
+        if form == "wgan":
             for weight in state.networks[name].trainable_variables:
-                weight.assign(tf.clip_by_value(weight.value, -limit, limit))
+                weight.assign(tf.clip_by_value(weight.value, -weight_limit, weight_limit))
+        del metrics["gradient_norm"]  # that of the generator is the one to show
         found.append(metrics)
     return {n: tf.add_n([metrics[n] for metrics in found]) / updates for n in found[0]}
 

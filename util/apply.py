@@ -5,7 +5,6 @@ whole picture, and pixels without cloud are kept (`restore_picture`). One that t
 around the holes only, and nothing else changes (`fill_picture`). Of any other every pixel is taken.
 """
 
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +13,8 @@ from tqdm import tqdm
 
 from util import interrupt, tiles
 from util.errors import UserError
-from util.masks import Holes, stem_of
+from util.masks import Holes
+from util.names import say, stem_of
 from util.pictures import (
     PictureError,
     as_pixels,
@@ -84,7 +84,7 @@ def apply(trained, sources, out, *, overwrite=False, holes=None):
     for job in bar:
         there = [p.name for p in job.outputs if p.exists()]
         if there and not overwrite:
-            _say(
+            say(
                 f"skipped {job.source}: {' and '.join(there)} exist(s) in {job.restored.parent}; "
                 "--overwrite writes anew"
             )
@@ -93,10 +93,10 @@ def apply(trained, sources, out, *, overwrite=False, holes=None):
         try:
             _restore_file(trained, job, single, finder)
         except PictureError as error:
-            _say(f"skipped {error}")
+            say(f"skipped {error}")
             failed += 1
         except ValueError as error:
-            _say(f"skipped {job.source}: {error}")
+            say(f"skipped {job.source}: {error}")
             failed += 1
         except OSError as error:
             raise UserError(
@@ -105,7 +105,7 @@ def apply(trained, sources, out, *, overwrite=False, holes=None):
             ) from None
         else:
             done += 1
-    _say(
+    say(
         f"{done} restored into {out}, {existing} skipped because they exist, {failed} failed; "
         f"network: {trained}"
     )
@@ -319,11 +319,11 @@ def _plan(task, sources, out, masks):
         try:
             paths = find_pictures(source)
         except PictureError as error:
-            _say(f"skipped {error}")
+            say(f"skipped {error}")
             failed += 1
             continue
         if not paths:
-            _say(f"skipped {source}: no picture in this folder")
+            say(f"skipped {source}: no picture in this folder")
         for path in paths:
             real = path.resolve()
             # What an earlier start wrote is no input, even where --out lies within the folder.
@@ -334,7 +334,7 @@ def _plan(task, sources, out, masks):
             names = set(job.outputs)
             taken = next((claimed[name] for name in names if name in claimed), None)
             if taken:
-                _say(f"skipped {path}: its output would have the name of that of {taken}")
+                say(f"skipped {path}: its output would have the name of that of {taken}")
                 failed += 1
                 continue
             claimed |= dict.fromkeys(names, path)
@@ -342,7 +342,7 @@ def _plan(task, sources, out, masks):
     kept = []
     for job in jobs:
         if {path.resolve() for path in job.outputs} & (seen | masks):
-            _say(f"skipped {job.source}: its output would overwrite a picture that was given")
+            say(f"skipped {job.source}: its output would overwrite a picture that was given")
             failed += 1
         else:
             kept.append(job)
@@ -368,7 +368,7 @@ def _restore_file(trained, job, many_tiles, holes):
             for w in hole_windows(settings, hole)
         ]
         if not sizes:
-            _say(f"{job.source}: nothing is missing; its pixels go out as they came")
+            say(f"{job.source}: nothing is missing; its pixels go out as they came")
     else:
         sizes = [pixels.shape[:2]]
     counts = [tiles.plan(*size, **tiling(settings)).tiles for size in sizes]
@@ -431,10 +431,5 @@ class _Once:
 
     def say(self):
         if self._text:
-            _say(f"note: {self._text}")
+            say(f"note: {self._text}")
         self._text = None
-
-
-def _say(text):
-    line = "".join(c if c.isprintable() else "?" for c in text)
-    tqdm.write(line, file=sys.stderr)

@@ -169,6 +169,14 @@ class FixedNoise(layers.Layer):
         return (*input_shape[:-1], 1)
 
 
+def mirrored_places(places, side):
+    """Return which pixel of a row of `side` shows at these places of its endless reflection."""
+    period = ops.maximum(2 * (side - 1), 1)
+    # Mirrored at 0 first: ONNX converters get the modulo of negative numbers wrong.
+    places = ops.mod(ops.abs(places), period)
+    return ops.minimum(places, period - places)
+
+
 @keras.saving.register_keras_serializable("cloud_removal")
 class ReflectPad(layers.Layer):
     """Pad height and width by reflection, `width` pixels on each side.
@@ -184,19 +192,11 @@ class ReflectPad(layers.Layer):
     def call(self, x):
         for axis in (1, 2):
             side = ops.shape(x)[axis]
-            before = self._mirrored(ops.arange(-self.width, 0), side)
-            after = self._mirrored(side + ops.arange(self.width), side)
+            before = mirrored_places(ops.arange(-self.width, 0), side)
+            after = mirrored_places(side + ops.arange(self.width), side)
             parts = [ops.take(x, before, axis=axis), x, ops.take(x, after, axis=axis)]
             x = ops.concatenate(parts, axis=axis)
         return x
-
-    @staticmethod
-    def _mirrored(places, side):
-        """Return which pixel of a row of `side` shows at these places of its endless reflection."""
-        period = ops.maximum(2 * (side - 1), 1)
-        # Mirrored at 0 first: ONNX converters get the modulo of negative numbers wrong.
-        places = ops.mod(ops.abs(places), period)
-        return ops.minimum(places, period - places)
 
     def compute_output_shape(self, shape):
         batch, height, width, channels = shape

@@ -47,8 +47,8 @@ class Task:
     outputs : dict name -> channels
         Of what `restore` returns, what is of use to others: "restored" first. With "found_opacity"
         apply keeps the pixels that no cloud touches.
-    evaluation : util.evaluate.Evaluation, optional
-        What the network is measured by, and beside whom [as one that takes cloud off].
+    evaluation : util.evaluate.Evaluation
+        What the network is measured by, and beside whom.
     """
 
     name: str
@@ -60,9 +60,9 @@ class Task:
     pictures: Callable
     scores: Callable
     best: tuple[str, int]
+    evaluation: object
     inputs: dict[str, int] = field(default_factory=lambda: {"cloudy": 3})
     outputs: dict[str, int] = field(default_factory=lambda: {"restored": 3, "found_opacity": 1})
-    evaluation: object = None
 
     @property
     def takes_hole(self):
@@ -86,7 +86,9 @@ def main(task, description, arguments=None):
     try:
         status = _run(task, description, sys.argv[1:] if arguments is None else arguments)
     except UserError as error:
-        print(f"{task.name}: {error}", file=sys.stderr)
+        # Names of files are in it: they must not steer the terminal.
+        lines = "".join(c if c.isprintable() or c == "\n" else "?" for c in str(error))
+        print(f"{task.name}: {lines}", file=sys.stderr)
         status = 2
     raise SystemExit(status)
 
@@ -195,10 +197,6 @@ _APPLY_WHOLE = """Restore pictures of any size with the trained network.
 For a.png the folder --out gets a.png, of the same size; a folder's sub-folders are kept. PNG, TIFF
 and BMP keep their format, 16 bits stay 16; others become PNG."""
 
-_EVALUATE_CLOUDS = (
-    "Measure the trained network against rivals: PSNR, SSIM, MAE by opacity of cloud."
-)
-
 _EVALUATE = """
 
 Without --data and --pairs on the held-out pictures of the run, the same samples every time.
@@ -211,7 +209,7 @@ def _help(task, command):
         clouds = _APPLY_CLOUDS if task.finds_opacity else _APPLY_WHOLE
         return (_APPLY_HOLES if task.takes_hole else clouds) + _STATUS
     if command == "evaluate":
-        return (task.evaluation.help if task.evaluation else _EVALUATE_CLOUDS) + _EVALUATE
+        return task.evaluation.help + _EVALUATE
     inputs = ", ".join(f'"{n}" (.., {channels})' for n, channels in task.inputs.items())
     outputs = ", ".join(f'"{n}" (.., {channels})' for n, channels in task.outputs.items())
     note = '\nHoles are 1 where the picture is missing, and there "holed" is 0.' * task.takes_hole

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from util.errors import UserError
 from util.holes import cloud_or_polygon_hole, spot_hole
+from util.names import pictures_of
 from util.pairs import HazySamples, PairedSamples, find_pairs, partner_indices, say_lonely
-from util.pictures import PictureError, PictureStore, find_pictures
+from util.pictures import PictureError, PictureStore
 from util.samples import CloudySamples, HoledSamples, draw_opacity, split_by_place
 
 VALIDATION_SEED = 1_000_003  # added to the run's: validation draws clouds of its own
@@ -20,18 +21,9 @@ def open_stores(folder, setting, settings, *, crop_px, grey=False, progress=True
     UserError
         The folder is missing or holds no usable picture; the message names folder and setting.
     """
-    try:
-        paths = find_pictures(folder)
-    except PictureError as error:
-        raise UserError(f"{setting} = {error}") from None
-    if not paths:
-        raise UserError(
-            f"{setting} = {folder}: no picture found (JPEG, PNG, TIFF, WebP, BMP or GIF). "
-            f"Put pictures there or set {setting} to the folder that has them"
-        )
     return [
         _open_store(part, setting, settings, crop_px=crop_px, grey=grey, progress=progress)
-        for part in split_by_place(paths, settings.validation_share)
+        for part in split_by_place(pictures_of(folder, setting), settings.validation_share)
     ]
 
 
@@ -49,6 +41,17 @@ def _open_store(paths, setting, settings, *, crop_px, grey=False, progress=True)
         )
     except PictureError as error:
         raise UserError(f"{setting}: {error}") from None
+
+
+def _open_clear(settings, progress):
+    """Return the clear pictures to train and to validate with."""
+    return open_stores(
+        settings.clear_folder,
+        "clear_folder",
+        settings,
+        crop_px=settings.crop_px,
+        progress=progress,
+    )
 
 
 def _open_layers(settings, progress):
@@ -79,6 +82,15 @@ def _opacity_settings(settings):
     }
 
 
+def _keyed(settings, training):
+    """Return what all samples follow from: their seed, side and zoom."""
+    return {
+        "seed": settings.seed + (0 if training else VALIDATION_SEED),
+        "crop_px": settings.crop_px,
+        "zoom": settings.ground_zoom if training else (1.0, 1.0),
+    }
+
+
 def _ground_settings(settings, training):
     """Return the arguments of `util.clouds.vary_ground` that settings give."""
     return {
@@ -98,21 +110,13 @@ def cloudy_samples(settings, progress=True):
     (CloudySamples, CloudySamples)
         Made of different pictures, of ground and of cloud.
     """
-    clear = open_stores(
-        settings.clear_folder,
-        "clear_folder",
-        settings,
-        crop_px=settings.crop_px,
-        progress=progress,
-    )
+    clear = _open_clear(settings, progress)
     layers = _open_layers(settings, progress)
     return tuple(
         CloudySamples(
             clear[i],
             layers[i],
-            seed=settings.seed + i * VALIDATION_SEED,
-            crop_px=settings.crop_px,
-            zoom=settings.ground_zoom if training else (1.0, 1.0),
+            **_keyed(settings, training),
             **_opacity_settings(settings),
             jitter={
                 **_ground_settings(settings, training),
@@ -173,19 +177,11 @@ def poly_samples(settings, progress=True):
 
 def _holed_samples(settings, holes, progress):
     """Return HoledSamples to train and to validate with, each with its own way to draw holes."""
-    clear = open_stores(
-        settings.clear_folder,
-        "clear_folder",
-        settings,
-        crop_px=settings.crop_px,
-        progress=progress,
-    )
+    clear = _open_clear(settings, progress)
     return tuple(
         HoledSamples(
             clear[i],
-            seed=settings.seed + i * VALIDATION_SEED,
-            crop_px=settings.crop_px,
-            zoom=settings.ground_zoom if training else (1.0, 1.0),
+            **_keyed(settings, training),
             hole=holes[i],
             jitter=_ground_settings(settings, training),
         )
@@ -206,13 +202,7 @@ def hazy_samples(settings, progress=True):
     """
     if settings.hazy_folder:
         return _paired_samples(settings, progress)
-    clear = open_stores(
-        settings.clear_folder,
-        "clear_folder",
-        settings,
-        crop_px=settings.crop_px,
-        progress=progress,
-    )
+    clear = _open_clear(settings, progress)
     pairs = []
     if settings.depth_folder:
         pairs, lonely = find_pairs(settings.depth_folder, settings.clear_folder, "depth_folder")
@@ -221,9 +211,7 @@ def hazy_samples(settings, progress=True):
         HazySamples(
             clear[i],
             *_open_depths(pairs, clear[i], settings, progress),
-            seed=settings.seed + i * VALIDATION_SEED,
-            crop_px=settings.crop_px,
-            zoom=settings.ground_zoom if training else (1.0, 1.0),
+            **_keyed(settings, training),
             airlight=settings.airlight,
             beta=settings.haze_beta,
             jitter=_ground_settings(settings, training),
@@ -276,9 +264,7 @@ def _paired_samples(settings, progress):
             PairedSamples(
                 *stores,
                 partners,
-                seed=settings.seed + i * VALIDATION_SEED,
-                crop_px=settings.crop_px,
-                zoom=(1.0, 1.0) if i else settings.ground_zoom,
+                **_keyed(settings, training=i == 0),
             )
         )
     return tuple(samples)

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from util.blocks import ReflectPad, leaky, normalise, squash
+from util.blocks import ReflectPad, leaky, mirrored_places, normalise, squash
 
 HEADS = ("half", "add", "direct")
 SIDE_MULTIPLE = 4  # the generator halves the side twice
@@ -103,10 +103,7 @@ class PadToMultiple(layers.Layer):
             missing = (self.multiple - side % self.multiple) % self.multiple
             if isinstance(missing, int) and missing == 0:
                 continue  # the size is known, and fits
-            places = ops.arange(side + missing)
-            period = ops.maximum(2 * (side - 1), 1)
-            places = ops.mod(places, period)  # a side may be shorter than what it lacks
-            x = ops.take(x, ops.minimum(places, period - places), axis=axis)
+            x = ops.take(x, mirrored_places(ops.arange(side + missing), side), axis=axis)
         return x
 
     def compute_output_shape(self, shape):

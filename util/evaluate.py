@@ -9,7 +9,6 @@ import io
 import math
 import os
 import statistics
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -24,7 +23,7 @@ from util import interrupt, loop, tiles
 from util.apply import complete, find_holes, keep_clear, tiling
 from util.baselines import BASELINES, HAZE_BASELINES, HOLE_BASELINES, THICK_FROM
 from util.errors import UserError
-from util.masks import by_stem
+from util.names import by_stem, say
 from util.pictures import (
     PictureError,
     PictureStore,
@@ -244,10 +243,6 @@ class _Holes(Evaluation):
 CLOUDS, HOLES, HAZE = _Clouds(), _Holes(), Evaluation()
 
 
-def _of(task):
-    return task.evaluation or CLOUDS
-
-
 def evaluate(trained, *, data=None, pairs=None, holes=None, count=None, csv_file=None):
     """Measure, print the table, write the CSV; return the exit status.
 
@@ -281,9 +276,9 @@ def evaluate(trained, *, data=None, pairs=None, holes=None, count=None, csv_file
     for number, (name, sample) in enumerate(cases):
         rows += _measure(trained, name, sample, first=number == 0)
     if not rows:
-        print("no picture could be measured", file=sys.stderr)
+        say("no picture could be measured")
         return 1
-    kind = _of(trained.task)
+    kind = trained.task.evaluation
     print(f"{trained.task.name}: {trained}\n{head}\n\n{table(rows, kind)}\n\n{_notes(rows, kind)}")
     default = loop.run_folder(trained.task, trained.settings) / "evaluation.csv"
     path = Path(csv_file) if csv_file else default
@@ -325,11 +320,11 @@ def _samples(trained, data, count):
 
 def _pairs(trained, damaged, clear, holes, count):
     """Return the same as `_samples` for two folders; name what has no partner."""
-    name = _of(trained.task).damaged
+    name = trained.task.evaluation.damaged
     sides = [by_stem(folder) for folder in (damaged, clear)]
     for mine, other, folder in ((*sides, clear), (*sides[::-1], damaged)):
         for stem in sorted(mine.keys() - other.keys()):
-            print(f"left out {mine[stem]}: no {stem}.* in {folder}", file=sys.stderr)
+            say(f"left out {mine[stem]}: no {stem}.* in {folder}")
     both = sorted(sides[0].keys() & sides[1].keys())[:count]
     if not both:
         raise UserError(f"--pairs {damaged} {clear}: no name is in both folders")
@@ -344,14 +339,13 @@ def _pairs(trained, damaged, clear, holes, count):
                 # Pixels are rescaled by now: full scale is the type's greatest value.
                 hole = finder.find(sides[0][stem], stem, pixels[0]) if finder else None
             except PictureError as error:
-                print(f"left out {error}", file=sys.stderr)
+                say(f"left out {error}")
                 continue
             shapes = [p.shape[:2] for p in pixels]
             if shapes[0] != shapes[1] or min(shapes[0]) < SSIM_WINDOW_PX:
-                print(
+                say(
                     f"left out {stem}: {name} {shapes[0]}, clear {shapes[1]} (height, width); must "
-                    f"be equal and {SSIM_WINDOW_PX} or more",
-                    file=sys.stderr,
+                    f"be equal and {SSIM_WINDOW_PX} or more"
                 )
                 continue
             sample = dict(zip((name, "clear"), map(as_float, pixels), strict=True))
@@ -368,7 +362,7 @@ def _pairs(trained, damaged, clear, holes, count):
 
 def _measure(trained, name, sample, first):
     """Return the rows of one picture: dict each, one a method."""
-    kind = _of(trained.task)
+    kind = trained.task.evaluation
 
     def network():
         return kind.restore(trained, sample)
@@ -381,7 +375,7 @@ def _measure(trained, name, sample, first):
     damaged, told = sample[kind.damaged], kind.told(sample, found)
     for method, restore in kind.rivals(sample).items():
         if method == "biharmonic" and kind.painted(told) > _MOST_BIHARMONIC:
-            tqdm.write(f"{name}: hole too large for biharmonic, left out", file=sys.stderr)
+            say(f"{name}: hole too large for biharmonic, left out")
             continue
         results[method] = _timed(lambda restore=restore: restore(damaged, told))
     return [

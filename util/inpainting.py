@@ -188,11 +188,11 @@ def _wasserstein_updates(state, batch, settings, weight, judge):
         batch,
         compute_critic,
         name="discriminator",
+        form=settings.adversarial,
         updates=settings.critic_steps,
         seed=settings.seed,
-        limit=settings.weight_limit if settings.adversarial == "wgan" else 0.0,
+        weight_limit=settings.weight_limit,
     )
-    del of_critic["gradient_norm"]
     return {**metrics, **of_critic}
 
 

@@ -1,13 +1,13 @@
 """Find out where a picture is missing: by a mask file, its transparent pixels, or a colour."""
 
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from util.errors import UserError
-from util.pictures import MAX_PIXELS, PictureError, find_pictures, read_alpha, read_picture
+from util.names import by_stem
+from util.pictures import MAX_PIXELS, PictureError, read_alpha, read_picture
 
 _COLOURS = {"black": (0, 0, 0), "white": (255, 255, 255)}
 
@@ -162,25 +162,3 @@ def grow(hole, margin_px):
     rows, columns = np.mgrid[-margin_px : margin_px + 1, -margin_px : margin_px + 1]
     disc = (rows**2 + columns**2 <= margin_px**2).astype(np.uint8)
     return cv2.dilate(hole.view(np.uint8), disc).view(bool)
-
-
-def by_stem(folder):
-    """Return the pictures of a folder, or one picture, by path without suffix: dict str -> Path.
-
-    Of two with the same name the first serves, and a line on stderr names the other. Raises
-    PictureError, as `util.pictures.find_pictures`.
-    """
-    folder, found = Path(folder), {}
-    for path in find_pictures(folder):
-        stem = stem_of(path, folder)
-        if stem in found:
-            print(f"left out {path}: {found[stem].name} has the same name", file=sys.stderr)
-            continue
-        found[stem] = path
-    return found
-
-
-def stem_of(path, folder):
-    """Return the path of a picture within a folder, without its suffix, as text with slashes."""
-    relative = path.relative_to(folder) if path != folder else Path(path.name)
-    return relative.with_suffix("").as_posix()

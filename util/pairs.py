@@ -1,14 +1,14 @@
 """Pair hazy pictures with clear ones by name, and make samples of hazy and clear ground."""
 
 import re
-import sys
 from pathlib import Path
 
 from util.clouds import vary_ground
 from util.errors import UserError
 from util.haze import scatter, smooth_depth
 from util.keys import keyed_rng, shuffled_index
-from util.pictures import PictureError, find_pictures
+from util.names import pictures_of, say, stem_of
+from util.pictures import PictureError
 from util.samples import random_zoom
 
 _LINES = 10
@@ -78,16 +78,7 @@ def _pictures(folder, setting):
     """Return (name without suffix relative to the folder, path) of each picture of a folder."""
     if Path(folder).is_file():
         raise UserError(f"{setting} = {folder}: is one file; give the folder it lies in")
-    try:
-        paths = find_pictures(folder)
-    except PictureError as error:
-        raise UserError(f"{setting} = {error}") from None
-    if not paths:
-        raise UserError(
-            f"{setting} = {folder}: no picture found (JPEG, PNG, TIFF, WebP, BMP or GIF). "
-            f"Put pictures there or set {setting} to the folder that has them"
-        )
-    return [(path.relative_to(folder).with_suffix("").as_posix(), path) for path in paths]
+    return [(stem_of(path, Path(folder)), path) for path in pictures_of(folder, setting)]
 
 
 def _clear_names(name):
@@ -100,14 +91,9 @@ def _clear_names(name):
 def say_lonely(lonely):
     """Print which pictures have no partner and why, ten lines at most, to stderr."""
     for path, reason in lonely[:_LINES]:
-        _say(f"unpaired {path}: {reason}")
+        say(f"unpaired {path}: {reason}")
     if len(lonely) > _LINES:
-        _say(f"and {len(lonely) - _LINES} more")
-
-
-def _say(text):
-    # Names of files are data: they must not steer the terminal.
-    print("".join(c if c.isprintable() else "?" for c in text), file=sys.stderr, flush=True)
+        say(f"and {len(lonely) - _LINES} more")
 
 
 def partner_indices(pairs, clear, hazy, crop_px):

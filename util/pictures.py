@@ -43,7 +43,7 @@ Image.MAX_IMAGE_PIXELS = None
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
-def _safe(text: object) -> str:
+def printable(text: object) -> str:
     """Return the text on one line, without characters that could steer a terminal."""
     return "".join(c if c.isprintable() else "?" for c in str(text))
 
@@ -55,12 +55,12 @@ class PictureError(Exception):
     """
 
     def __init__(self, reason: object, path: str | Path | None = None) -> None:
-        self.reason = _safe(reason)
-        super().__init__(self.reason if path is None else f"{_safe(path)}: {self.reason}")
+        self.reason = printable(reason)
+        super().__init__(self.reason if path is None else f"{printable(path)}: {self.reason}")
 
 
 def _warn(text: str) -> None:
-    print(_safe(text), file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 # ---------------------------------------------------------------------------------------- finding
@@ -382,9 +382,9 @@ def write_picture(path: str | Path, pixels: np.ndarray) -> None:
     if (pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] != 3)) or pixels.size == 0:
         raise ValueError(f"pixels must be (H, W, 3) or (H, W), not {pixels.shape}")
     if suffix not in (".png", ".tif", ".tiff", ".bmp", ".jpg", ".jpeg"):
-        raise ValueError(f"cannot write {_safe(path)}: use .png, .tif, .bmp or .jpg")
+        raise ValueError(f"cannot write {printable(path)}: use .png, .tif, .bmp or .jpg")
     if suffix in (".bmp", ".jpg", ".jpeg") and pixels.dtype != np.uint8:
-        raise ValueError(f"cannot write {_safe(path)}: {suffix} holds 8 bits; use .png or .tif")
+        raise ValueError(f"cannot write {printable(path)}: {suffix} holds 8 bits; use .png or .tif")
     if suffix in (".tif", ".tiff"):  # uncompressed, so that a PictureStore can map it
         kind = "rgb" if pixels.ndim == 3 else "minisblack"
         with _whole_file(path) as file:
@@ -394,7 +394,9 @@ def write_picture(path: str | Path, pixels: np.ndarray) -> None:
     order = np.ascontiguousarray(pixels[..., ::-1] if pixels.ndim == 3 else pixels)
     done, code = cv2.imencode(suffix, order, options)
     if not done:
-        raise ValueError(f"cannot write {_safe(path)}: {pixels.shape} does not fit into {suffix}")
+        raise ValueError(
+            f"cannot write {printable(path)}: {pixels.shape} does not fit into {suffix}"
+        )
     with _whole_file(path) as file:
         file.write(code)
 

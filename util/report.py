@@ -306,9 +306,9 @@ def _panel_of(name: str) -> str:
     if first == "validation":
         kinds = [word for word in others if word in ("psnr", "ssim", "l1", "sharpness")]
         return f"validation {(kinds or others)[0]}"
-    if first in ("loss", "trained"):
-        return {"loss": "losses"}.get(first, first)
-    return name.replace("_", " ")
+    if first == "trained":
+        return first
+    return "losses" if first == "loss" else name.replace("_", " ")
 
 
 def _plot(title: str, columns: list[str], rows: list[dict[str, str]]):

@@ -290,9 +290,11 @@ def batches(sample, *, batch_size, first_step, strategy):
         def read(piece):
             def read_numpy(numbers):
                 try:
-                    batch = _BACKGROUND.submit(stack, sample, numbers).result()
-                except RuntimeError:  # the interpreter is ending, and takes no more threads
+                    made = _BACKGROUND.submit(stack, sample, numbers)
+                except RuntimeError:  # the interpreter is ending, and starts nothing more
                     batch = stack(sample, numbers)
+                else:
+                    batch = made.result()
                 return [batch[name].astype(np.float32, copy=False) for name in names]
 
             arrays = tf.numpy_function(
