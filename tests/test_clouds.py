@@ -314,26 +314,33 @@ def test_octaves_without_weight_leave_the_first_one():
 def test_cells_and_weights_of_the_octaves(monkeypatch):
     drawn = []
 
-    def record(rng, size_px, cell_px):
-        drawn.append(cell_px)
-        found = np.zeros((size_px, size_px), np.float32)
-        found[0, len(drawn) - 1] = 1.0
-        return found
+    def record(rng, size_px, cells_px, weights):
+        drawn.append((list(cells_px), list(weights)))
+        return np.zeros((size_px, size_px), np.float32)
 
-    monkeypatch.setattr(clouds, "perlin", record)
-    found = numbered(0, cell_range_px=(48.0, 48.0), octaves=4, persistence=0.5, lacunarity=3.0)
-    assert drawn == pytest.approx([48.0, 16.0, 48 / 9])  # the fourth would be below two pixels
-    np.testing.assert_allclose(found[0, :4], [1, 0.5, 0.25, 0], atol=1e-6)
+    monkeypatch.setattr(clouds, "fractal_noise", record)
+    numbered(0, cell_range_px=(48.0, 48.0), octaves=4, persistence=0.5, lacunarity=3.0)
+    ((cells_px, weights),) = drawn
+    assert cells_px == pytest.approx([48.0, 16.0, 48 / 9])  # the fourth would be below two pixels
+    assert weights == pytest.approx([1, 0.5, 0.25])
+
+
+def test_fractal_noise_is_the_weighted_sum_of_its_octaves():
+    cells_px, weights = [20.0, 9.0, 2.5], [1.0, 0.7, 0.3]
+    rng = keyed_rng(4, 0, "n")
+    alone = [w * clouds.perlin(rng, 64, c) for c, w in zip(cells_px, weights, strict=True)]
+    found = clouds.fractal_noise(keyed_rng(4, 0, "n"), 64, cells_px, weights)
+    np.testing.assert_allclose(found, np.sum(alone, axis=0), atol=1e-5)
 
 
 def test_first_cells_fill_their_range_evenly_in_the_logarithm(monkeypatch):
     drawn = []
 
-    def record(rng, size_px, cell_px):
-        drawn.append(cell_px)
+    def record(rng, size_px, cells_px, weights):
+        drawn.extend(cells_px)
         return np.zeros((size_px, size_px), np.float32)
 
-    monkeypatch.setattr(clouds, "perlin", record)
+    monkeypatch.setattr(clouds, "fractal_noise", record)
     for number in range(400):
         numbered(number, cell_range_px=(10.0, 240.0), octaves=1)
     place = np.log(np.array(drawn) / 10.0) / math.log(24.0)

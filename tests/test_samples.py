@@ -19,6 +19,7 @@ from util.keys import keyed_rng, shuffled_index
 from util.pictures import PictureStore
 from util.samples import (
     CloudySamples,
+    ReusedMemory,
     batches,
     random_window,
     random_zoom,
@@ -441,6 +442,63 @@ def test_the_default_strategy_gives_whole_batches():
 
 def test_stack_keeps_the_order_of_the_numbers():
     np.testing.assert_array_equal(stack(counted, [5, 2])["number"][:, 0, 0], [5, 2])
+
+
+# --- memory -------------------------------------------------------------------------------------
+
+
+def place_of(array):
+    """Return where an array's memory begins."""
+    return array.__array_interface__["data"][0]
+
+
+def test_memory_is_given_out_again_only_when_nothing_refers_to_it():
+    memory = ReusedMemory()
+    first = memory.empty((3, 5))
+    corner, where = first[1:, ::2], place_of(first)
+    del first
+    other = memory.empty((3, 5))
+    assert not np.shares_memory(other, corner), "a view still referred to it"
+    corner[:] = 7.0
+    other[:] = 1.0
+    assert (corner == 7.0).all()
+    del corner
+    again = memory.empty((3, 5))
+    assert place_of(again) == where
+    assert place_of(memory.empty((3, 6))) not in (where, place_of(other)), "another size"
+
+
+def test_tensorflow_takes_the_memory_over_as_it_is():
+    memory = ReusedMemory()
+    given = []
+
+    def fill():
+        array = memory.empty((64, 3))
+        array[:] = len(given)
+        given.append(place_of(array))
+        return array
+
+    @tf.function  # outside of one TensorFlow copies
+    def draw():
+        return tf.numpy_function(fill, [], tf.float32, stateful=True)
+
+    kept = [draw() for _ in range(4)]
+    assert [place_of(np.asarray(memoryview(tensor))) for tensor in kept] == given
+    assert len(set(given)) == 4, "a tensor still referred to it"
+    assert all(start % ReusedMemory.ALIGNMENT == 0 for start in given)
+    assert [float(tensor[0, 0]) for tensor in kept] == [0, 1, 2, 3]
+    kept.clear()
+    for _ in range(20):
+        draw()
+    assert len(set(given)) < 8
+
+
+def test_batches_that_are_kept_never_change():
+    strategy = tf.distribute.get_strategy()
+    made = iter(batches(counted, batch_size=4, first_step=0, strategy=strategy))
+    kept = [next(made) for _ in range(30)]
+    for step, batch in enumerate(kept):
+        np.testing.assert_array_equal(batch["number"][:, 0, 0], range(4 * step, 4 * step + 4))
 
 
 # --- priority -----------------------------------------------------------------------------------

@@ -133,29 +133,8 @@ def layer_opacity(window, size_px):
     return stretch(np.clip(cv2.blur(resized, (5, 5)), 0.0, 1.0))
 
 
-def _lattice_weights(size_px, cell_px, offset):
-    """Return the quintic weights of lattice points for each pixel, and these times the distance.
-
-    Two float32 (points, size_px): in each column only the two points beside the pixel count.
-    """
-    place = (np.arange(size_px, dtype=np.float32) + np.float32(0.5)) / np.float32(cell_px) + offset
-    node, pixel = place.astype(np.intp), np.arange(size_px)
-    weight = np.zeros((int(node[-1]) + 2, size_px), np.float32)
-    slope = np.zeros_like(weight)
-    for step in (0, 1):
-        distance = place - (node + step).astype(np.float32)
-        t = 1.0 - np.abs(distance)
-        fade = t * t * t * (t * (t * 6.0 - 15.0) + 10.0)  # zero a cell away, as in Perlin's noise
-        weight[node + step, pixel], slope[node + step, pixel] = fade, fade * distance
-    return weight, slope
-
-
 def perlin(rng, size_px, cell_px):
-    """Draw one octave of gradient noise on a fresh lattice with a fresh origin.
-
-    The sum over the four corners of a cell is written as two products of matrices over the whole
-    lattice, ``D_y G_y W_x' + W_y G_x D_x'`` (W the weights, D the weights times the signed
-    distance, G the gradients), because that is what a processor does best.
+    """Draw gradient noise on a fresh lattice with a fresh origin: one octave of `fractal_noise`.
 
     Parameters
     ----------
@@ -168,38 +147,104 @@ def perlin(rng, size_px, cell_px):
     Returns
     -------
     float32 (size_px, size_px), within -0.71..0.71, mean 0 over many draws
+    """
+    return fractal_noise(rng, size_px, [cell_px], [1.0])
+
+
+def fractal_noise(rng, size_px, cells_px, weights):
+    """Draw a weighted sum of octaves of gradient noise, each on a fresh lattice of its own.
+
+    The sum over the four corners of a cell is written as two products of matrices over the whole
+    lattice, ``D_y G_y W_x' + W_y G_x D_x'`` (W the weights, D the weights times the signed
+    distance, G the gradients), because that is what a processor does best.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    size_px : int
+        Side of the map.
+    cells_px : sequence of float
+        Side of a lattice cell, one an octave.
+    weights : sequence of float
+        Of the octaves.
+
+    Returns
+    -------
+    float32 (size_px, size_px), within -0.71..0.71 times the sum of the weights
 
     References
     ----------
     K. Perlin, "Improving noise", SIGGRAPH 2002.
     """
-    offset_y, offset_x = rng.random(2, dtype=np.float32)
-    weight_y, slope_y = _lattice_weights(size_px, cell_px, offset_y)
-    weight_x, slope_x = _lattice_weights(size_px, cell_px, offset_x)
-    shape = (len(weight_y), len(weight_x))
-    angle = rng.random(shape, dtype=np.float32) * np.float32(2 * math.pi)
-    weight_y, slope_y = np.ascontiguousarray(weight_y.T), np.ascontiguousarray(slope_y.T)
-    upright = _sum_of_products([(np.sin(angle), weight_x)])
-    level = _sum_of_products([(np.cos(angle), slope_x)])
-    return _sum_of_products([(slope_y, upright), (weight_y, level)])
+    middles = np.arange(size_px) + 0.5
+    places, turns = [], []
+    for cell_px in cells_px:
+        # Where the pixels are on the lattice, along y and along x.
+        place = middles / cell_px + rng.random(2, dtype=np.float32)[:, None]
+        points = place[:, -1].astype(np.intp) + 2
+        places.append(place)
+        turns.append(rng.random(tuple(points), dtype=np.float32))
+    weight, slope, ends = _lattice_weights(np.concatenate(places))
+    angle = np.concatenate([turn.ravel() for turn in turns]) * np.float32(2 * math.pi)
+    sine, cosine = np.sin(angle), np.cos(angle)
+    total = np.zeros((size_px, size_px), np.float32)
+    done, start = 0, 0
+    for turn, (end_y, end_x), share in zip(turns, ends, weights, strict=True):
+        along_y, along_x = slice(start, end_y), slice(end_y, end_x)
+        here, shape, start = slice(done, done + turn.size), turn.shape, end_x
+        done += turn.size
+        upright = _product(sine[here].reshape(shape), weight[along_x])
+        level = _product(cosine[here].reshape(shape), slope[along_x])
+        upright *= np.float32(share)
+        level *= np.float32(share)
+        _product(slope[along_y].T, upright, total)
+        _product(weight[along_y].T, level, total)
+    return total
 
 
-def _sum_of_products(pairs):
-    """Return the sum of products of float32 matrices, worked out by this thread alone.
+def _lattice_weights(places):
+    """Return the quintic weights of lattice points for each pixel, and these times the distance.
+
+    Parameters
+    ----------
+    places : float64 (N, S)
+        Where the pixels are on each of N lattices, rising, in cells from the first point.
+
+    Returns
+    -------
+    weight, slope : float32 (points, S)
+        Those of all lattices, one below the other; in each column of a lattice only the two points
+        beside the pixel count.
+    ends : intp (N / 2, 2)
+        The row behind each lattice.
+    """
+    node, pixel = places.astype(np.intp), np.arange(places.shape[1])
+    points = node[:, -1] + 2
+    ends = np.cumsum(points)
+    row = node + (ends - points)[:, None]
+    weight = np.zeros((ends[-1], len(pixel)), np.float32)
+    slope = np.zeros_like(weight)
+    for step in (0, 1):
+        distance = (places - (node + step)).astype(np.float32)
+        t = 1.0 - np.abs(distance)
+        fade = t * t * t * (t * (t * 6.0 - 15.0) + 10.0)  # zero a cell away, as in Perlin's noise
+        weight[row + step, pixel], slope[row + step, pixel] = fade, fade * distance
+    return weight, slope, ends.reshape(-1, 2)
+
+
+def _product(left, right, total=None):
+    """Return the product of float32 matrices, or add it to `total`; this thread works alone.
 
     NumPy hands a large product to threads of its own. Where a training keeps all cores busy they
     wait for each other, and it takes a hundred times as long; samples are drawn in several
     threads anyway. A product of few rows stays below the size from which that is done.
     """
-    (first, right), *others = pairs
+    if total is None:
+        total = np.zeros((len(left), right.shape[1]), np.float32)
     rows = max(1, ONE_THREAD_PRODUCT // right.size)
-    result = np.empty((len(first), right.shape[1]), np.float32)
-    for top in range(0, len(first), rows):
-        part = result[top : top + rows]
-        np.matmul(first[top : top + rows], right, out=part)
-        for left, right_too in others:
-            part += left[top : top + rows] @ right_too
-    return result
+    for top in range(0, len(left), rows):
+        total[top : top + rows] += left[top : top + rows] @ right
+    return total
 
 
 def noise_opacity(
@@ -226,12 +271,7 @@ def noise_opacity(
     """
     low, high = cell_range_px
     first_px = math.exp(rng.uniform(math.log(low), math.log(high)))
-    total = np.zeros((size_px, size_px), np.float32)
-    for octave in range(octaves):
-        cell_px = first_px / lacunarity**octave
-        if cell_px < MIN_CELL_PX and octave > 0:
-            break
-        layer = perlin(rng, size_px, cell_px)
-        layer *= np.float32(persistence**octave)
-        total += layer
-    return stretch(total)
+    cells_px = [first_px / lacunarity**octave for octave in range(octaves)]
+    cells_px = cells_px[:1] + [cell_px for cell_px in cells_px[1:] if cell_px >= MIN_CELL_PX]
+    weights = [persistence**octave for octave in range(len(cells_px))]
+    return stretch(fractal_noise(rng, size_px, cells_px, weights))
