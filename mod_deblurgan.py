@@ -16,7 +16,7 @@ from a folder of hazy pictures (hazy_folder), such as RESIDE's.
 
 In runs/mod_deblurgan/: latest.png (look at it), sheets/, log.csv, losses.png (with the scores of
 the dark channel prior beside the network's), tensorboard/, checkpoints/, best.npz. On two CPU
-cores the first useful sheet appears after about 10 minutes.
+cores the first useful sheet appears after about 5 minutes.
 
 O. Kupyn et al., "DeblurGAN: blind motion deblurring using conditional adversarial networks",
 CVPR 2018; its critic here by I. Gulrajani et al., "Improved training of Wasserstein GANs", 2017.
