@@ -147,6 +147,7 @@ class Inpaint(Common):
     upsampling: str = "resize"  # transposed (source; leaves checkerboards) or resize (nearest, 3x3)
     towers: str = "both"  # discriminator sees: both (source), global (picture), local (hole alone)
     discriminator_head: str = "dense"  # dense (source) or tensor (a matrix an axis, few weights)
+    detail_gain: float = 8.0  # the discriminator sees detail enlarged by this (source 1: as it is)
     spectral_norm: bool = False  # keep the discriminator's kernels at norm 1 (not the tensor head)
 
     # --- losses ---
@@ -242,6 +243,7 @@ SHAPE_SETTINGS = {
         "towers",
         "discriminator_head",
         "spectral_norm",
+        "detail_gain",
         "history_size",
         "balance_window",
     ),
@@ -331,6 +333,7 @@ _RULES = {
     "painting": _one_of("fill", "direct"),
     "towers": _one_of("both", "global", "local"),
     "discriminator_head": _one_of("dense", "tensor"),
+    "detail_gain": _between(1, 100),
     "adversarial": _one_of("gan", "dcgan", "lsgan", "wgan", "wgan-gp"),
     "adversarial_weight": _at_least(0),
     "reconstruction_weight": _at_least(0),

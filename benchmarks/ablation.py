@@ -12,6 +12,7 @@ training never sees. Run it while nothing else runs.
 import argparse
 import csv
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ VARIANTS = {
     "no local tower": {"towers": "global"},
     "no global tower": {"towers": "local"},
     "no balance": {"balance_ratio": 0},
+    "detail not enlarged": {"detail_gain": 1},
     "adversarial from the start": {"reconstruction_steps": 0, "adversarial_rise_steps": 0},
     "no smooth filling": {"painting": "direct"},
     "no adversarial loss": {"adversarial_weight": 0},
@@ -35,11 +37,33 @@ VARIANTS = {
         **{"final_rate_share": 1, "balance_ratio": 8},
     },
 }
-SCORES = ("hole_l1", "hole_psnr", "hole_ssim", "hole_sharpness")
+SUMMARIES = {
+    "hole_l1": statistics.fmean,
+    "hole_psnr": statistics.fmean,
+    "hole_ssim": statistics.fmean,
+    "hole_sharpness": statistics.median,
+}
+
+
+def run(*words):
+    """Run mod_GAN_poly.py in a process of its own."""
+    subprocess.run(
+        [sys.executable, str(PROJECT / "mod_GAN_poly.py"), *words],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+
+
+def rows_of(folder, name):
+    """Return the rows of a table that a run has written, each as a dictionary."""
+    with open(Path(folder) / "mod_GAN_poly" / name, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def train(folder, options, changes, steps):
-    """Run mod_GAN_poly.py in a process of its own; return the rows of its log."""
+    """Train in a folder of its own."""
     settings = {
         "runs_folder": folder,
         "crop_px": options.crop_px,
@@ -54,27 +78,28 @@ def train(folder, options, changes, steps):
     rise = ("reconstruction_steps", "adversarial_rise_steps")
     # The schedule keeps its shape: of the default run these two are a tenth each.
     settings |= {name: steps // 10 for name in rise if name not in changes}
-    words = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
-    subprocess.run(
-        [sys.executable, str(PROJECT / "mod_GAN_poly.py"), *words],
-        check=True,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
-    with open(Path(folder) / "mod_GAN_poly" / "log.csv", encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    run(*(f"--{name.replace('_', '-')}={value}" for name, value in settings.items()))
 
 
 def measure(name, options):
     """Return a variant's steps and last scores."""
     with tempfile.TemporaryDirectory() as folder:
-        rows = train(folder, options, VARIANTS[name], steps=60)
+        train(folder, options, VARIANTS[name], steps=60)
+        rows = rows_of(folder, "log.csv")
         # From the tenth step on: the first one is traced.
         seconds = (float(rows[4]["time_s"]) - float(rows[0]["time_s"])) / 40
     steps = max(50, round(60 * options.minutes / seconds / 50) * 50)
     with tempfile.TemporaryDirectory() as folder:
-        last = train(folder, options, VARIANTS[name], steps)[-1]
-    return steps, {score: float(last[f"validation_{score}"]) for score in SCORES}
+        train(folder, options, VARIANTS[name], steps)
+        last = Path(folder, "mod_GAN_poly", "checkpoints", f"step-{steps:07d}.npz")
+        run("evaluate", f"--runs-folder={folder}", f"--checkpoint={last}")
+        rows = [r for r in rows_of(folder, "evaluation.csv") if r["method"] == "network"]
+    # An empty field: nothing to measure, such as the sharpness of flat ground.
+    scores = {
+        score: summary([float(row[score]) for row in rows if row[score]])
+        for score, summary in SUMMARIES.items()
+    }
+    return steps, scores
 
 
 def main():
@@ -91,7 +116,7 @@ def main():
     print(f"{'':28}{'steps':>7}{'hole L1':>9}{'PSNR':>7}{'SSIM':>7}{'sharpness':>11}")
     for name in options.only:
         steps, found = measure(name, options)
-        l1, psnr, ssim, sharpness = (found[score] for score in SCORES)
+        l1, psnr, ssim, sharpness = found.values()
         print(f"{name:28}{steps:7}{l1:9.4f}{psnr:7.2f}{ssim:7.3f}{sharpness:11.2f}", flush=True)
 
 

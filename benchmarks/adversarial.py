@@ -162,6 +162,11 @@ def paint(net, holed, hole, training=True):
 
 def judge(net, picture, hole):
     """Return the scores of `util.networks.two_tower_discriminator`, (B, 1)."""
+    if "detail" in net:
+        layer = net.layers["detail"]
+        window, border = layer.WINDOW_PX, layer.WINDOW_PX // 2
+        mean = F.avg_pool2d(picture, window, 1, border, count_include_pad=False)
+        picture = mean - 0.5 + layer.gain * (picture - mean)
     found = []
     for tower, x in (("global", picture), ("local", picture * hole)):
         if f"{tower}_down1" in net:

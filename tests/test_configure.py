@@ -70,6 +70,7 @@ WRONG = {
     "painting": ["smooth"],
     "towers": ["two", "none"],
     "discriminator_head": ["mean"],
+    "detail_gain": [0.5, 101.0],
     "adversarial": ["wgan_gp", "none"],
     "adversarial_weight": [-0.1],
     "reconstruction_weight": [-0.1],

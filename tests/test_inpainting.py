@@ -165,6 +165,7 @@ def test_the_history_holds_completed_pictures_with_their_holes(made):
         {"towers": "local"},
         {"discriminator_head": "tensor"},
         {"spectral_norm": True},
+        {"detail_gain": 1.0},
         {"history_size": 0},
         {"balance_ratio": 0.0},
         {"upsampling": "resize"},

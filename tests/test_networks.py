@@ -2,11 +2,12 @@
 
 import itertools
 
+import cv2
 import keras
 import numpy as np
 import pytest
 
-from util.blocks import FixedNoise, ModeProducts, ReflectPad, SmoothFill
+from util.blocks import EnlargedDetail, FixedNoise, ModeProducts, ReflectPad, SmoothFill
 from util.networks import inpainting_generator, two_tower_discriminator, unet
 
 
@@ -409,6 +410,43 @@ def test_each_tower_sees_what_it_shall(towers):
     assert same(outside, hole) == (towers == "local")
     assert not same(inside, hole)
     assert same(picture, elsewhere) == (towers == "global")
+
+
+def test_detail_is_enlarged_about_a_centred_mean():
+    layer = EnlargedDetail(8.0)
+    flat = np.full((1, 16, 16, 3), 0.75, np.float32)
+    np.testing.assert_allclose(layer(flat), 0.25, atol=1e-6)  # at the borders too
+    picture = np.random.default_rng(0).random((2, 16, 24, 3), np.float32)
+    mean = cv2.blur(picture[1], (5, 5))[2:-2, 2:-2]
+    within = picture[1, 2:-2, 2:-2]
+    found = layer(picture)[1, 2:-2, 2:-2]
+    np.testing.assert_allclose(found, mean - 0.5 + 8 * (within - mean), atol=1e-5)
+    assert EnlargedDetail.from_config(layer.get_config()).gain == 8.0
+
+
+def test_detail_is_not_rounded_where_the_networks_work_in_bfloat16():
+    picture = 0.7 + np.random.default_rng(0).normal(0, 1e-3, (1, 32, 32, 3)).astype(np.float32)
+    expected = EnlargedDetail(8.0)(picture)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        np.testing.assert_array_equal(EnlargedDetail(8.0)(picture), expected)
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_a_discriminator_with_enlarged_detail_has_no_more_weights_and_sees_no_further_inside():
+    """What lies outside the hole reaches its inside by half a window at most."""
+    model = two_tower_discriminator(2, 64, towers="local", detail_gain=8.0)
+    assert count(model.trainable_variables) == expected_discriminator(2, 64, "local", "dense")
+    picture = np.random.default_rng(0).random((1, 64, 64, 3), np.float32)
+    hole = np.zeros((1, 64, 64, 1), np.float32)
+    hole[:, 16:40, 24:48] = 1
+    before = model([picture, hole])
+    far, near = picture.copy(), picture.copy()
+    far[:, :14] += 1
+    near[:, 14:16] += 1
+    assert np.array_equal(model([far, hole]), before)
+    assert not np.array_equal(model([near, hole]), before)
 
 
 def largest_singular_value(kernel):

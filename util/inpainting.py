@@ -37,6 +37,7 @@ def make_state(settings):
             towers=settings.towers,
             head=settings.discriminator_head,
             spectral_norm=settings.spectral_norm,
+            detail_gain=settings.detail_gain,
         ),
     }
     optimizers = {

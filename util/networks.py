@@ -5,6 +5,7 @@ import tensorflow as tf
 from keras import layers
 
 from util.blocks import (
+    EnlargedDetail,
     FixedNoise,
     ModeProducts,
     ReflectPad,
@@ -125,7 +126,13 @@ def inpainting_generator(
 
 
 def two_tower_discriminator(
-    base_width, size_px, towers="both", head="dense", spectral_norm=False, name="discriminator"
+    base_width,
+    size_px,
+    towers="both",
+    head="dense",
+    spectral_norm=False,
+    detail_gain=1.0,
+    name="discriminator",
 ):
     """Build the discriminator that sees the whole picture and, apart from it, the hole's inside.
 
@@ -145,6 +152,9 @@ def two_tower_discriminator(
         of them (`ModeProducts`), with few weights.
     spectral_norm : bool
         Divide every kernel by its largest singular value (Miyato et al., ICLR 2018).
+    detail_gain : float
+        By how much both towers see the picture's detail enlarged (`EnlargedDetail`); 1 shows them
+        the picture as it is.
 
     Returns
     -------
@@ -154,7 +164,8 @@ def two_tower_discriminator(
     w = base_width
     picture = keras.Input((size_px, size_px, 3), name="picture")
     hole = keras.Input((size_px, size_px, 1), name="hole")
-    sights = {"global": picture, "local": layers.Multiply(name="inside")([picture, hole])}
+    shown = picture if detail_gain == 1 else EnlargedDetail(detail_gain, name="detail")(picture)
+    sights = {"global": shown, "local": layers.Multiply(name="inside")([shown, hole])}
 
     def bounded(layer):
         if not spectral_norm:
