@@ -180,11 +180,10 @@ def test_stretch_leaves_an_almost_even_map_as_it_is(spread):
     np.testing.assert_array_equal(clouds.stretch(opacity), opacity)
 
 
-@pytest.mark.parametrize("side", [16, 48, 100])
 @pytest.mark.parametrize("channel", [False, True])
-def test_layer_opacity_of_a_ramp_is_a_ramp_from_0_to_1(side, channel):
-    window = np.tile(np.linspace(0.2, 0.6, side, dtype=np.float32), (side, 1))
-    found = clouds.layer_opacity(window[..., None] if channel else window, 48)
+def test_layer_opacity_of_a_ramp_is_a_ramp_from_0_to_1(channel):
+    window = np.tile(np.linspace(0.2, 0.6, 48, dtype=np.float32), (48, 1))
+    found = clouds.layer_opacity(window[..., None] if channel else window)
     assert found.shape == (48, 48)
     assert found.dtype == np.float32
     assert (found.min(), found.max()) == (0, pytest.approx(1, abs=1e-6))
@@ -194,12 +193,12 @@ def test_layer_opacity_of_a_ramp_is_a_ramp_from_0_to_1(side, channel):
 
 def test_layer_opacity_of_an_even_window_keeps_its_level():
     window = np.full((30, 30), 0.25, np.float32)
-    np.testing.assert_allclose(clouds.layer_opacity(window, 64), 0.25, atol=1e-6)
+    np.testing.assert_allclose(clouds.layer_opacity(window), 0.25, atol=1e-6)
 
 
 def test_layer_opacity_smooths():
     window = np.random.default_rng(9).random((64, 64), np.float32)
-    found = clouds.layer_opacity(window, 64)
+    found = clouds.layer_opacity(window)
     assert fine_share(found) < 0.7 * fine_share(window)
 
 

@@ -13,7 +13,7 @@ from util.errors import UserError
 from util.haze import scatter, smooth_depth
 from util.keys import keyed_rng, shuffled_index
 from util.pairs import HazySamples, PairedSamples, find_pairs, partner_indices, say_lonely
-from util.pictures import PictureError, PictureStore
+from util.pictures import PictureError, PictureStore, as_pixels
 from util.samples import random_zoom
 
 STILL = {"ground_gain": 0.0, "ground_offset": 0.0}
@@ -231,6 +231,9 @@ class Pictures:
         assert 0 <= left <= left + width <= picture.shape[1]
         return picture[top : top + height, left : left + width]
 
+    def pixels(self, index, top, left, height, width):
+        return as_pixels(self.crop(index, top, left, height, width), np.uint16)
+
 
 def grounds(count=5, size=(70, 50), channels=3, seed=0):
     rng = np.random.default_rng(seed)
@@ -261,7 +264,7 @@ def test_partners_are_cut_and_turned_alike(zoom):
         assert {a.dtype for a in found.values()} == {np.dtype(np.float32)}
         inside = found["clear"] < 1  # where a cubic enlargement was clipped, the half was not
         inside &= found["clear"] > 0
-        np.testing.assert_allclose(found["hazy"][inside], found["clear"][inside] / 2, atol=1e-6)
+        np.testing.assert_allclose(found["hazy"][inside], found["clear"][inside] / 2, atol=5e-5)
         assert inside.mean() > 0.5
 
 

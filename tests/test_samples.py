@@ -16,13 +16,13 @@ import tensorflow as tf
 
 from util import samples
 from util.keys import keyed_rng, shuffled_index
-from util.pictures import PictureStore
+from util.pictures import PictureStore, as_float, as_pixels
 from util.samples import (
     CloudySamples,
     ReusedMemory,
     batches,
-    random_window,
     random_zoom,
+    resize_square,
     split_by_place,
     stack,
     turned,
@@ -61,6 +61,9 @@ class Pictures:
         assert 0 <= top <= top + height <= picture.shape[0]
         assert 0 <= left <= left + width <= picture.shape[1]
         return picture[top : top + height, left : left + width]
+
+    def pixels(self, index, top, left, height, width):
+        return as_pixels(self.crop(index, top, left, height, width), np.uint16)
 
 
 def make(
@@ -264,7 +267,7 @@ def test_samples_go_through_all_pictures_each_epoch():
 
 
 def test_turned_gives_the_eight_symmetries_of_the_square():
-    picture = np.arange(48).reshape(4, 4, 3)
+    picture = np.arange(48, dtype=np.float32).reshape(4, 4, 3)
     found = {turned(picture, turn).tobytes() for turn in range(8)}
     expected = {
         np.rot90(side, quarter).tobytes()
@@ -276,21 +279,24 @@ def test_turned_gives_the_eight_symmetries_of_the_square():
     np.testing.assert_array_equal(turned(picture, 0), picture)
 
 
-def test_random_windows_are_inside_and_reach_every_place_and_turn():
-    picture = np.arange(5 * 6, dtype=np.float32).reshape(5, 6, 1)
+def test_windows_are_inside_and_reach_every_place_and_turn():
+    picture = np.arange(5 * 6, dtype=np.uint16).reshape(5, 6, 1)
     store = Pictures([(5, 6)], channels=1)
-    store.pictures = [picture]
-    rng = np.random.default_rng(0)
-    found = {random_window(store, 0, rng, 4).tobytes() for _ in range(600)}
+    store.pictures = [as_float(picture)]
+    found = {
+        random_zoom(store, 0, keyed_rng(0, number, "g"), 4, (1.0, 1.0)).tobytes()
+        for number in range(600)
+    }
     places = [picture[top : top + 4, left : left + 4] for top in (0, 1) for left in (0, 1, 2)]
-    expected = {turned(place, turn).tobytes() for place in places for turn in range(8)}
+    expected = {as_float(turned(place, turn)).tobytes() for place in places for turn in range(8)}
     assert found == expected
 
 
 def test_a_window_as_large_as_the_picture():
     store = Pictures([(32, 32)])
-    found = random_window(store, 0, np.random.default_rng(0), 32)
-    assert np.sort(found.ravel()).tolist() == np.sort(store.pictures[0].ravel()).tolist()
+    found = random_zoom(store, 0, np.random.default_rng(0), 32, (1.0, 1.0))
+    expected = as_float(as_pixels(store.pictures[0], np.uint16))
+    assert np.sort(found.ravel()).tolist() == np.sort(expected.ravel()).tolist()
 
 
 class Sides(Pictures):
@@ -323,21 +329,36 @@ def test_a_zoom_beyond_the_picture_takes_its_shorter_side():
     assert store.cut == [40]
 
 
-def test_a_zoom_of_one_cuts_what_random_window_cuts_after_the_same_draw():
-    store = Sides([(40, 100)])
-    rng = np.random.default_rng(0)
-    rng.uniform()
-    expected = random_window(store, 0, rng, 32)
-    found = random_zoom(store, 0, np.random.default_rng(0), 32, (1.0, 1.0))
-    np.testing.assert_array_equal(found, expected)
-
-
 def test_a_zoom_keeps_the_colours_of_an_even_picture():
     store = Sides([(70, 70)])
     store.pictures[0][:] = [0.0, 0.25, 1.0]
     for zoom in ((0.5, 0.5), (2.0, 2.0)):
         found = random_zoom(store, 0, np.random.default_rng(0), 32, zoom)
-        np.testing.assert_allclose(found, np.broadcast_to([0, 0.25, 1], (32, 32, 3)), atol=1e-6)
+        np.testing.assert_allclose(found, np.broadcast_to([0, 0.25, 1], (32, 32, 3)), atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("side_px", [20, 32, 50, 63, 64, 65, 129, 200, 515])
+def test_resizing_keeps_a_ramp_in_its_place(side_px, channels):
+    ramp = ((np.arange(side_px, dtype=np.float32) + 0.5) / side_px)[None, :, None]
+    window = np.broadcast_to(ramp, (side_px, side_px, channels))
+    found = resize_square(np.ascontiguousarray(window), 32)
+    assert found.shape == (32, 32, channels)
+    expected = (np.arange(32) + 0.5) / 32
+    # Halving an odd side leaves out a row: one pixel of the window, and one of the half.
+    tolerance = {20: 5e-3, 65: 0.05, 129: 0.02, 515: 6e-3}.get(side_px, 1e-5)
+    np.testing.assert_allclose(found[16, 4:-4, 0], expected[4:-4], atol=tolerance)
+    assert (np.diff(found[16, :, 0]) > 0).all()
+
+
+@pytest.mark.parametrize("side_px", [33, 48, 64, 80, 128, 200])
+def test_shrinking_uses_every_pixel(side_px):
+    """Finer detail than the result can hold is averaged away, not folded into coarse stripes."""
+    noise = np.random.default_rng(0).random((side_px, side_px, 1), np.float32)
+    found = resize_square(noise, 32)[..., 0]
+    of_areas = cv2.resize(noise, (32, 32), interpolation=cv2.INTER_AREA)
+    assert found.std() < 1.25 * of_areas.std()
+    assert np.corrcoef(found.ravel(), of_areas.ravel())[0, 1] > 0.75
 
 
 # --- training and validation --------------------------------------------------------------------

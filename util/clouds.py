@@ -37,12 +37,17 @@ def vary_ground(rng, clear, *, ground_gain, ground_offset, ground_curve=0.0, gro
     gain = (gain * rng.uniform(1 - ground_tint, 1 + ground_tint, 3)).astype(np.float32)
     offset = rng.uniform(-ground_offset, ground_offset, 3).astype(np.float32)
     curve = np.float32(rng.uniform(-ground_curve, ground_curve))
-    if curve:
-        clear = clear * (1 + curve - curve * clear)
-    # In rows of whole lines: NumPy is slow where a row has 3 numbers.
+    # As rows of whole lines, and in place: NumPy is slow where a row has 3 numbers, and with every
+    # array more. Light over the curve, x + c * x * (1 - x), is (linear - bend * x) * x.
     width = clear.shape[1]
-    lines = clear.reshape(len(clear), -1) * np.tile(gain, width) + np.tile(offset, width)
-    return np.clip(lines, 0.0, 1.0, out=lines).reshape(clear.shape)
+    bend = np.tile(gain * curve, width)
+    linear, offset = np.tile(gain, width) + bend, np.tile(offset, width)
+    lines = clear.reshape(len(clear), -1)
+    varied = bend * lines
+    np.subtract(linear, varied, out=varied)
+    varied *= lines
+    varied += offset
+    return np.clip(varied, 0.0, 1.0, out=varied).reshape(clear.shape)
 
 
 def jitter(
@@ -113,24 +118,19 @@ def stretch(opacity):
     return (opacity - np.float32(low)) * np.float32(1.0 / (high - low))
 
 
-def layer_opacity(window, size_px):
-    """Return opacity from a window of a cloud-layer picture: smoothed, resized, stretched.
+def layer_opacity(window):
+    """Return opacity from a window of a cloud-layer picture: smoothed and stretched.
 
     Parameters
     ----------
-    window : float32 (h, w) or (h, w, 1), 0..1
+    window : float32 (H, W) or (H, W, 1), 0..1
         Brightness is opacity.
-    size_px : int
-        Side of the result.
 
     Returns
     -------
-    float32 (size_px, size_px), 0..1
+    float32 (H, W), 0..1
     """
-    shrinking = window.shape[0] > size_px
-    method = cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC
-    resized = cv2.resize(window, (size_px, size_px), interpolation=method)
-    return stretch(np.clip(cv2.blur(resized, (5, 5)), 0.0, 1.0))
+    return stretch(np.clip(cv2.blur(window, (5, 5)), 0.0, 1.0))
 
 
 def perlin(rng, size_px, cell_px):

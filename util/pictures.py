@@ -509,9 +509,17 @@ class PictureStore:
     def crop(self, index: int, top: int, left: int, height: int, width: int) -> np.ndarray:
         """Return a crop of picture `index`, float32 (height, width, 3 or 1), 0..1; thread-safe.
 
-        If the file has vanished or broken, that is said once and the next usable picture that is
-        large enough serves, at the nearest place that fits. Raises ValueError for a crop outside
-        `sizes[index]`, PictureError if no file is left.
+        Lost files and errors as in `pixels`.
+        """
+        return as_float(self.pixels(index, top, left, height, width))
+
+    def pixels(self, index: int, top: int, left: int, height: int, width: int) -> np.ndarray:
+        """Return a crop as the file has it, uint8 or uint16 (height, width, 3 or 1); thread-safe.
+
+        Perhaps a view of the file, which must not be written to. If the file has vanished or
+        broken, that is said once and the next usable picture that is large enough serves, at the
+        nearest place that fits. Raises ValueError for a crop outside `sizes[index]`, PictureError
+        if no file is left.
         """
         rows, columns = (int(side) for side in self.sizes[index])
         inside = 0 <= top < top + height <= rows and 0 <= left < left + width <= columns
@@ -525,7 +533,7 @@ class PictureStore:
 
         A lost file is replaced as in `crop`, by a picture of its own size. Raises PictureError.
         """
-        return self._serve(index, None)
+        return as_float(self._serve(index, None))
 
     def _serve(self, index: int, box: tuple[int, int, int, int] | None) -> np.ndarray:
         for number in range(index, index + len(self.paths)):
@@ -556,8 +564,8 @@ class PictureStore:
         if self.grey:
             if block.ndim == 3:
                 block = _luma(block[..., :3]) if block.shape[2] >= 3 else block[..., 0]
-            return as_float(block)[..., None]
-        return as_float(_three_bands(block))
+            return block[..., None]
+        return _three_bands(block)
 
     def _map(self, index: int) -> tuple[np.ndarray, float | None]:
         """Return the mapped pixels of a picture, and the full scale still to be applied."""
