@@ -5,8 +5,8 @@
     python benchmarks/ablation.py --only full "no history"
 
 Each variant's speed is measured first, so that its run, with the whole schedule of its learning
-rate, takes the minutes asked for. The scores are those of the last validation: 64 samples that
-training never sees. Run it while nothing else runs.
+rate, takes the minutes asked for. The scores are those of `evaluate` with its last checkpoint: 64
+samples that training never sees. Run it while nothing else runs.
 """
 
 import argparse

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from util import clouds
 from util.keys import keyed_rng
+from util.pictures import as_float
 
 STILL = {
     "ground_gain": 0.0,
@@ -164,6 +165,17 @@ def test_jitter_stays_float32_within_0_and_1():
 # --- stretching, cloud layers -------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_pixels_of_files_vary_as_their_brightness_does(dtype):
+    wild = {"ground_gain": 0.3, "ground_offset": 0.1, "ground_curve": 0.5, "ground_tint": 0.2}
+    pixels = np.random.default_rng(3).integers(0, np.iinfo(dtype).max + 1, (9, 14, 3), dtype)
+    for number in range(20):
+        found = clouds.vary_ground(keyed_rng(0, number, "j"), pixels, **wild)
+        expected = clouds.vary_ground(keyed_rng(0, number, "j"), as_float(pixels), **wild)
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_stretch_is_linear_onto_0_to_1():
     opacity = np.random.default_rng(8).random((9, 9), np.float32) * 0.3 + 0.4
     found = clouds.stretch(opacity)
@@ -237,6 +249,15 @@ def test_perlin_of_a_large_map_equals_its_corner():
     np.testing.assert_allclose(large[:24, :24], expected, atol=2e-5)
     rows = np.abs(large).max(axis=1)
     assert rows.min() > 0.1, "some rows were left empty"
+
+
+@pytest.mark.parametrize("size_px", [16, 128, 200, 512, 1024])
+@pytest.mark.parametrize("cell_px", [2.0, 5.3, 40.0, 240.0])
+def test_products_stay_below_the_size_that_starts_threads(size_px, cell_px):
+    rows = clouds._rows_of_one_product(size_px, cell_px)
+    points = math.ceil(rows / cell_px) + 2  # beside these rows, wherever they start
+    assert 1 <= rows <= size_px
+    assert 2 * points * rows * size_px <= clouds.ONE_THREAD_PRODUCT
 
 
 def test_perlin_is_zero_on_its_lattice_and_only_there():

@@ -13,7 +13,7 @@ from util.errors import UserError
 from util.haze import scatter, smooth_depth
 from util.keys import keyed_rng, shuffled_index
 from util.pairs import HazySamples, PairedSamples, find_pairs, partner_indices, say_lonely
-from util.pictures import PictureError, PictureStore, as_pixels
+from util.pictures import PictureError, PictureStore, as_float, as_pixels
 from util.samples import random_zoom
 
 STILL = {"ground_gain": 0.0, "ground_offset": 0.0}
@@ -371,7 +371,8 @@ def test_made_haze_is_the_scattering_model_on_the_clear_window():
     for number in range(8):
         found = sample(number)
         index = shuffled_index(0, number, 5)
-        clear = random_zoom(sample.clear, index, keyed_rng(0, number, "ground"), 32, (0.5, 1.5))
+        rng = keyed_rng(0, number, "ground")
+        clear = as_float(random_zoom(sample.clear, index, rng, 32, (0.5, 1.5)))
         np.testing.assert_allclose(found["clear"], clear, atol=1e-6)
         rng = keyed_rng(0, number, "haze")
         airlight, beta = rng.uniform(0.7, 1.0), rng.uniform(0.5, 1.5)

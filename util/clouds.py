@@ -5,6 +5,8 @@ import math
 import cv2
 import numpy as np
 
+from util.pictures import as_float
+
 MIN_CELL_PX = 2.0  # a finer lattice is below what pixels can show
 ONE_THREAD_PRODUCT = 250_000  # multiplications; OpenBLAS starts threads from 262,144
 MIN_STRETCH_RANGE = 0.05  # stretching less than this would show the file's grey levels as steps
@@ -29,19 +31,40 @@ def cover(clear, opacity, cloud_colour=1.0):
 
 
 def vary_ground(rng, clear, *, ground_gain, ground_offset, ground_curve=0.0, ground_tint=0.0):
-    """Vary light and colour of ground a little; returns float32, as `clear` came in, 0..1.
+    """Vary light and colour of ground a little.
 
-    Parameters as in `jitter`.
+    Parameters
+    ----------
+    clear : uint8, uint16 or float32 (H, W, 3)
+        A picture as its file has it, or 0..1.
+    rng, ground_gain, ground_offset, ground_curve, ground_tint
+        As in `jitter`.
+
+    Returns
+    -------
+    float32 (H, W, 3), 0..1
     """
-    gain = rng.uniform(1 - ground_gain, 1 + ground_gain)
-    gain = (gain * rng.uniform(1 - ground_tint, 1 + ground_tint, 3)).astype(np.float32)
-    offset = rng.uniform(-ground_offset, ground_offset, 3).astype(np.float32)
-    curve = np.float32(rng.uniform(-ground_curve, ground_curve))
+    draws = rng.uniform(-1.0, 1.0, 8)
+    gain = ((1.0 + ground_gain * draws[0]) * (1.0 + ground_tint * draws[1:4])).astype(np.float32)
+    offset = (ground_offset * draws[4:7]).astype(np.float32)
+    bend = gain * np.float32(ground_curve * draws[7])
+    if clear.dtype == np.uint8:
+        # A table of what becomes of each grey level takes half the time of working out all pixels.
+        return cv2.LUT(clear, _curved(_GREY_LEVELS, gain, bend, offset))
+    if clear.dtype == np.uint16:
+        clear = as_float(clear)
+    return _curved(clear, gain, bend, offset)
+
+
+_GREY_LEVELS = as_float(np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(1, 256, 3))
+
+
+def _curved(clear, gain, bend, offset):
+    """Return ``gain * x + bend * x * (1 - x) + offset`` of float32 (H, W, 3), clipped to 0..1."""
     # As rows of whole lines, and in place: NumPy is slow where a row has 3 numbers, and with every
-    # array more. Light over the curve, x + c * x * (1 - x), is (linear - bend * x) * x.
+    # array more. The same as (linear - bend * x) * x + offset.
     width = clear.shape[1]
-    bend = np.tile(gain * curve, width)
-    linear, offset = np.tile(gain, width) + bend, np.tile(offset, width)
+    linear, bend, offset = (np.tile(part, width) for part in (gain + bend, bend, offset))
     lines = clear.reshape(len(clear), -1)
     varied = bend * lines
     np.subtract(linear, varied, out=varied)
@@ -67,7 +90,8 @@ def jitter(
     Parameters
     ----------
     rng : numpy.random.Generator
-    clear : float32 (H, W, 3), 0..1
+    clear : uint8, uint16 or float32 (H, W, 3)
+        A picture as its file has it, or 0..1.
     opacity : float32 (H, W, 1), 0..1
     ground_gain : float
         The ground is multiplied by 1 +- this.
@@ -77,7 +101,6 @@ def jitter(
         A number from this range is added to the opacity.
     cloud_colour : (float, float)
         The cloud's brightness in each channel is drawn from this range.
-
     ground_curve : float, below 1
         The ground is brightened or darkened in its middle tones: ``x + c * x * (1 - x)`` with c
         within +- this.
@@ -86,7 +109,8 @@ def jitter(
 
     Returns
     -------
-    clear, opacity : float32, as they came in, 0..1
+    clear : float32 (H, W, 3), 0..1
+    opacity : float32 (H, W, 1), 0..1
     colour : float32 (3,)
     """
     clear = vary_ground(
@@ -154,8 +178,8 @@ def perlin(rng, size_px, cell_px):
 def fractal_noise(rng, size_px, cells_px, weights):
     """Draw a weighted sum of octaves of gradient noise, each on a fresh lattice of its own.
 
-    The sum over the four corners of a cell is written as two products of matrices over the whole
-    lattice, ``D_y G_y W_x' + W_y G_x D_x'`` (W the weights, D the weights times the signed
+    The sum over the four corners of a cell is written as products of matrices over the whole
+    lattice, ``[D_y W_y] [G_y W_x'; G_x D_x']`` (W the weights, D the weights times the signed
     distance, G the gradients), because that is what a processor does best.
 
     Parameters
@@ -176,29 +200,36 @@ def fractal_noise(rng, size_px, cells_px, weights):
     ----------
     K. Perlin, "Improving noise", SIGGRAPH 2002.
     """
-    middles = np.arange(size_px) + 0.5
-    places, turns = [], []
+    middles = np.arange(0.5, size_px)
+    origins, turns = [], []
     for cell_px in cells_px:
-        # Where the pixels are on the lattice, along y and along x.
-        place = middles / cell_px + rng.random(2, dtype=np.float32)[:, None]
-        points = place[:, -1].astype(np.intp) + 2
-        places.append(place)
+        origin = rng.random(2, dtype=np.float32).astype(np.float64)
+        points = (middles[-1] / cell_px + origin).astype(np.intp) + 2
+        origins.append(origin)
         turns.append(rng.random(tuple(points), dtype=np.float32))
-    weight, slope, ends = _lattice_weights(np.concatenate(places))
+    # Where the pixels are on the lattices, along y and along x of each.
+    places = middles / np.repeat(cells_px, 2)[:, None] + np.concatenate(origins)[:, None]
+    node, corners = _lattice_weights(places)
     angle = np.concatenate([turn.ravel() for turn in turns]) * np.float32(2 * math.pi)
     sine, cosine = np.sin(angle), np.cos(angle)
     total = np.zeros((size_px, size_px), np.float32)
-    done, start = 0, 0
-    for turn, (end_y, end_x), share in zip(turns, ends, weights, strict=True):
-        along_y, along_x = slice(start, end_y), slice(end_y, end_x)
-        here, shape, start = slice(done, done + turn.size), turn.shape, end_x
-        done += turn.size
-        upright = _product(sine[here].reshape(shape), weight[along_x])
-        level = _product(cosine[here].reshape(shape), slope[along_x])
-        upright *= np.float32(share)
+    done = start = 0
+    for octave, (turn, share) in enumerate(zip(turns, weights, strict=True)):
+        rows, columns = turn.shape
+        here, shape, done = slice(done, done + turn.size), turn.shape, done + turn.size
+        along_y, along_x = np.split(corners[start : start + rows + columns], [rows])
+        start += rows + columns
+        level = np.empty((rows, 2, size_px), np.float32)
+        _multiply(sine[here].reshape(shape), along_x[:, 1], level[:, 0])
+        _multiply(cosine[here].reshape(shape), along_x[:, 0], level[:, 1])
         level *= np.float32(share)
-        _product(slope[along_y].T, upright, total)
-        _product(weight[along_y].T, level, total)
+        upright, level = along_y.reshape(2 * rows, size_px).T, level.reshape(2 * rows, size_px)
+        # Only the two points beside a pixel have weights, so a few rows need a few points.
+        pixels = _rows_of_one_product(size_px, cells_px[octave])
+        for top in range(0, size_px, pixels):
+            band, nodes = slice(top, top + pixels), node[2 * octave, top : top + pixels]
+            near = slice(2 * nodes[0], 2 * nodes[-1] + 4)
+            total[band] += upright[band, near] @ level[near]
     return total
 
 
@@ -212,39 +243,46 @@ def _lattice_weights(places):
 
     Returns
     -------
-    weight, slope : float32 (points, S)
-        Those of all lattices, one below the other; in each column of a lattice only the two points
-        beside the pixel count.
-    ends : intp (N / 2, 2)
-        The row behind each lattice.
+    node : intp (N, S)
+        The last point before each pixel.
+    corners : float32 (points, 2, S)
+        Weight times distance, and weight: those of all lattices, one below the other; in each
+        column of a lattice only the two points beside the pixel count.
     """
-    node, pixel = places.astype(np.intp), np.arange(places.shape[1])
+    size_px = places.shape[1]
+    node = places.astype(np.intp)
     points = node[:, -1] + 2
     ends = np.cumsum(points)
-    row = node + (ends - points)[:, None]
-    weight = np.zeros((ends[-1], len(pixel)), np.float32)
-    slope = np.zeros_like(weight)
-    for step in (0, 1):
-        distance = (places - (node + step)).astype(np.float32)
-        t = 1.0 - np.abs(distance)
+    corners = np.zeros((ends[-1], 2, size_px), np.float32)
+    flat = corners.reshape(-1)
+    here = (node + (ends - points)[:, None]) * (2 * size_px) + np.arange(size_px)
+    behind = (places - node).astype(np.float32)  # from the last point
+    for distance, t in ((behind, 1.0 - behind), (behind - 1.0, behind)):
         fade = t * t * t * (t * (t * 6.0 - 15.0) + 10.0)  # zero a cell away, as in Perlin's noise
-        weight[row + step, pixel], slope[row + step, pixel] = fade, fade * distance
-    return weight, slope, ends.reshape(-1, 2)
+        flat[here] = fade * distance
+        flat[here + size_px] = fade
+        here += 2 * size_px
+    return node, corners
 
 
-def _product(left, right, total=None):
-    """Return the product of float32 matrices, or add it to `total`; this thread works alone.
+def _multiply(left, right, product):
+    """Write the product of float32 matrices to `product`; this thread works alone.
 
     NumPy hands a large product to threads of its own. Where a training keeps all cores busy they
     wait for each other, and it takes a hundred times as long; samples are drawn in several
     threads anyway. A product of few rows stays below the size from which that is done.
     """
-    if total is None:
-        total = np.zeros((len(left), right.shape[1]), np.float32)
     rows = max(1, ONE_THREAD_PRODUCT // right.size)
     for top in range(0, len(left), rows):
-        total[top : top + rows] += left[top : top + rows] @ right
-    return total
+        np.matmul(left[top : top + rows], right, out=product[top : top + rows])
+
+
+def _rows_of_one_product(size_px, cell_px):
+    """Return how many rows of a map come out of one product, see `_multiply`: up to all of them."""
+    rows = size_px
+    while rows > 1 and 2 * (rows / cell_px + 3) * rows * size_px > ONE_THREAD_PRODUCT:
+        rows = (rows + 1) // 2
+    return rows
 
 
 def noise_opacity(

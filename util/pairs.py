@@ -8,7 +8,7 @@ from util.errors import UserError
 from util.haze import scatter, smooth_depth
 from util.keys import keyed_rng, shuffled_index
 from util.names import pictures_of, say, stem_of
-from util.pictures import PictureError
+from util.pictures import PictureError, as_float
 from util.samples import random_zoom
 
 _LINES = 10
@@ -146,7 +146,7 @@ def partner_indices(pairs, clear, hazy, crop_px):
 
 
 def _window(samples, store, index, number):
-    """Return the window of a sample, the same one of every store whose picture has the same size.
+    """Return the pixels of a sample's window, the same of every store with pictures of one size.
 
     The generator is made anew for each, so all get the same draws.
     """
@@ -182,8 +182,8 @@ class PairedSamples:
             clear_index, hazy_indices = self.partners[index % len(self.partners)]
             hazy_index = hazy_indices[int(choice * len(hazy_indices))]
             cut = {
-                "hazy": _window(self, self.hazy, hazy_index, number),
-                "clear": _window(self, self.clear, clear_index, number),
+                "hazy": as_float(_window(self, self.hazy, hazy_index, number)),
+                "clear": as_float(_window(self, self.clear, clear_index, number)),
             }
             # Where a file was lost, its store gave another picture, which is no partner.
             if not (self._lost(self.clear, clear_index) or self._lost(self.hazy, hazy_index)):
@@ -229,7 +229,7 @@ class HazySamples:
         rng = keyed_rng(self.seed, number, "haze")
         airlight, beta = rng.uniform(*self.airlight), rng.uniform(*self.beta)
         if index in self.depth_of:
-            depth = _window(self, self.depths, self.depth_of[index], number)
+            depth = as_float(_window(self, self.depths, self.depth_of[index], number))
         else:
             depth = smooth_depth(rng, self.crop_px)
         clear = vary_ground(keyed_rng(self.seed, number, "jitter"), clear, **self.jitter)

@@ -18,7 +18,6 @@ import tensorflow as tf
 
 from util import clouds
 from util.keys import keyed_rng, shuffled_index
-from util.pictures import as_float
 
 # Samples are made in several threads already; OpenCV's own would only wait for each other.
 cv2.setNumThreads(1)
@@ -52,13 +51,13 @@ def random_zoom(store, index, rng, side_px, zoom):
 
     Returns
     -------
-    float32 (side_px, side_px, C), 0..1
+    uint8 or uint16 (side_px, side_px, C), as the store has it
+        Resized as whole numbers: rounding once more shows nowhere, and the window is a quarter of
+        the memory that it would be in float32.
     """
     multiple = math.exp(rng.uniform(math.log(zoom[0]), math.log(zoom[1])))
     window_px = min(round(side_px * multiple), int(store.sizes[index].min()))
-    # Resized as whole numbers: rounding once more shows nowhere, and the window is a quarter of
-    # the memory that it would be in float32.
-    return as_float(_window(store, store.pixels, index, rng, window_px, side_px))
+    return _window(store, store.pixels, index, rng, window_px, side_px)
 
 
 def _window(store, cut, index, rng, window_px, side_px):
