@@ -215,22 +215,28 @@ def fractal_noise(rng, size_px, cells_px, weights):
     total = np.zeros((size_px, size_px), np.float32)
     done = start = 0
     for octave, (turn, share) in enumerate(zip(turns, weights, strict=True)):
-        rows, columns = turn.shape
-        here, shape, done = slice(done, done + turn.size), turn.shape, done + turn.size
-        along_y, along_x = np.split(corners[start : start + rows + columns], [rows])
-        start += rows + columns
-        level = np.empty((rows, 2, size_px), np.float32)
-        _multiply(sine[here].reshape(shape), along_x[:, 1], level[:, 0])
-        _multiply(cosine[here].reshape(shape), along_x[:, 0], level[:, 1])
-        level *= np.float32(share)
-        upright, level = along_y.reshape(2 * rows, size_px).T, level.reshape(2 * rows, size_px)
-        # Only the two points beside a pixel have weights, so a few rows need a few points.
-        pixels = _rows_of_one_product(size_px, cells_px[octave])
-        for top in range(0, size_px, pixels):
-            band, nodes = slice(top, top + pixels), node[2 * octave, top : top + pixels]
-            near = slice(2 * nodes[0], 2 * nodes[-1] + 4)
-            total[band] += upright[band, near] @ level[near]
+        here = slice(done, done + turn.size)
+        middle, end = start + len(turn), start + sum(turn.shape)
+        gradient = [np.float32(share) * part[here].reshape(turn.shape) for part in (sine, cosine)]
+        along_y, along_x = corners[start:middle], corners[middle:end]
+        _add_octave(total, *gradient, along_y, along_x, node[2 * octave], cells_px[octave])
+        done, start = done + turn.size, end
     return total
+
+
+def _add_octave(total, upright, level, along_y, along_x, node_y, cell_px):
+    """Add an octave to a map (S, S): its gradients, its corners and nodes by `_lattice_weights`."""
+    size_px = len(total)
+    rows = np.empty((len(along_y), 2, size_px), np.float32)
+    _multiply(upright, along_x[:, 1], rows[:, 0])
+    _multiply(level, along_x[:, 0], rows[:, 1])
+    columns, rows = along_y.reshape(-1, size_px).T, rows.reshape(-1, size_px)
+    # Only the two points beside a pixel have weights, so a few rows need a few points.
+    step = _rows_of_one_product(size_px, cell_px)
+    for top in range(0, size_px, step):
+        band = slice(top, top + step)
+        near = slice(2 * node_y[band][0], 2 * node_y[band][-1] + 4)
+        total[band] += columns[band, near] @ rows[near]
 
 
 def _lattice_weights(places):
