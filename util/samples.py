@@ -302,7 +302,10 @@ def _step_back():
 
 
 _NICENESS = 10  # not the greatest, 19: on a machine with other work samples would starve
-_THREADS = os.cpu_count()
+# More would wait for the interpreter's lock, which NumPy and OpenCV hand on at each call: with its
+# files in memory a batch took 9 ms in one thread, 12 in two, 17 in four, 23 in sixteen. Where files
+# come from a disk, one draws while the other waits for it.
+_THREADS = min(2, os.cpu_count())
 _BACKGROUND = ThreadPoolExecutor(_THREADS, "samples", initializer=_step_back)
 
 
