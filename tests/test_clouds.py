@@ -162,9 +162,6 @@ def test_jitter_stays_float32_within_0_and_1():
             assert array.max() <= 1
 
 
-# --- stretching, cloud layers -------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_pixels_of_files_vary_as_their_brightness_does(dtype):
     wild = {"ground_gain": 0.3, "ground_offset": 0.1, "ground_curve": 0.5, "ground_tint": 0.2}
@@ -174,6 +171,9 @@ def test_pixels_of_files_vary_as_their_brightness_does(dtype):
         expected = clouds.vary_ground(keyed_rng(0, number, "j"), as_float(pixels), **wild)
         assert found.dtype == np.float32
         np.testing.assert_array_equal(found, expected)
+
+
+# --- stretching, cloud layers -------------------------------------------------------------------
 
 
 def test_stretch_is_linear_onto_0_to_1():

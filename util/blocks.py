@@ -48,18 +48,18 @@ def up(x, width, norm, upsampling, name):
     return leaky(normalise(x, norm, name))
 
 
-def bend(x):
-    """Return tanh, with a slope of a thousandth left in its flat ends.
+def leaky_tanh(x):
+    """Return tanh, whose gradient keeps a slope of a thousandth in the flat ends.
 
-    One bad step can push all that a network gives far out. The slope of tanh is exactly 0 there in
-    float32, and the network would never learn again; so it comes back within some hundred steps.
+    One bad step can push all that a network gives far out. There the slope of tanh in float32 is
+    exactly 0, and the network would never learn again; with this one it comes back.
     """
-    return ops.tanh(x) + 0.001 * x
+    return ops.tanh(x) + 0.001 * (x - ops.stop_gradient(x))  # the second part is 0
 
 
 def squash(x):
-    """Return `bend` stretched to -0.005..1.005: 0 and 1 are reached with a gradient left."""
-    return 0.505 * bend(x) + 0.5
+    """Return tanh stretched to -0.005..1.005: 0 and 1 are reached with a gradient left."""
+    return 0.505 * leaky_tanh(x) + 0.5
 
 
 @keras.saving.register_keras_serializable("cloud_removal")

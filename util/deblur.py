@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from util.blocks import ReflectPad, leaky, mirrored_places, normalise, squash
+from util.blocks import ReflectPad, leaky, leaky_tanh, mirrored_places, normalise, squash
 
 HEADS = ("half", "add", "direct")
 SIDE_MULTIPLE = 4  # the generator halves the side twice
@@ -144,9 +144,9 @@ class Head(layers.Layer):
         if self.kind == "direct":
             return squash(found)
         if self.kind == "add":
-            return hazy + ops.tanh(found)
+            return hazy + leaky_tanh(found)
         # (tanh + h) / 2 for h = 2 hazy - 1 in -1..1, written for 0..1.
-        return 0.5 * hazy + 0.25 * (ops.tanh(found) + 1.0)
+        return 0.5 * hazy + 0.25 * (leaky_tanh(found) + 1.0)
 
     def compute_output_shape(self, found_shape, hazy_shape):
         return hazy_shape

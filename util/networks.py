@@ -11,9 +11,9 @@ from util.blocks import (
     ReflectPad,
     SmoothFill,
     Squash,
-    bend,
     down,
     leaky,
+    leaky_tanh,
     normalise,
     squash,
     up,
@@ -213,7 +213,7 @@ def ground_from(found, cloudy, opacity, head, bounded=True):
         "direct": the channels, squashed, are the ground. "unmix": the opacity is taken out of the
         picture, ``(cloudy - opacity) / max(1 - opacity, 0.2)``, and the channels correct the rest.
     bounded : bool
-        Keep the correction within about -1..1.
+        Keep the correction within -1..1.
 
     Returns
     -------
@@ -223,5 +223,5 @@ def ground_from(found, cloudy, opacity, head, bounded=True):
         return squash(found)
     if head == "unmix":
         unmixed = (cloudy - opacity) / tf.maximum(1.0 - opacity, LEAST_TRANSMISSION)
-        return unmixed + (bend(found) if bounded else found)
+        return unmixed + (leaky_tanh(found) if bounded else found)
     raise ValueError(f"head is {head!r}; it must be one of {', '.join(HEADS)}")

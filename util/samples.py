@@ -312,8 +312,7 @@ _BACKGROUND = ThreadPoolExecutor(_THREADS, "samples", initializer=_step_back)
 def _fill_in_background(batch, sample, numbers):
     """Fill a batch with the samples of these numbers, the same share of it in each thread.
 
-    For a step is as slow as its slowest core: it is held up half as long by two cores that make
-    eight samples each as by one that makes sixteen.
+    For a step is as slow as its slowest core: this holds the cores up alike.
     """
     shares = [range(len(numbers))[thread::_THREADS] for thread in range(_THREADS)]
     try:
