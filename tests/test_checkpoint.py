@@ -15,7 +15,7 @@ from conftest import PROJECT, arrays_of, digest_of, meta_of, npy, rewrite
 
 from util import checkpoint
 from util.checkpoint import DamagedError
-from util.errors import UserError
+from util.say import UserError
 from util.state import TrainState
 
 

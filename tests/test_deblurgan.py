@@ -10,8 +10,8 @@ import mod_deblurgan
 from configure import Deblur
 from util import apply, command, evaluate, export, pictures
 from util.baselines import dark_channel_prior
-from util.errors import UserError
 from util.perceptual import BUNDLED_WEIGHTS
+from util.say import UserError
 from util.scores import psnr
 from util.trained import Trained
 

@@ -7,8 +7,8 @@ import tifffile
 from PIL import Image
 
 from util import masks
-from util.errors import UserError
 from util.pictures import PictureError, read_alpha, read_picture, write_picture
+from util.say import UserError
 
 
 def picture(dtype=np.uint8, height=20, width=30):

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from util.data import hazy_samples
-from util.errors import UserError
 from util.haze import scatter, smooth_depth
 from util.keys import keyed_rng, shuffled_index
 from util.pairs import HazySamples, PairedSamples, find_pairs, partner_indices, say_lonely
 from util.pictures import PictureError, PictureStore, as_float, as_pixels
 from util.samples import random_zoom
+from util.say import UserError
 
 STILL = {"ground_gain": 0.0, "ground_offset": 0.0}
 VARIED = {"ground_gain": 0.1, "ground_offset": 0.02, "ground_curve": 0.3, "ground_tint": 0.15}

@@ -7,11 +7,11 @@ import pytest
 import tensorflow as tf
 
 from util import perceptual
-from util.errors import UserError
 from util.haze import scatter, smooth_depth
 from util.keys import keyed_rng
 from util.perceptual import BUNDLED_WEIGHTS, LAYERS, perceptual_loss, vgg16_features
 from util.pictures import as_float, read_picture
+from util.say import UserError
 
 BUNDLED = LAYERS[:7]  # up to block3_conv3
 

@@ -11,8 +11,8 @@ import tensorflow as tf
 from conftest import PROJECT, SCRIPTS, digest_of, state_arrays, task_of
 
 from util import data, loop, samples
-from util.errors import UserError
 from util.report import Report
+from util.say import UserError
 
 every_script = pytest.mark.parametrize("script", SCRIPTS)
 

@@ -12,9 +12,8 @@ import numpy as np
 from tqdm import tqdm
 
 from util import interrupt, tiles
-from util.errors import UserError
 from util.masks import Holes
-from util.names import say, stem_of
+from util.names import stem_of
 from util.pictures import (
     PictureError,
     as_pixels,
@@ -22,6 +21,7 @@ from util.pictures import (
     read_picture,
     write_picture,
 )
+from util.say import UserError, say
 
 KEPT_FORMATS = (".png", ".tif", ".tiff", ".bmp")  # without loss; others become PNG
 _PIXELS = 32_768  # finished at once: few enough to stay in the processor's cache

@@ -18,7 +18,7 @@ import zlib
 
 import numpy as np
 
-from util.errors import UserError
+from util.say import UserError, say
 
 _NAME = re.compile(r"step-(\d{7,})\.npz")
 _DAMAGED = "damaged-"
@@ -157,15 +157,15 @@ def load(path, state, only=""):
         state.assign(arrays)
 
 
-def restore_newest(folder, state, say):
+def restore_newest(folder, state):
     """Set `state` from the newest checkpoint that can be read; set damaged ones aside.
+
+    A line on stderr names each damaged file.
 
     Parameters
     ----------
     folder : Path
     state : TrainState
-    say : callable
-        Gets a line for each damaged file.
 
     Returns
     -------

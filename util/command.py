@@ -14,7 +14,7 @@ from pathlib import Path
 
 import configure
 from util import interrupt
-from util.errors import UserError
+from util.say import UserError, say
 
 PROJECT = Path(configure.__file__).resolve().parent
 
@@ -86,9 +86,7 @@ def main(task, description, arguments=None):
     try:
         status = _run(task, description, sys.argv[1:] if arguments is None else arguments)
     except UserError as error:
-        # Names of files are in it: they must not steer the terminal.
-        lines = "".join(c if c.isprintable() or c == "\n" else "?" for c in str(error))
-        print(f"{task.name}: {lines}", file=sys.stderr)
+        say(*f"{task.name}: {error}".split("\n"))
         status = 2
     raise SystemExit(status)
 
@@ -109,7 +107,7 @@ def _run(task, description, arguments):
         return _WORK[command](task, settings, options, given)
     except SystemExit:
         if interrupt.requested():
-            print(f"\n{task.name}: stopped; files that were finished are whole", file=sys.stderr)
+            say("", f"{task.name}: stopped; files that were finished are whole")
             raise SystemExit(interrupt.exit_status() or 130) from None
         raise
 
@@ -432,7 +430,7 @@ def _to_history(run_dir, settings):
     except OSError as error:
         raise UserError(f"the old run could not be moved to the history: {error}") from None
     if moved:
-        print(f"the old run is now in {moved}", file=sys.stderr)
+        say(f"the old run is now in {moved}")
 
 
 def _compare_settings(run_dir, settings):
@@ -457,7 +455,7 @@ def _compare_settings(run_dir, settings):
         )
     for name in changed:
         other = ", so other samples from here on" if name in configure.DATA_SETTINGS else ""
-        print(f"{name}: {before[name]!r} before, {now[name]!r} now{other}", file=sys.stderr)
+        say(f"{name}: {before[name]!r} before, {now[name]!r} now{other}")
     temporary = file.with_suffix(".tmp")
     try:
         run_dir.mkdir(parents=True, exist_ok=True)

@@ -3,12 +3,12 @@
 from functools import partial
 from pathlib import Path
 
-from util.errors import UserError
 from util.holes import cloud_or_polygon_hole, spot_hole
 from util.names import pictures_of
 from util.pairs import HazySamples, PairedSamples, find_pairs, partner_indices, say_lonely
 from util.pictures import PictureError, PictureStore
 from util.samples import CloudySamples, HoledSamples, draw_opacity, split_by_place
+from util.say import UserError
 
 VALIDATION_SEED = 1_000_003  # added to the run's: validation draws clouds of its own
 

@@ -22,8 +22,7 @@ from tqdm import tqdm
 from util import interrupt, loop, tiles
 from util.apply import complete, find_holes, keep_clear, tiling
 from util.baselines import BASELINES, HAZE_BASELINES, HOLE_BASELINES, THICK_FROM
-from util.errors import UserError
-from util.names import by_stem, say
+from util.names import by_stem
 from util.pictures import (
     PictureError,
     PictureStore,
@@ -32,6 +31,7 @@ from util.pictures import (
     find_pictures,
     read_picture,
 )
+from util.say import UserError, say, show
 from util.scores import SSIM_WINDOW_PX, hole_scores, mae, psnr, score_picture, ssim
 
 NETWORK, KEPT = "network", "network, clear kept"
@@ -279,12 +279,13 @@ def evaluate(trained, *, data=None, pairs=None, holes=None, count=None, csv_file
         say("no picture could be measured")
         return 1
     kind = trained.task.evaluation
-    print(f"{trained.task.name}: {trained}\n{head}\n\n{table(rows, kind)}\n\n{_notes(rows, kind)}")
+    lines = [f"{trained.task.name}: {trained}", head, "", *table(rows, kind).split("\n"), ""]
+    show(*lines, *_notes(rows, kind))
     default = loop.run_folder(trained.task, trained.settings) / "evaluation.csv"
     path = Path(csv_file) if csv_file else default
     extra = {"script": trained.task.name, "step": trained.step, "seed": trained.settings.seed}
     _write_csv(path, [{**extra, **row} for row in rows])
-    print(f"a row a picture and method: {path}")
+    show(f"a row a picture and method: {path}")
     return 0
 
 
@@ -482,7 +483,7 @@ def _notes(rows, kind):
         "MB more: the most by which the process grew during one picture, sampled; for the network "
         "its building included."
     )
-    return "\n".join([*kind.notes(rows), memory])
+    return [*kind.notes(rows), memory]
 
 
 def _write_csv(path, rows):

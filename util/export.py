@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from util import interrupt
-from util.errors import UserError
 from util.pictures import as_float, read_picture
+from util.say import UserError, say, show
 
 FORMATS = {"keras": ".keras", "savedmodel": "", "onnx": ".onnx", "litert": ".tflite"}
 # The same arithmetic in another order; less than half a step of 8 bits (1/510) cannot be seen.
@@ -121,11 +121,11 @@ def export(trained, kind, path, project):
         path.parent.mkdir(parents=True, exist_ok=True)
         got = _KINDS[kind](model, temporary, batch, trained.settings.crop_px)
         differences = {n: _difference(wanted[n], got[n]) for n in wanted}
-        print("greatest difference from the network on a real picture, values 0..1:")
+        show("greatest difference from the network on a real picture, values 0..1:")
         for name, difference in differences.items():
-            print(f"  {name}: {difference:.2g} (at most {TOLERANCE:g} is allowed)")
+            show(f"  {name}: {difference:.2g} (at most {TOLERANCE:g} is allowed)")
         if not all(difference <= TOLERANCE for difference in differences.values()):
-            print(f"{kind}: the results differ too much; nothing was written", file=sys.stderr)
+            say(f"{kind}: the results differ too much; nothing was written")
             return 1
         interrupt.guard()
         os.replace(temporary, path)
@@ -137,7 +137,7 @@ def export(trained, kind, path, project):
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
-    print(f"done: {path}, from {trained}")
+    show(f"done: {path}, from {trained}")
     return 0
 
 
@@ -185,7 +185,7 @@ def _keras(model, path, batch, crop_px):
     model.save(path)
     # The only place that loads a model: the file just written here, in Keras' safe mode.
     loaded = keras.saving.load_model(path, safe_mode=True)  # noqa: TID251
-    print("load it in the project's folder: import util.export, then keras.saving.load_model")
+    show("load it in the project's folder: import util.export, then keras.saving.load_model")
     return {n: v.numpy() for n, v in loaded(_argument(batch)).items()}
 
 
@@ -240,9 +240,9 @@ def _litert(model, path, batch, crop_px):
         ops = tf.lite.OpsSet
         converter.target_spec.supported_ops = [ops.TFLITE_BUILTINS, ops.SELECT_TF_OPS]
         content = converter.convert()
-        print("note: the file needs a LiteRT that was built with select TensorFlow operations")
+        show("note: the file needs a LiteRT that was built with select TensorFlow operations")
     path.write_bytes(content)
-    print(f"note: LiteRT files have a fixed size, this one 1 x {crop_px} x {crop_px} (crop_px)")
+    show(f"note: LiteRT files have a fixed size, this one 1 x {crop_px} x {crop_px} (crop_px)")
     (interpreter_class,) = _import("litert")
     interpreter = interpreter_class(model_path=str(path))
     interpreter.allocate_tensors()
@@ -253,7 +253,7 @@ def _litert(model, path, batch, crop_px):
     interpreter.invoke()
     # They have no names in the file: TensorFlow has put the names in order.
     names = sorted(model._outputs_of_task)
-    print(f"note: its outputs are, by their names: {', '.join(names)}")
+    show(f"note: its outputs are, by their names: {', '.join(names)}")
     details = sorted(interpreter.get_output_details(), key=lambda detail: detail["name"])
     values = [interpreter.get_tensor(detail["index"]) for detail in details]
     return dict(zip(names, values, strict=True))

@@ -3,9 +3,9 @@
 Imports nothing heavy: a script listens before it loads TensorFlow.
 """
 
-import contextlib
-import os
 import signal
+
+from util.say import say_at_once
 
 _SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -20,10 +20,8 @@ def _hear(number, frame):
     if not _guarded:
         raise SystemExit(exit_status())
     text = "saving, please wait" if again else "stopping: finishing this step, then saving"
-    # print() may not be called again from within itself, and a signal can come at any moment.
     # SIGHUP means that the terminal is gone: an error here would tear the step in hand.
-    with contextlib.suppress(OSError):
-        os.write(2, f"\n{text}\n".encode())
+    say_at_once(text)
 
 
 def listen():

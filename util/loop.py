@@ -1,7 +1,6 @@
 """The only training loop: step, watch, stop, save, go on."""
 
 import platform
-import sys
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -11,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from util import checkpoint, interrupt, machines, samples
-from util.errors import UserError
 from util.report import Report
+from util.say import UserError, say
 from util.schedule import learning_rate
 from util.scores import mean_scores
 
@@ -151,7 +150,7 @@ def _train(task, settings, strategy, run_dir, chief):
     if chief:
         checkpoint.sweep(folder)
         checkpoint.sweep(run_dir)
-    found = checkpoint.restore_newest(folder, state, _say)
+    found = checkpoint.restore_newest(folder, state)
     agreement = machines.Agreement(strategy)
     start = int(state.step.numpy())
     if not agreement.same(start):
@@ -162,7 +161,7 @@ def _train(task, settings, strategy, run_dir, chief):
     if chief:
         _greet(task, settings, found, start, strategy)
     if start >= settings.steps:
-        _say(f"this run has reached its {settings.steps:,} steps; raise steps to go on")
+        say(f"this run has reached its {settings.steps:,} steps; raise steps to go on")
         return 0
     state.skipped_in_a_row.assign(0)
     run = _Run(task, settings, strategy, state, run_dir, chief)
@@ -307,10 +306,6 @@ def _greet(task, settings, found, start, strategy):
     where = run_folder(task, settings)
     devices = f"{strategy.num_replicas_in_sync} device(s)"
     if found:
-        _say(f"{task.name}: going on at step {start:,} from {found}, on {devices}")
+        say(f"{task.name}: going on at step {start:,} from {found}, on {devices}")
     else:
-        _say(f"{task.name}: a new run in {where}, on {devices}; Ctrl-C stops and saves")
-
-
-def _say(text):
-    print(text, file=sys.stderr, flush=True)
+        say(f"{task.name}: a new run in {where}, on {devices}; Ctrl-C stops and saves")

@@ -7,7 +7,7 @@ import re
 import keras
 import tensorflow as tf
 
-from util.errors import UserError
+from util.say import UserError
 
 
 def choose_strategy(devices):

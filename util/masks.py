@@ -5,9 +5,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from util.errors import UserError
 from util.names import by_stem
 from util.pictures import MAX_PIXELS, PictureError, read_alpha, read_picture
+from util.say import UserError
 
 _COLOURS = {"black": (0, 0, 0), "white": (255, 255, 255)}
 

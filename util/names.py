@@ -1,17 +1,9 @@
-"""Find pictures by name, and say names aloud."""
+"""Find pictures by name."""
 
-import sys
 from pathlib import Path
 
-from tqdm import tqdm
-
-from util.errors import UserError
-from util.pictures import PictureError, find_pictures, printable
-
-
-def say(text):
-    """Print a line to stderr, past progress bars; names of files must not steer the terminal."""
-    tqdm.write(printable(text), file=sys.stderr)
+from util.pictures import PictureError, find_pictures
+from util.say import UserError, say
 
 
 def stem_of(path, folder):

@@ -4,12 +4,12 @@ import re
 from pathlib import Path
 
 from util.clouds import vary_ground
-from util.errors import UserError
 from util.haze import scatter, smooth_depth
 from util.keys import keyed_rng, shuffled_index
-from util.names import pictures_of, say, stem_of
+from util.names import pictures_of, stem_of
 from util.pictures import PictureError, as_float
 from util.samples import random_zoom
+from util.say import UserError, say
 
 _LINES = 10
 # RESIDE: <id>_<A>_<beta>, such as 0005_0.85_0.04 for the clear picture 0005.

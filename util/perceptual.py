@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from util.errors import UserError
+from util.say import UserError
 
 BUNDLED_WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "vgg16_block1to3.npz"
 

@@ -8,7 +8,6 @@ import hashlib
 import json
 import logging
 import os
-import sys
 import threading
 import time
 from collections import OrderedDict
@@ -24,6 +23,8 @@ import numpy as np
 import tifffile
 from PIL import Image
 from tqdm import tqdm
+
+from util.say import printable, say
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif"})
 MAX_PIXELS = 400_000_000
@@ -43,11 +44,6 @@ Image.MAX_IMAGE_PIXELS = None
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
-def printable(text: object) -> str:
-    """Return the text on one line, without characters that could steer a terminal."""
-    return "".join(c if c.isprintable() else "?" for c in str(text))
-
-
 class PictureError(Exception):
     """A picture or folder that cannot be used: one printable line, the file and the reason.
 
@@ -57,10 +53,6 @@ class PictureError(Exception):
     def __init__(self, reason: object, path: str | Path | None = None) -> None:
         self.reason = printable(reason)
         super().__init__(self.reason if path is None else f"{printable(path)}: {self.reason}")
-
-
-def _warn(text: str) -> None:
-    print(printable(text), file=sys.stderr, flush=True)
 
 
 # ---------------------------------------------------------------------------------------- finding
@@ -109,7 +101,7 @@ def _identity(folder: str | Path) -> tuple[int, int] | None:
 
 
 def _folder_skipped(error: OSError) -> None:
-    _warn(f"skipped folder {error.filename}: {error.strerror}")
+    say(f"skipped folder {error.filename}: {error.strerror}")
 
 
 # ---------------------------------------------------------------------------------------- reading
@@ -499,9 +491,9 @@ class PictureStore:
         if not self.paths:
             raise PictureError(self._nothing(paths))
         for path, reason in self.skipped[:_LINES]:
-            _warn(f"skipped {path}: {reason}")
+            say(f"skipped {path}: {reason}")
         if len(self.skipped) > _LINES:
-            _warn(f"and {len(self.skipped) - _LINES} more, see PictureStore.skipped")
+            say(f"and {len(self.skipped) - _LINES} more, see PictureStore.skipped")
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -597,9 +589,9 @@ class PictureStore:
             self._maps.pop(index, None)
             self.skipped.append((self.paths[index], reason))
             if len(self._lost) <= _LINES:
-                _warn(f"lost {self.paths[index]}: {reason}; other pictures take its place")
+                say(f"lost {self.paths[index]}: {reason}; other pictures take its place")
             elif len(self._lost) == _LINES + 1:
-                _warn("more pictures were lost, see PictureStore.skipped")
+                say("more pictures were lost, see PictureStore.skipped")
 
     def _nothing(self, paths: list[Path]) -> str:
         if not paths:

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from util.say import printable, say
+
 _DPI = 100
 _CELL_PX = 128  # the least side of a picture on a sheet
 _ROWS = 8
@@ -67,7 +69,7 @@ class Report:
         batch_size: int,
         quiet: bool = False,
     ):
-        self.run_dir, self.title, self.quiet = Path(run_dir), _one_line(title), quiet
+        self.run_dir, self.title, self.quiet = Path(run_dir), printable(title), quiet
         self._batch_size, self._total_steps = batch_size, total_steps
         self._step, self._keep_to, self._time_before_s = start_step, start_step, 0.0
         self._log = self.run_dir / "log.csv"
@@ -94,7 +96,7 @@ class Report:
     @_never_stops_training("logging losses")
     def losses(self, step: int, values: dict[str, float]) -> None:
         """Write a row of log.csv and TensorBoard scalars, and show the values on the bar."""
-        values = {_one_line(name): float(value) for name, value in values.items()}
+        values = {printable(name): float(value) for name, value in values.items()}
         self._write_row(step, values)
         self._write_scalars(step, values)
         self._progress(step, values)
@@ -102,7 +104,7 @@ class Report:
     @_never_stops_training("logging scores")
     def scores(self, step: int, values: dict[str, float]) -> None:
         """Add validation scores, prefixed "validation_", to the row of `step`, and print them."""
-        values = {_one_line(name): float(value) for name, value in values.items()}
+        values = {printable(name): float(value) for name, value in values.items()}
         self.say(f"step {step:,}: validation  {_readable(values, digits=4)}")
         values = {f"validation_{name}": value for name, value in values.items()}
         self._write_row(step, values)
@@ -131,8 +133,8 @@ class Report:
 
     @_never_stops_training("printing")
     def say(self, text: str) -> None:
-        """Print a line on stderr without tearing the bar; control characters become blanks."""
-        tqdm.write(_one_line(text), file=sys.stderr)
+        """Print a line on stderr without tearing the bar."""
+        say(text)
 
     @_never_stops_training("closing the report")
     def close(self) -> None:
@@ -150,8 +152,7 @@ class Report:
         self._said.add(kind)
         reason = f"{type(error).__name__}: {error}"
         text = f"{what} failed in {self.run_dir}: {reason[:500]}; training goes on"
-        with contextlib.suppress(Exception):  # stderr itself may be gone: nowhere left to say it
-            tqdm.write(_one_line(text), file=sys.stderr)
+        say(printable(text))
 
     # ---- progress -----------------------------------------------------------------------------
 
@@ -260,7 +261,7 @@ def _figure(width_px: int, height_px: int, **layout):
 
 def _sheet(title: str, columns: dict[str, np.ndarray]):
     """Return the figure of a sheet, each array pixel by pixel under its name."""
-    pictures = {_one_line(name): _enlarged(name, array) for name, array in columns.items()}
+    pictures = {printable(name): _enlarged(name, array) for name, array in columns.items()}
     counts = {len(array) for array in pictures.values()}
     if len(counts) != 1 or 0 in counts:
         raise ValueError(f"a sheet needs as many pictures in each column, got {sorted(counts)}")
@@ -411,11 +412,6 @@ def _save_png(figure, *paths: Path) -> None:
     figure.canvas.print_png(png)
     for path in paths:
         _write(path, png.getvalue())
-
-
-def _one_line(text: str) -> str:
-    """Return the text with everything that is not printable turned into blanks."""
-    return "".join(letter if letter.isprintable() else " " for letter in str(text))
 
 
 def _readable(values: dict[str, float], digits: int = 3) -> str:

@@ -1,7 +1,6 @@
 """Find a run's best network and build it as it was trained."""
 
 import os
-import sys
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import tensorflow as tf
 
 import configure
 from util import checkpoint, loop, machines
-from util.errors import UserError
+from util.say import UserError, say
 
 # What belongs to this machine and this start, not to the run that made the checkpoint.
 _LOCAL = {"runs_folder", "history_folder", "cache_folder", "devices", "precision", "jit_compile"}
@@ -71,7 +70,7 @@ def load(task, settings, path=None, given=()):
             reason = f"{place}: damaged or no checkpoint ({error})"
             if place == places[-1]:
                 raise UserError(f"{reason}; name another one with --checkpoint") from None
-            print(f"{reason}; trying an older one", file=sys.stderr)
+            say(f"{reason}; trying an older one")
     run = loop.run_folder(task, settings)
     raise UserError(f"{run} holds no trained network yet; train one first: python {task.name}.py")
 
