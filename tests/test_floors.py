@@ -13,7 +13,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[1]
 
 FLOORS = {
-    1: "baselines blocks clouds deblur haze holes interrupt keys losses masks names "
+    1: "baselines blocks clouds deblur files haze holes interrupt keys losses masks names "
     "networks perceptual pictures say schedule scores",
     2: "adversarial checkpoint history machines pairs report samples state tiles",
     3: "apply command data evaluate export inpainting loop trained",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from util.history import free_name, move_to_history
+from util.history import move_to_history
 
 FILES = {"log.csv": b"step\n1\n", "checkpoints/ckpt-1.index": bytes(range(256)), "lock": b""}
 
@@ -44,13 +44,6 @@ def other_disk(monkeypatch, run_dir):
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", cross_device)
-
-
-def test_free_name_counts_up_and_sees_dangling_links(tmp_path):
-    assert free_name(tmp_path, "a") == tmp_path / "a"
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a_2").symlink_to(tmp_path / "nowhere")
-    assert free_name(tmp_path, "a") == tmp_path / "a_3"
 
 
 def test_nothing_to_move_leaves_no_trace(tmp_path):

@@ -397,7 +397,7 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch, suffix):
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pictures.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match=r"No space left.*a\."):
         write_picture(path, scene()[::-1])
     assert path.read_bytes() == before
@@ -622,14 +622,14 @@ def test_truncated_mapped_file_does_not_kill(data):
     assert np.array_equal(store.crop(0, 32, 32, 32, 32), as_float(arrays[0][32:64, 32:64]))
 
 
-def test_only_old_temporaries_are_swept(data):
+def test_what_a_killed_start_left_is_swept(data):
     paths, _, cache = data
     cache.mkdir()
-    for name, age in ((".picture-old.tmp", 7200), (".picture-new.tmp", 60), ("mine.tmp", 7200)):
+    for name, age in ((".tmp-old.npy", 7200), (".tmp-new.npy", 60)):
         (cache / name).write_bytes(b"x")
         os.utime(cache / name, (time.time() - age,) * 2)
     PictureStore(paths[2:], cache, crop_px=32)
-    assert files_in(cache) == [".picture-new.tmp", "mine.tmp"]
+    assert files_in(cache) == [".tmp-new.npy"]  # perhaps another start's, still at work
 
 
 def test_two_starts_at_once_do_no_harm(data):
@@ -655,7 +655,7 @@ def test_unwritable_cache_is_an_error_with_its_path(data, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pictures.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match=r"No space left.*cache"):
         PictureStore(paths, cache, crop_px=32, progress=False)
     assert files_in(cache) == []
@@ -666,7 +666,7 @@ def test_many_files_start_quickly_by_the_index(tmp_path, monkeypatch):
     paths = [tmp_path / f"{n:04d}.bmp" for n in range(600)]
     for path in paths:
         path.write_bytes(code)
-    monkeypatch.setattr(pictures.os, "fsync", lambda _: None)
+    monkeypatch.setattr(os, "fsync", lambda _: None)
     cache = tmp_path / "cache"
     first = PictureStore(paths, cache, crop_px=16, progress=False)
     with monkeypatch.context() as patch:

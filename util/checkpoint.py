@@ -18,11 +18,11 @@ import zlib
 
 import numpy as np
 
+from util import files
 from util.say import UserError, say
 
 _NAME = re.compile(r"step-(\d{7,})\.npz")
 _DAMAGED = "damaged-"
-_TEMPORARY = ".tmp-"
 _META = "meta"
 _HEADER_BYTES = 4096  # more than any header that NumPy writes for a plain array
 
@@ -56,27 +56,8 @@ def save(path, state, meta):
     meta = {**meta, "fingerprint": fingerprint(layout), "layout": layout}
     arrays = {**state.arrays(), _META: np.frombuffer(json.dumps(meta).encode(), np.uint8)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f"{_TEMPORARY}{path.name}"
-    try:
-        with open(temporary, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder):
-    """Make a rename in `folder` outlast a power cut, where the system can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    with files.whole(path) as file:
+        np.savez(file, **arrays)
 
 
 def path_of(folder, step):
@@ -95,13 +76,6 @@ def found(folder):
 def thin_out(folder, keep):
     """Remove all but the newest `keep` checkpoints."""
     for _, path in found(folder)[keep:]:
-        with contextlib.suppress(OSError):
-            path.unlink()
-
-
-def sweep(folder):
-    """Remove what saves that were killed have left behind; call it holding the lock."""
-    for path in folder.glob(f"{_TEMPORARY}*"):
         with contextlib.suppress(OSError):
             path.unlink()
 
@@ -199,10 +173,7 @@ def restore_newest(folder, state):
 
 def _set_aside(path):
     """Rename a damaged file; one that was set aside before keeps its name."""
-    aside, number = path.with_name(f"{_DAMAGED}{path.name}"), 1
-    while aside.exists():
-        number += 1
-        aside = path.with_name(f"{_DAMAGED}{path.stem}_{number}{path.suffix}")
+    aside = files.free_name(path.parent, f"{_DAMAGED}{path.name}")
     with contextlib.suppress(FileNotFoundError):  # another worker was quicker
         os.replace(path, aside)
     return aside

@@ -4,7 +4,6 @@ import argparse
 import inspect
 import io
 import json
-import os
 import re
 import sys
 import tokenize
@@ -13,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import configure
-from util import interrupt
+from util import files, interrupt
 from util.say import UserError, say
 
 PROJECT = Path(configure.__file__).resolve().parent
@@ -456,11 +455,8 @@ def _compare_settings(run_dir, settings):
     for name in changed:
         other = ", so other samples from here on" if name in configure.DATA_SETTINGS else ""
         say(f"{name}: {before[name]!r} before, {now[name]!r} now{other}")
-    temporary = file.with_suffix(".tmp")
     try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, file)
+        files.write(file, json.dumps(now, indent=2) + "\n")
     except OSError as error:
         raise UserError(
             f"{file}: cannot be written ({error.strerror}). Make room on the disk, or set "

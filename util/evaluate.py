@@ -14,12 +14,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, NamedTuple
-from uuid import uuid4
 
 import numpy as np
 from tqdm import tqdm
 
-from util import interrupt, loop, tiles
+from util import files, interrupt, loop, tiles
 from util.apply import complete, find_holes, keep_clear, tiling
 from util.baselines import BASELINES, HAZE_BASELINES, HOLE_BASELINES, THICK_FROM
 from util.names import by_stem
@@ -493,16 +492,12 @@ def _write_csv(path, rows):
     writer.writeheader()
     for row in rows:
         writer.writerow({k: _field(v) for k, v in row.items()})
-    temporary = path.with_name(f".{path.name}-{uuid4().hex}.tmp")
     interrupt.guard()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
-        os.replace(temporary, path)
+        files.write(path, text.getvalue())
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); see --csv") from None
     finally:
-        temporary.unlink(missing_ok=True)
         interrupt.leave()
 
 

@@ -1,19 +1,16 @@
 """Write a trained network for other programs, and compare what was written with the network."""
 
 import importlib
-import os
 import re
-import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from uuid import uuid4
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from util import interrupt
+from util import files, interrupt
 from util.pictures import as_float, read_picture
 from util.say import UserError, say, show
 
@@ -82,6 +79,10 @@ def _task(script):
     return importlib.import_module(script).TASK
 
 
+class _DiffersError(Exception):
+    """What was written does not do what the network does."""
+
+
 def export(trained, kind, path, project):
     """Write the network to `path`, compare, and only then give the file its name.
 
@@ -116,27 +117,24 @@ def export(trained, kind, path, project):
     batch = _batch(trained.task, picture)
     found = trained.restore(batch)
     wanted = {n: found[n].numpy() for n in trained.task.outputs}
-    temporary = path.with_name(f".{uuid4().hex[:8]}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        got = _KINDS[kind](model, temporary, batch, trained.settings.crop_px)
-        differences = {n: _difference(wanted[n], got[n]) for n in wanted}
-        show("greatest difference from the network on a real picture, values 0..1:")
-        for name, difference in differences.items():
-            show(f"  {name}: {difference:.2g} (at most {TOLERANCE:g} is allowed)")
-        if not all(difference <= TOLERANCE for difference in differences.values()):
-            say(f"{kind}: the results differ too much; nothing was written")
-            return 1
-        interrupt.guard()
-        os.replace(temporary, path)
+        with files.in_place_of(path) as temporary:
+            got = _KINDS[kind](model, temporary, batch, trained.settings.crop_px)
+            differences = {n: _difference(wanted[n], got[n]) for n in wanted}
+            show("greatest difference from the network on a real picture, values 0..1:")
+            for name, difference in differences.items():
+                show(f"  {name}: {difference:.2g} (at most {TOLERANCE:g} is allowed)")
+            if not all(difference <= TOLERANCE for difference in differences.values()):
+                raise _DiffersError
+            interrupt.guard()
+    except _DiffersError:
+        say(f"{kind}: the results differ too much; nothing was written")
+        return 1
     except OSError as error:
         raise UserError(f"--out {path}: cannot be written ({error.strerror})") from None
     finally:
         interrupt.leave()
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
     show(f"done: {path}, from {trained}")
     return 0
 

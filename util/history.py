@@ -1,20 +1,12 @@
 """Earlier runs: moved into History/, never deleted and never overwritten."""
 
-import contextlib
 import errno
 import os
 import shutil
 import time
 from pathlib import Path
 
-
-def free_name(folder: Path, name: str) -> Path:
-    """Return `folder / name`, or the first of name_2, name_3 ... that nothing has taken yet."""
-    place, number = folder / name, 1
-    while os.path.lexists(place):  # a dangling link takes a name too
-        number += 1
-        place = folder / f"{name}_{number}"
-    return place
+from util import files
 
 
 def move_to_history(run_dir: Path, history_dir: Path) -> Path | None:
@@ -31,7 +23,7 @@ def move_to_history(run_dir: Path, history_dir: Path) -> Path | None:
     source = run_dir.resolve()  # a link that is moved would point nowhere, or at the next run
     if not source.is_dir() or not any(source.iterdir()):
         return None
-    target = free_name(history_dir / run_dir.name, time.strftime("%Y-%m-%d_%H-%M-%S"))
+    target = files.free_name(history_dir / run_dir.name, time.strftime("%Y-%m-%d_%H-%M-%S"))
     whole = f"the run is whole in {run_dir}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -48,21 +40,20 @@ def move_to_history(run_dir: Path, history_dir: Path) -> Path | None:
     except OSError as error:
         text = f"{run_dir} could not be moved to {target}: {error}; {whole}"
         raise OSError(error.errno or errno.EIO, text) from error
-    with contextlib.suppress(OSError):  # the move is done; only a power cut could undo it
-        _sync(target.parent)
+    files.sync(target.parent)
     return target
 
 
 def _copy(source: Path, target: Path) -> None:
     """Copy a folder so that `target` appears complete and on disk, or not at all."""
-    unfinished = free_name(target.parent, f".{target.name}.unfinished")
+    unfinished = files.free_name(target.parent, f".{target.name}.unfinished")
     try:
         shutil.copytree(source, unfinished, symlinks=True)
         if _sizes(source) != _sizes(unfinished):
             raise OSError(errno.EIO, "the copy differs from the original")
         for path in (*unfinished.rglob("*"), unfinished):
             if not path.is_symlink():
-                _sync(path)
+                files.sync(path)
         os.rename(unfinished, target)
     except BaseException:  # Ctrl-C too: half a copy is worth nothing and may fill the disk
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -76,14 +67,3 @@ def _sizes(folder: Path) -> dict[str, int | None]:
         path.relative_to(folder).as_posix(): None if path.is_dir() else path.lstat().st_size
         for path in found
     }
-
-
-def _sync(path: Path) -> None:
-    """Make the system write a file, or a folder's list of names, to the disk."""
-    if os.name != "posix":  # elsewhere a folder cannot be opened for this
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from util import checkpoint, interrupt, machines, samples
+from util import checkpoint, files, interrupt, machines, samples
 from util.report import Report
 from util.say import UserError, say
 from util.schedule import learning_rate
@@ -148,8 +148,8 @@ def _train(task, settings, strategy, run_dir, chief):
         state = task.make_state(settings)
     folder = checkpoints_folder(run_dir)
     if chief:
-        checkpoint.sweep(folder)
-        checkpoint.sweep(run_dir)
+        for place in (folder, run_dir, run_dir / "sheets"):
+            files.sweep(place)
     found = checkpoint.restore_newest(folder, state)
     agreement = machines.Agreement(strategy)
     start = int(state.step.numpy())

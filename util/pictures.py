@@ -9,14 +9,11 @@ import json
 import logging
 import os
 import threading
-import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
-from uuid import uuid4
 
 import cv2
 import numpy as np
@@ -24,6 +21,7 @@ import tifffile
 from PIL import Image
 from tqdm import tqdm
 
+from util import files
 from util.say import printable, say
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif"})
@@ -34,9 +32,8 @@ _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _CACHE_FORMAT = 1  # raise it when the content of cached files changes
 _OPEN_MAPS = 128  # each open map holds a file descriptor; the usual limit is 1024
 _INDEX_FROM = 500  # below so many files, reading every header again is quick enough
-_STALE_S = 3600
+_STALE_S = 3600  # a temporary file so old is nobody's: other runs share the cache
 _LINES = 10
-_TEMPORARY = ".picture-"
 
 # Pillow's own limit is a lower global; `_check_size` takes its place in every reader here.
 Image.MAX_IMAGE_PIXELS = None
@@ -77,7 +74,7 @@ def find_pictures(folder: str | Path) -> list[Path]:
         remedy = "give an existing, readable folder of pictures, or one picture"
         raise PictureError(f"{error.strerror}; {remedy}", folder) from error
     found = []
-    for place, folders, files in os.walk(folder, followlinks=True, onerror=_folder_skipped):
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=_folder_skipped):
         kept = []
         for name in sorted(folders):
             identity = None if name.startswith(".") else _identity(os.path.join(place, name))
@@ -85,7 +82,7 @@ def find_pictures(folder: str | Path) -> list[Path]:
                 seen.add(identity)
                 kept.append(name)
         folders[:] = kept  # os.walk enters only what is left in its list
-        for name in files:
+        for name in names:
             path = Path(place, name)
             if not name.startswith(".") and path.suffix.lower() in SUFFIXES and path.is_file():
                 found.append(path)
@@ -379,7 +376,7 @@ def write_picture(path: str | Path, pixels: np.ndarray) -> None:
         raise ValueError(f"cannot write {printable(path)}: {suffix} holds 8 bits; use .png or .tif")
     if suffix in (".tif", ".tiff"):  # uncompressed, so that a PictureStore can map it
         kind = "rgb" if pixels.ndim == 3 else "minisblack"
-        with _whole_file(path) as file:
+        with files.whole(path) as file:
             tifffile.imwrite(file, pixels, photometric=kind, metadata=None)
         return
     options = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix in (".jpg", ".jpeg") else []
@@ -389,25 +386,8 @@ def write_picture(path: str | Path, pixels: np.ndarray) -> None:
         raise ValueError(
             f"cannot write {printable(path)}: {pixels.shape} does not fit into {suffix}"
         )
-    with _whole_file(path) as file:
+    with files.whole(path) as file:
         file.write(code)
-
-
-@contextmanager
-def _whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file that takes the place of `path` only once it is safe on the disk."""
-    temporary = path.with_name(f"{_TEMPORARY}{uuid4().hex}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        text = f"cannot be written: {error.strerror or error}"
-        raise OSError(error.errno, text, str(path)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 # ------------------------------------------------------------------------------------ random crops
@@ -474,7 +454,7 @@ class PictureStore:
 
         paths = [Path(path) for path in paths]
         self.cache_dir.mkdir(parents=True, exist_ok=True)
-        _sweep(self.cache_dir)
+        files.sweep(self.cache_dir, older_than_s=_STALE_S)
         places = self._find_places(paths, progress)
         sizes = []
         for path, place in zip(paths, places, strict=True):
@@ -635,13 +615,13 @@ class PictureStore:
             pairs = zip(keys, places, strict=True)
             now = {key: place for key, place in pairs if isinstance(place, _Place)}
             if now != known:
-                with _whole_file(index) as file:
+                with files.whole(index) as file:
                     file.write(json.dumps(now).encode())
         return places
 
     def _convert(self, path: Path, cached: Path) -> _Place:
         pixels = read_picture(path, max_pixels=self.max_pixels, full_scale=self.full_scale)
-        with _whole_file(cached) as file:
+        with files.whole(cached) as file:
             np.save(file, _luma(pixels) if self.grey else pixels, allow_pickle=False)
         place = _cached_place(cached)
         if place is None:
@@ -718,13 +698,3 @@ def _reflected(start: int, length: int, side: int, crop_px: int) -> np.ndarray:
     period = max(2 * (side - 1), 1)
     at = (np.arange(start, start + length) - before) % period
     return np.minimum(at, period - at)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove temporaries of killed writers; one younger than an hour may belong to a live one."""
-    for path in folder.glob(f"{_TEMPORARY}*.tmp"):
-        try:
-            if path.stat().st_mtime < time.time() - _STALE_S:
-                path.unlink(missing_ok=True)
-        except OSError:  # another process was faster
-            continue

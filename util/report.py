@@ -1,11 +1,9 @@
 """What a person sees of a run: progress bar, log.csv, TensorBoard, picture sheets, loss plot."""
 
-import contextlib
 import csv
 import functools
 import io
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -14,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from util import files
 from util.say import printable, say
 
 _DPI = 100
@@ -226,7 +225,7 @@ class Report:
         columns = sorted(names, key=lambda name: name.startswith("validation_"))
         before = _csv_text(columns, [dict(zip(columns, columns, strict=True)), *rows])
         line = _csv_text(columns, [row]) if row else b""
-        _write(self._log, before + line)
+        files.write(self._log, before + line)
         self._columns, self._row = columns, row
         self._row_at, self._row_end = len(before), len(before) + len(line)
         self._keep_to = sys.maxsize  # from now on all rows are of this run
@@ -391,27 +390,11 @@ def _csv_text(columns: Iterable[str], rows: Iterable[dict[str, str]]) -> bytes:
     return text.getvalue().encode()
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write a file so that the old one or the new one is there, whole, at any moment."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.parent / ".unfinished"  # one name a folder: what a kill leaves is reused
-    try:
-        with unfinished.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except OSError:
-        with contextlib.suppress(OSError):  # a full disk gets its bytes back
-            unfinished.unlink()
-        raise
-
-
 def _save_png(figure, *paths: Path) -> None:
     png = io.BytesIO()
     figure.canvas.print_png(png)
     for path in paths:
-        _write(path, png.getvalue())
+        files.write(path, png.getvalue())
 
 
 def _readable(values: dict[str, float], digits: int = 3) -> str:

@@ -9,6 +9,9 @@ import contextlib
 import os
 import sys
 
+# A closed terminal or pipe, a closed stream, and no stream at all.
+_GONE = (OSError, ValueError, AttributeError)
+
 
 class UserError(Exception):
     """Say what is wrong and what to do; printed without a stack trace, exit status 2."""
@@ -23,7 +26,7 @@ def say(*lines):
     """Print lines to stderr, past progress bars."""
     from tqdm import tqdm  # here: Ctrl-C is heard before anything but Python itself is loaded
 
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(*_GONE):
         # Without tqdm's lock, which a bar that fails on a closed terminal never gives back.
         tqdm.write(_encodable(lines, sys.stderr), file=sys.stderr, nolock=True)
         sys.stderr.flush()
@@ -31,7 +34,7 @@ def say(*lines):
 
 def show(*lines):
     """Print lines of results to stdout."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(*_GONE):
         print(_encodable(lines, sys.stdout), flush=True)
 
 

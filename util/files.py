@@ -1,0 +1,92 @@
+"""Write files and folders whole or not at all, and remove what killed writers have left."""
+
+import contextlib
+import os
+import shutil
+import time
+from pathlib import Path
+from uuid import uuid4
+
+_TEMPORARY = ".tmp-"
+
+
+@contextlib.contextmanager
+def in_place_of(path):
+    """Yield a temporary path beside `path`; what is made there takes its place at the end.
+
+    A file or a folder. If the block fails, the old one stays as it was and nothing is left behind.
+
+    Raises
+    ------
+    OSError
+        It cannot be written: the disk is full, the folder is missing. `filename` is `path`.
+    """
+    path = Path(path)
+    temporary = path.with_name(f"{_TEMPORARY}{uuid4().hex[:12]}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+        sync(path.parent)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+@contextlib.contextmanager
+def whole(path):
+    """Open a binary file that takes the place of `path` once it is safe on the disk.
+
+    Errors as in `in_place_of`.
+    """
+    with in_place_of(path) as temporary, open(temporary, "wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write(path, content):
+    """Write bytes, or text as UTF-8, whole or not at all; the folder is made if need be.
+
+    Errors as in `in_place_of`.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with whole(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+def sync(path):
+    """Make a file, or a rename in a folder, outlast a power cut, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def sweep(folder, older_than_s=0):
+    """Remove temporary files of killed writers; younger ones may belong to a live one."""
+    for path in Path(folder).glob(f"{_TEMPORARY}*"):
+        with contextlib.suppress(OSError):  # another process was faster
+            if path.stat().st_mtime <= time.time() - older_than_s:
+                path.unlink()
+
+
+def free_name(folder, name):
+    """Return `folder / name`, or the first of name_2, name_3 ... that nothing has taken yet.
+
+    The number stands before the suffix: ``a.npz``, ``a_2.npz``.
+    """
+    place, number = Path(folder) / name, 1
+    stem, suffix = place.stem, place.suffix
+    while os.path.lexists(place):  # a dangling link takes a name too
+        number += 1
+        place = place.with_name(f"{stem}_{number}{suffix}")
+    return place
