@@ -30,18 +30,21 @@ if __name__ == "__main__":
     interrupt.listen()  # first: Ctrl-C is heard while TensorFlow loads
 
 from configure import GANPoly
-from util import command, inpainting
-from util.data import poly_samples
-from util.evaluate import HOLES
+from util import command
+from util.samples.ground import poly_samples
+from util.task import Task
+from util.train import inpainting
+from util.use.evaluate import HOLES
 
-TASK = command.Task(
+TASK = Task(
     name="mod_GAN_poly",
     settings=GANPoly,
     samples=poly_samples,
+    make_networks=inpainting.make_networks,
     make_state=inpainting.make_state,
     train_step=inpainting.train_step,
     restore=inpainting.restore,
-    pictures=inpainting.pictures,
+    sheet=inpainting.sheet,
     scores=inpainting.scores,
     best=("hole_score", -1),
     evaluation=HOLES,

@@ -32,21 +32,22 @@ import tensorflow as tf
 
 from configure import Deblur
 from util import command
-from util.adversarial import of_this_replica, penalised, train_critic
-from util.baselines import dark_channel_prior
-from util.data import hazy_samples
-from util.deblur import dehaze, dropout_key, generator, patch_critic, source_critic
-from util.evaluate import HAZE
-from util.losses import fooled, judged_fake, judged_real, l1
-from util.perceptual import perceptual_loss, vgg16_features
-from util.scores import psnr, ssim
-from util.state import TrainState
+from util.measure.baselines import dark_channel_prior
+from util.measure.scores import psnr, ssim
+from util.networks.deblurgan import dehaze, dropout_key, generator, patch_critic, source_critic
+from util.networks.vgg16 import perceptual_loss, vgg16_features
+from util.samples.ground import hazy_samples
+from util.task import Task
+from util.train.adversarial import of_this_replica, penalised, train_critic
+from util.train.losses import fooled, judged_fake, judged_real, l1
+from util.train.state import TrainState
+from util.use.evaluate import HAZE
 
 # --- networks ---------------------------------------------------------------------------------
 
 
 def make_networks(settings):
-    """Return the networks of this task: {"generator": .., "critic": ..}, see util/deblur.py."""
+    """Return the networks of this task, see util/networks/deblurgan.py: "generator", "critic"."""
     critic = {
         "width": settings.critic_width,
         "norm": settings.critic_norm,
@@ -94,7 +95,7 @@ _FEATURE_SCALE = 127.5**2
 
 
 def form_of(settings):
-    """Return what util/losses.py calls the form of the adversarial loss."""
+    """Return what util/train/losses.py calls the form of the adversarial loss."""
     return "unconstrained" if settings.adversarial == "source" else settings.adversarial
 
 
@@ -175,7 +176,7 @@ def restore(networks, batch, settings):
     return {"restored": tf.clip_by_value(restored, 0.0, 1.0)}
 
 
-def pictures(outputs):
+def sheet(outputs):
     """Return the columns of a sheet."""
     return {"hazy": outputs["hazy"], "dehazed": outputs["restored"], "clear": outputs["clear"]}
 
@@ -193,14 +194,15 @@ def scores(output):
     }
 
 
-TASK = command.Task(
+TASK = Task(
     name="mod_deblurgan",
     settings=Deblur,
     samples=hazy_samples,
+    make_networks=make_networks,
     make_state=make_state,
     train_step=train_step,
     restore=restore,
-    pictures=pictures,
+    sheet=sheet,
     scores=scores,
     best=("psnr", 1),
     evaluation=HAZE,

@@ -29,13 +29,14 @@ import tensorflow as tf
 
 from configure import Defog
 from util import command
-from util.blocks import squash
-from util.data import cloudy_samples
-from util.evaluate import CLOUDS
-from util.losses import covered_l1, l1, seen_l1
-from util.networks import ground_from, unet
-from util.scores import validation_scores
-from util.state import TrainState
+from util.measure.scores import validation_scores
+from util.networks.blocks import squash
+from util.networks.unet import ground_from, unet
+from util.samples.ground import cloudy_samples
+from util.task import Task
+from util.train.losses import covered_l1, l1, seen_l1
+from util.train.state import TrainState
+from util.use.evaluate import CLOUDS
 
 # --- networks ---------------------------------------------------------------------------------
 
@@ -109,7 +110,7 @@ def restore(networks, batch, settings):
     }
 
 
-def pictures(outputs):
+def sheet(outputs):
     """Return the columns of a sheet."""
     return {
         "cloudy": outputs["cloudy"],
@@ -120,14 +121,15 @@ def pictures(outputs):
     }
 
 
-TASK = command.Task(
+TASK = Task(
     name="mod_defog",
     settings=Defog,
     samples=cloudy_samples,
+    make_networks=make_networks,
     make_state=make_state,
     train_step=train_step,
     restore=restore,
-    pictures=pictures,
+    sheet=sheet,
     scores=validation_scores,
     best=("psnr_seen", 1),
     evaluation=CLOUDS,

@@ -8,9 +8,9 @@ gan        one step of mod_GAN_poly: generator, two-tower discriminator, history
 deblurgan  one step of mod_deblurgan: four updates of the critic, each with the gradient penalty,
            and one of the generator, with VGG16 for the perceptual loss.
 
-Blocks of the compiled step (`util.loop.make_step`) take turns with blocks of PyTorch's, in both of
-its memory layouts, on one batch that is repeated. All use float32 and as many threads as there are
-cores. PyTorch (`pip install torch`) is for this comparison alone; nothing else needs it.
+Blocks of the compiled step (`util.train.loop.make_step`) take turns with blocks of PyTorch's, in
+both of its memory layouts, on one batch that is repeated. All use float32 and as many threads as
+there are cores. PyTorch (`pip install torch`) is for this comparison alone; nothing else needs it.
 
 Both sides do the same work: as many passes through each network in either direction, the same
 clipping, Adam, history and balance. The balance is worked out but never lets one network wait, or
@@ -222,7 +222,7 @@ def criticise(net, picture):
 
 def features(net, picture):
     """Return the features of `util.perceptual.vgg16_features`, (B, C, h, w)."""
-    from util.perceptual import LAYERS
+    from util.networks.vgg16 import LAYERS
 
     mean = torch.tensor([103.939, 116.779, 123.68])[:, None, None]
     x = picture.flip(1) * 255.0 - mean
@@ -249,7 +249,7 @@ class Rival:
 
     Parameters
     ----------
-    state : util.state.TrainState
+    state : util.train.state.TrainState
         Its weights and the settings of its optimisers are copied.
     batch : dict[str, array]
     settings : the script's settings
@@ -438,21 +438,22 @@ def start(task, settings):
     """Return the state of a new run and one batch of its samples, as arrays."""
     import keras
 
-    from util import machines, samples
+    from util.run import machines
+    from util.samples.batches import stack
 
     strategy = machines.choose_strategy(settings.devices)
     sample, _ = task.samples(settings, progress=False)
     keras.utils.set_random_seed(settings.seed)
     with strategy.scope():
         state = task.make_state(settings)
-    return state, samples.stack(sample, range(settings.batch_size))
+    return state, stack(sample, range(settings.batch_size))
 
 
 def keras_step(task, state, settings, batch):
     """Return a function that takes one compiled step, waits for it and returns its metrics."""
     import tensorflow as tf
 
-    from util import loop
+    from util.train import loop
 
     tensors = {name: tf.constant(array) for name, array in batch.items()}
     step = loop.make_step(task, state, settings)
@@ -467,7 +468,7 @@ def keras_step(task, state, settings, batch):
 
 def rate_at(state, settings):
     """Return the learning rate of the state's next step, a float."""
-    from util.schedule import learning_rate
+    from util.train.schedule import learning_rate
 
     rate = learning_rate(
         state.step,
@@ -529,7 +530,7 @@ def layouts(options):
 def prepare_gan(options):
     """Check both sides of mod_GAN_poly; return its settings and the steps, dict name -> step."""
     import mod_GAN_poly
-    from util import inpainting
+    from util.train import inpainting
 
     task = mod_GAN_poly.TASK
     settings = settings_of(task, options)
@@ -573,7 +574,8 @@ def prepare_deblurgan(options):
     import tensorflow as tf
 
     import mod_deblurgan
-    from util import adversarial, deblur
+    from util.networks import deblurgan as deblur
+    from util.train import adversarial
 
     task = mod_deblurgan.TASK
     settings = settings_of(task, options)

@@ -24,8 +24,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configure import Clouds
-from util.clouds import noise_opacity, stretch
-from util.keys import keyed_rng
+from util.samples.clouds import noise_opacity, stretch
+from util.samples.keys import keyed_rng
 
 OCTAVES = 12
 # A factor at which even the twelfth octave of the largest cells has cells above two pixels, so

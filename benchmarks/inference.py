@@ -21,8 +21,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import tensorflow as tf
 
-from util import apply, tiles
-from util.trained import Trained, choose_device
+from util.restore import tiles
+from util.use import apply
+from util.use.trained import Trained, choose_device
 
 
 def main():

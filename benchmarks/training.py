@@ -4,8 +4,8 @@
     python benchmarks/training.py --rounds 20 --starts 5
     python benchmarks/training.py --only loop
 
-loop   blocks of steps in the real training loop (`util.loop.train`: real samples, logging, the
-       bar) take turns with blocks of the compiled step alone on one batch that is repeated.
+loop   blocks of steps in the real loop (`util.train.loop.train`: real samples, logging, the bar)
+       take turns with blocks of the compiled step alone on one batch that is repeated.
 save   how long a checkpoint of the real state takes, as a share of the steps between two.
 start  a new process, from the command to the end of the first step, part by part.
 
@@ -36,7 +36,8 @@ def now(): return time.time()
 marks = {"python": now()}
 import mod_defog
 marks["import: TensorFlow, Keras, script"] = now()
-from util import command, loop
+from util import command
+from util.train import loop
 marks["import: loop, report"] = now()
 from dataclasses import replace
 def marked(name, function):
@@ -121,7 +122,9 @@ def measure_loop(options, folder):
     import tensorflow as tf
 
     import mod_defog
-    from util import loop, machines, samples
+    from util.run import machines
+    from util.samples.batches import stack
+    from util.train import loop
 
     settings = defaults(folder)
     strategy = machines.choose_strategy(settings.devices)
@@ -142,7 +145,7 @@ def measure_loop(options, folder):
 
     def alone():
         if "step" not in made:
-            batch = samples.stack(made["samples"][0], range(settings.batch_size))
+            batch = stack(made["samples"][0], range(settings.batch_size))
             made["batch"] = {name: tf.constant(array) for name, array in batch.items()}
             made["step"] = loop.make_step(task, made["state"], settings)
         for _ in range(options.settle):
@@ -185,7 +188,8 @@ def print_saving(state, settings, step_s, options, folder):
     """Save the state several times and print what share of the training that is."""
     import mod_defog
     from configure import Defog
-    from util import checkpoint, loop
+    from util.run import checkpoint
+    from util.train import loop
 
     times = []
     for number in range(options.saves):

@@ -66,7 +66,7 @@ pace, sys.argv = float(sys.argv[1]), sys.argv[2:]
 sys.path.insert(0, sys.argv[0].rpartition("/")[0])
 from util import interrupt
 interrupt.listen()
-from util import report
+from util.run import report
 step = report.Report.step
 report.Report.step = lambda self, done: (time.sleep(pace), step(self, done))[1]
 runpy.run_path(sys.argv[0], run_name="__main__")
@@ -149,7 +149,7 @@ def one_by_one(tiny_settings, tmp_path):
     import keras
     import tensorflow as tf
 
-    from util import samples
+    from util.samples.batches import stack
 
     def make(script, **changes):
         task, settings = task_of(script), tiny_settings(tmp_path, script, **changes)
@@ -159,7 +159,7 @@ def one_by_one(tiny_settings, tmp_path):
 
         def batch(step=0):
             numbers = range(step * settings.batch_size, (step + 1) * settings.batch_size)
-            return {n: tf.constant(v) for n, v in samples.stack(sample, numbers).items()}
+            return {n: tf.constant(v) for n, v in stack(sample, numbers).items()}
 
         def step(given):
             metrics = task.train_step(state, given, settings)

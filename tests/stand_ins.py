@@ -7,8 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from configure import Common, GANPoly
-from util import command, evaluate
-from util.trained import Trained
+from util.task import Task
+from util.use import evaluate
+from util.use.trained import Trained
 
 TINY = {"crop_px": 64, "validation_samples": 3, "devices": "cpu"}  # apply_margin_px stays 160
 
@@ -50,9 +51,10 @@ def dehazer(samples=None, **changes):
 
 
 def _trained(name, settings, restore, inputs, outputs, kind, samples, changes):
-    task = command.Task(
-        name=name, settings=settings, samples=samples, make_state=None, train_step=None,
-        restore=restore, pictures=None, scores=None, best=None, inputs=inputs, outputs=outputs,
+    task = Task(
+        name=name, settings=settings, samples=samples, make_networks=None, make_state=None,
+        train_step=None,
+        restore=restore, sheet=None, scores=None, best=None, inputs=inputs, outputs=outputs,
         evaluation=kind,
     )  # fmt: skip
     networks = {"net": two_convolutions(sum(inputs.values()))}

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from util import losses
-from util.adversarial import (
+from util.train import losses
+from util.train.adversarial import (
     Balance,
     PictureHistory,
     discriminator_loss,
@@ -15,7 +15,7 @@ from util.adversarial import (
     penalised,
     train_critic,
 )
-from util.state import TrainState
+from util.train.state import TrainState
 
 # --- history ------------------------------------------------------------------------------------
 

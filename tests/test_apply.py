@@ -9,8 +9,11 @@ from stand_ins import dehazer, filler
 
 import mod_defog
 from configure import Defog
-from util import apply, command, interrupt, tiles, trained
-from util.pictures import read_picture, write_picture
+from util import command, interrupt
+from util.pictures.read import read_picture
+from util.pictures.write import write_picture
+from util.restore import tiles
+from util.use import apply, trained
 
 TINY = {
     "crop_px": 64, "batch_size": 2, "steps": 2, "warmup_steps": 0, "validation_samples": 2,

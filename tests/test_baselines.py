@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from util import baselines, scores
+from util.measure import baselines, scores
 
 DATA = Path(__file__).parent.parent / "data"
 PAINTERS = [

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from conftest import PROJECT, arrays_of, digest_of, meta_of, npy, rewrite
 
-from util import checkpoint
-from util.checkpoint import DamagedError
+from util.run import checkpoint
+from util.run.checkpoint import DamagedError
 from util.say import UserError
-from util.state import TrainState
+from util.train.state import TrainState
 
 
 def make_state(*names, width=5, seed=1):
@@ -376,7 +376,7 @@ _HOLD = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from util import checkpoint
+from util.run import checkpoint
 with checkpoint.locked(Path(sys.argv[2])):
     print("held", flush=True)
     time.sleep(600)

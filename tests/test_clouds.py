@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from util import clouds
-from util.keys import keyed_rng
-from util.pictures import as_float
+from util.pictures.pixels import as_float
+from util.samples import clouds
+from util.samples.keys import keyed_rng
 
 STILL = {
     "ground_gain": 0.0,

@@ -10,6 +10,7 @@ import pytest
 
 import configure
 from util import command
+from util.task import Task
 
 PROJECT = Path(configure.__file__).resolve().parent
 
@@ -256,7 +257,7 @@ def settings_of(monkeypatch, capsys):
 
     monkeypatch.setattr(command, "_train", catch)
     monkeypatch.setattr(command.interrupt, "listen", lambda: None)
-    task = command.Task("mod_defog", configure.Defog, *[None] * 8)
+    task = Task("mod_defog", configure.Defog, *[None] * 9)
 
     def run(*words):
         with pytest.raises(SystemExit) as ended:

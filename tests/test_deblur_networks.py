@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from util.deblur import (
+from util.networks.deblurgan import (
     CutLike,
     KeyedDropout,
     PadToMultiple,
@@ -21,7 +21,7 @@ from util.deblur import (
     patch_critic,
     source_critic,
 )
-from util.losses import gradient_penalty
+from util.train.losses import gradient_penalty
 
 
 @pytest.fixture(autouse=True)
@@ -364,7 +364,7 @@ import tensorflow as tf
 
 devices = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
-from util.deblur import KeyedDropout, dropout_key
+from util.networks.deblurgan import KeyedDropout, dropout_key
 
 strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
 layer = KeyedDropout(0.5, name="dropout")

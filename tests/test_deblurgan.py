@@ -8,12 +8,16 @@ import tensorflow as tf
 
 import mod_deblurgan
 from configure import Deblur
-from util import apply, command, evaluate, export, pictures
-from util.baselines import dark_channel_prior
-from util.perceptual import BUNDLED_WEIGHTS
+from util import command
+from util.measure.baselines import dark_channel_prior
+from util.measure.scores import psnr
+from util.networks.vgg16 import BUNDLED_WEIGHTS
+from util.pictures.pixels import as_float
+from util.pictures.read import read_picture
+from util.pictures.write import write_picture
 from util.say import UserError
-from util.scores import psnr
-from util.trained import Trained
+from util.use import apply, evaluate, export
+from util.use.trained import Trained
 
 FORMS = ["wgan-gp", "wgan", "source"]
 
@@ -254,15 +258,15 @@ def test_any_picture_comes_out_in_its_size(size, trained):
 @pytest.mark.parametrize("size", [(64, 96), (71, 93)])
 def test_apply_writes_a_picture_in_its_size(size, trained, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
-    pictures.write_picture(tmp_path / "in.png", pixels)
+    write_picture(tmp_path / "in.png", pixels)
     assert apply.apply(trained, [str(tmp_path / "in.png")], str(tmp_path / "out")) == 0
     (file,) = (tmp_path / "out").iterdir()
     assert file.name == "in.png"
-    written = pictures.read_picture(file)
+    written = read_picture(file)
     assert written.shape == pixels.shape
     assert written.dtype == np.uint8
     if size == (64, 96):  # filled up to no other size, which would move what lies at the edges
-        restored = trained.restore({"hazy": pictures.as_float(pixels)[None]})["restored"][0]
+        restored = trained.restore({"hazy": as_float(pixels)[None]})["restored"][0]
         np.testing.assert_allclose(written / 255, restored, atol=0.51 / 255)
 
 

@@ -16,10 +16,11 @@ from test_apply import (  # noqa: F401 - fixtures
     use,
 )
 
-from util import evaluate, interrupt
-from util.baselines import BASELINES, dark_channel_prior
-from util.pictures import write_picture
-from util.scores import hole_scores, mae, psnr, ssim
+from util import interrupt
+from util.measure.baselines import BASELINES, dark_channel_prior
+from util.measure.scores import hole_scores, mae, psnr, ssim
+from util.pictures.write import write_picture
+from util.use import evaluate
 
 
 def read(path):

@@ -9,8 +9,9 @@ import tensorflow as tf
 from test_apply import at, folders, network, run  # noqa: F401 - fixtures
 
 import mod_GAN_poly
-from util import command, export
-from util.trained import Trained
+from util import command
+from util.use import export
+from util.use.trained import Trained
 
 
 def missing(*names):

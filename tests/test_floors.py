@@ -2,7 +2,7 @@
 
 Two modules of util read configure.py, but only its rules, never a class of settings or a value:
 util/command.py checks what a command line made of the settings with `configure.mistakes`, and
-util/trained.py what a checkpoint kept of them.
+util/use/trained.py what a checkpoint kept of them.
 """
 
 import ast
@@ -12,15 +12,17 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
 
+# Rooms of util, and its files that are rooms of their own, from the ground up.
 FLOORS = {
-    1: "baselines blocks clouds deblur files haze holes interrupt keys losses masks names "
-    "networks perceptual pictures say schedule scores",
-    2: "adversarial checkpoint history machines pairs report samples state tiles",
-    3: "apply command data evaluate export inpainting loop trained",
+    1: "say files interrupt task",
+    2: "pictures networks run",
+    3: "samples measure restore",
+    4: "train use",
+    5: "command",
 }
-FLOOR = {f"util.{name}": floor for floor, names in FLOORS.items() for name in names.split()}
-SCRIPT_FLOOR, TOP_FLOOR, TOP = 4, 5, {"cloud_removal"}
-READS_CONFIGURE = {"util.command", "util.trained"}
+FLOOR = {f"util.{room}": floor for floor, rooms in FLOORS.items() for room in rooms.split()}
+SCRIPT_FLOOR, TOP_FLOOR, TOP = 6, 7, {"cloud_removal"}
+READS_CONFIGURE = {"util.command", "util.use.trained"}
 RULES = {"mistakes", "SHAPE_SETTINGS", "DATA_SETTINGS", "__file__"}
 
 # What runs code or makes objects out of files.
@@ -33,7 +35,8 @@ def module_name(path):
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-PROGRAM = {module_name(p): p for p in [*PROJECT.glob("*.py"), *PROJECT.glob("util/*.py")]}
+PROGRAM = {module_name(p): p for p in [*PROJECT.glob("*.py"), *PROJECT.glob("util/**/*.py")]}
+PACKAGES = {module_name(p.parent / "__init__.py") for p in PROJECT.glob("util/**/__init__.py")}
 SCRIPTS = {name for name in PROGRAM if "." not in name and name not in ("util", "configure")}
 EVERYTHING = sorted(
     [*PROGRAM.values(), *PROJECT.glob("tests/**/*.py"), *PROJECT.glob("benchmarks/**/*.py")]
@@ -54,12 +57,19 @@ def imports(source, package=""):
 
 def imports_of(name):
     """Return which modules of the program a module imports."""
-    package = name.rpartition(".")[0]
-    return imports(PROGRAM[name].read_text(encoding="utf-8"), package) & PROGRAM.keys() - {"util"}
+    package = name if name in PACKAGES else name.rpartition(".")[0]
+    return imports(PROGRAM[name].read_text(encoding="utf-8"), package) & PROGRAM.keys() - PACKAGES
+
+
+def room_of(name):
+    """Return the room that a module lies in: "util.samples" for util.samples.keys."""
+    return ".".join(name.split(".")[:2])
 
 
 def floor_of(name):
-    return FLOOR.get(name) or (TOP_FLOOR if name in TOP else SCRIPT_FLOOR)
+    if name.startswith("util."):
+        return FLOOR[room_of(name)]
+    return TOP_FLOOR if name in TOP else SCRIPT_FLOOR
 
 
 def dangers(source):
@@ -85,19 +95,30 @@ def test_the_readers_see_what_they_should():
     wicked = "import pickle\neval('1')\nbuiltins.exec('')\nnp.load(f, allow_pickle=True)\n"
     assert dangers(wicked) == {"pickle", "eval()", "exec()", "allow_pickle=True"}
     assert dangers("model.eval()\nnp.load(f, allow_pickle=False)\n'pickle'\n") == set()
-    assert {"mod_defog", "util.loop", "configure"} <= PROGRAM.keys()
-    assert "util.samples" in imports_of("util.loop")
+    assert {"mod_defog", "util.train.loop", "configure"} <= PROGRAM.keys()
+    assert "util.samples.batches" in imports_of("util.train.loop")
 
 
-@pytest.mark.parametrize("name", sorted(PROGRAM.keys() - SCRIPTS - {"configure", "util"}))
-def test_every_module_has_its_floor(name):
-    assert name in FLOOR, (
-        f"{name} has no floor: put it into FLOORS in {Path(__file__).name}, and into the table "
-        "of the design"
+MODULES = sorted(name for name in PROGRAM.keys() - PACKAGES if name.startswith("util."))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_room_has_its_floor(name):
+    assert room_of(name) in FLOOR, (
+        f"{room_of(name)} has no floor: put it into FLOORS in {Path(__file__).name}, and into "
+        "docs/house.md"
     )
 
 
-@pytest.mark.parametrize("name", sorted(PROGRAM.keys() - {"util"}))
+@pytest.mark.parametrize("name", sorted(PACKAGES))
+def test_every_room_says_what_it_is_for(name):
+    tree = ast.parse(PROGRAM[name].read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree)
+    if name != "util":
+        assert len(tree.body) == 1, "the files of a room are imported by their own names"
+
+
+@pytest.mark.parametrize("name", sorted(PROGRAM.keys() - PACKAGES))
 def test_imports_go_down_or_stay_on_their_floor(name):
     if name == "configure":
         assert not imports_of(name)
@@ -120,7 +141,7 @@ def test_scripts_do_not_import_each_other(name):
     assert not imports_of(name) & SCRIPTS
 
 
-@pytest.mark.parametrize("name", sorted(PROGRAM.keys() - SCRIPTS - {"configure"}))
+@pytest.mark.parametrize("name", MODULES)
 def test_only_scripts_read_settings_from_configure(name):
     if name not in READS_CONFIGURE:
         assert "configure" not in imports_of(name)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from util.haze import NEAREST, scatter, smooth_depth, transmission
-from util.keys import keyed_rng
+from util.samples.haze import NEAREST, scatter, smooth_depth, transmission
+from util.samples.keys import keyed_rng
 
 
 def draw(seed=0, size=(20, 30)):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from util.history import move_to_history
+from util.run.history import move_to_history
 
 FILES = {"log.csv": b"step\n1\n", "checkpoints/ckpt-1.index": bytes(range(256)), "lock": b""}
 

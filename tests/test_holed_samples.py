@@ -11,9 +11,9 @@ import pytest
 from test_samples import NOISE, Pictures, bits
 
 from configure import Clouds
-from util import clouds, data, holes
-from util.keys import keyed_rng
-from util.samples import HoledSamples, draw_opacity
+from util.samples import clouds, ground, holes
+from util.samples.damage import HoledSamples, draw_opacity
+from util.samples.keys import keyed_rng
 
 JITTER = {"ground_gain": 0.1, "ground_offset": 0.01, "ground_curve": 0.3, "ground_tint": 0.15}
 STILL = {"ground_gain": 0.0, "ground_offset": 0.0}
@@ -105,7 +105,7 @@ def test_each_part_of_a_sample_has_a_purpose_of_its_own(monkeypatch):
         asked.append(key)
         return keyed_rng(*key)
 
-    monkeypatch.setattr("util.samples.keyed_rng", record)
+    monkeypatch.setattr("util.samples.damage.keyed_rng", record)
     make(seed=3)(11)
     assert {key[:2] for key in asked} == {(3, 11)}
     assert len(asked) == len(set(asked)) == 3
@@ -172,7 +172,7 @@ def settings(tmp_path):
     )
 
 
-@pytest.mark.parametrize("make_samples", [data.spot_samples, data.poly_samples])
+@pytest.mark.parametrize("make_samples", [ground.spot_samples, ground.poly_samples])
 def test_training_and_validation_differ_in_pictures_and_draws(make_samples, settings):
     training, validation = make_samples(settings, progress=False)
     assert not set(training.clear.paths) & set(validation.clear.paths)
@@ -190,7 +190,7 @@ def test_training_and_validation_differ_in_pictures_and_draws(make_samples, sett
 def test_spots_follow_their_settings(settings):
     for share, anywhere in itertools.product((0.25, 0.5), (False, True)):
         changed = replace(settings, spot_share=share, spot_anywhere=anywhere)
-        training, _ = data.spot_samples(changed, progress=False)
+        training, _ = ground.spot_samples(changed, progress=False)
         found = [training(n)["hole"] for n in range(6)]
         assert {float(hole.mean()) for hole in found} == {share**2}
         assert (len({hole.tobytes() for hole in found}) > 1) == anywhere
@@ -198,15 +198,15 @@ def test_spots_follow_their_settings(settings):
 
 def test_polygons_follow_their_settings(settings):
     plain = replace(settings, cloud_hole_share=0.0, edge_px=1)
-    training, _ = data.poly_samples(plain, progress=False)
+    training, _ = ground.poly_samples(plain, progress=False)
     hard = [training(n)["hole"] for n in range(4)]
     assert all(set(np.unique(hole)) == {0, 1} for hole in hard)
-    training, _ = data.poly_samples(replace(plain, edge_px=6), progress=False)
+    training, _ = ground.poly_samples(replace(plain, edge_px=6), progress=False)
     for number, hole in enumerate(hard):
         np.testing.assert_allclose(
             training(number)["hole"][..., 0], cv2.blur(hole, (6, 6)), atol=1e-6
         )
-    training, _ = data.poly_samples(replace(plain, polygon_vertices=9), progress=False)
+    training, _ = ground.poly_samples(replace(plain, polygon_vertices=9), progress=False)
     assert any(not np.array_equal(training(n)["hole"], hole) for n, hole in enumerate(hard))
 
 
@@ -218,7 +218,7 @@ def test_clouds_shape_their_share_of_the_holes(settings, monkeypatch):
         return holes.spot_hole(rng, size_px)
 
     monkeypatch.setattr(holes, "polygon_hole", record)
-    training, _ = data.poly_samples(replace(settings, noise_share=0.5), progress=False)
+    training, _ = ground.poly_samples(replace(settings, noise_share=0.5), progress=False)
     for number in range(200):
         training(number)
     # Some clouds never fit and add to the polygons.
@@ -228,15 +228,15 @@ def test_clouds_shape_their_share_of_the_holes(settings, monkeypatch):
 @pytest.mark.parametrize("changes", [{"cloud_hole_share": 0.0}, {"noise_share": 1.0}])
 def test_cloud_pictures_are_opened_only_where_they_are_used(settings, changes):
     unused = replace(settings, cloud_folder=settings.cloud_folder + "-missing")
-    for part in data.poly_samples(replace(unused, **changes), progress=False):
+    for part in ground.poly_samples(replace(unused, **changes), progress=False):
         assert part(0)["hole"].shape == (64, 64, 1)
-    with pytest.raises(data.UserError, match="cloud_folder"):
-        data.poly_samples(unused, progress=False)
+    with pytest.raises(ground.UserError, match="cloud_folder"):
+        ground.poly_samples(unused, progress=False)
 
 
 def test_validation_holes_come_from_cloud_pictures_of_their_own(settings):
     changed = replace(settings, cloud_hole_share=1.0, noise_share=0.0)
-    both = data.poly_samples(changed, progress=False)
+    both = ground.poly_samples(changed, progress=False)
     used = [part.hole.keywords["draw_opacity"].keywords["layers"] for part in both]
     assert not set(used[0].paths) & set(used[1].paths)
     assert used[0].paths

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from util import holes
-from util.keys import keyed_rng
+from util.samples import holes
+from util.samples.keys import keyed_rng
 
 
 def numbered(number, draw=holes.polygon_hole, size_px=128, **options):

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from conftest import state_arrays, task_of
 
-from util import inpainting, loop
+from util.train import inpainting, loop
 
 POLY = "mod_GAN_poly"
 

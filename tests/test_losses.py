@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from util.losses import (
+from util.train.losses import (
     ADVERSARIAL,
     WASSERSTEIN,
     fooled,

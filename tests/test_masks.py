@@ -6,8 +6,10 @@ import pytest
 import tifffile
 from PIL import Image
 
-from util import masks
-from util.pictures import PictureError, read_alpha, read_picture, write_picture
+from util.pictures.pixels import PictureError
+from util.pictures.read import read_alpha, read_picture
+from util.pictures.write import write_picture
+from util.restore import masks
 from util.say import UserError
 
 

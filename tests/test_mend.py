@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import mod_mend
-from util.samples import stack
+from util.samples.batches import stack
 
 
 @pytest.fixture

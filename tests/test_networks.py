@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from util.blocks import (
+from util.networks.blocks import (
     EnlargedDetail,
     FixedNoise,
     ModeProducts,
@@ -16,7 +16,8 @@ from util.blocks import (
     SmoothFill,
     leaky_tanh,
 )
-from util.networks import inpainting_generator, two_tower_discriminator, unet
+from util.networks.inpainting import inpainting_generator, two_tower_discriminator
+from util.networks.unet import unet
 
 
 @pytest.fixture(autouse=True)

@@ -8,12 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
-from util.data import hazy_samples
-from util.haze import scatter, smooth_depth
-from util.keys import keyed_rng, shuffled_index
-from util.pairs import HazySamples, PairedSamples, find_pairs, partner_indices, say_lonely
-from util.pictures import PictureError, PictureStore, as_float, as_pixels
-from util.samples import random_zoom
+from util.pictures.pairs import find_pairs, partner_indices, say_lonely
+from util.pictures.pixels import PictureError, as_float, as_pixels
+from util.pictures.store import PictureStore
+from util.samples.crops import random_zoom
+from util.samples.damage import HazySamples, PairedSamples
+from util.samples.ground import hazy_samples
+from util.samples.haze import scatter, smooth_depth
+from util.samples.keys import keyed_rng, shuffled_index
 from util.say import UserError
 
 STILL = {"ground_gain": 0.0, "ground_offset": 0.0}

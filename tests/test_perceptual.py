@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from util import perceptual
-from util.haze import scatter, smooth_depth
-from util.keys import keyed_rng
-from util.perceptual import BUNDLED_WEIGHTS, LAYERS, perceptual_loss, vgg16_features
-from util.pictures import as_float, read_picture
+from util.networks import vgg16 as perceptual
+from util.networks.vgg16 import BUNDLED_WEIGHTS, LAYERS, perceptual_loss, vgg16_features
+from util.pictures.pixels import as_float
+from util.pictures.read import read_picture
+from util.samples.haze import scatter, smooth_depth
+from util.samples.keys import keyed_rng
 from util.say import UserError
 
 BUNDLED = LAYERS[:7]  # up to block3_conv3

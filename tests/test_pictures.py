@@ -15,16 +15,12 @@ import tifffile
 from make_zoo import bomb_bmp, make_zoo, scene
 from PIL import Image
 
-from util import pictures
-from util.pictures import (
-    PictureError,
-    PictureStore,
-    as_float,
-    as_pixels,
-    find_pictures,
-    read_picture,
-    write_picture,
-)
+from util.pictures import store as store_module
+from util.pictures.find import find_pictures
+from util.pictures.pixels import PictureError, as_float, as_pixels
+from util.pictures.read import read_picture
+from util.pictures.store import PictureStore
+from util.pictures.write import write_picture
 
 BAD = [
     "cut jpeg",
@@ -479,7 +475,7 @@ def test_compressed_tiff_is_converted_once(zoo, tmp_path, monkeypatch):
     PictureStore(paths, tmp_path, crop_px=32, progress=False)
     noted = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert len(noted) == 3
-    monkeypatch.setattr(pictures, "read_picture", None)  # a second decoding would raise TypeError
+    monkeypatch.setattr(store_module, "read_picture", None)  # decoding again would fail
     store = PictureStore(paths, tmp_path, crop_px=32, progress=False)
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == noted
     assert np.array_equal(store.whole(0), as_float(scene()))
@@ -528,7 +524,7 @@ def test_damaged_cache_is_remade_during_the_run(data, capsys):
 
 def test_8_threads_equal_one(data, monkeypatch):
     paths, _, cache = data
-    monkeypatch.setattr(pictures, "_OPEN_MAPS", 2)  # fewer than pictures: maps come and go
+    monkeypatch.setattr(store_module, "_OPEN_MAPS", 2)  # fewer than pictures: maps come and go
     store = PictureStore(paths, cache, crop_px=32, progress=False)
     random = np.random.default_rng(5)
     boxes = [
@@ -671,7 +667,7 @@ def test_many_files_start_quickly_by_the_index(tmp_path, monkeypatch):
     first = PictureStore(paths, cache, crop_px=16, progress=False)
     with monkeypatch.context() as patch:
         for name in ("read_picture", "_cached_place", "_mapped_place"):
-            patch.setattr(pictures, name, None)  # the index alone must do
+            patch.setattr(store_module, name, None)  # the index alone must do
         second = PictureStore(paths, cache, crop_px=16, progress=False)
         assert np.array_equal(first.sizes, second.sizes)
         assert np.array_equal(second.crop(599, 0, 0, 16, 16), as_float(scene()[:16, :16, ::-1]))

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from tqdm import tqdm
 
-from util import report as report_module
-from util.report import Report
+from util.run import report as report_module
+from util.run.report import Report
 
 
 def make(run_dir, start_step=0, total_steps=6000, **options):

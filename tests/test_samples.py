@@ -14,19 +14,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from util import samples
-from util.keys import keyed_rng, shuffled_index
-from util.pictures import PictureStore, as_float, as_pixels
-from util.samples import (
-    CloudySamples,
-    ReusedMemory,
-    batches,
-    random_zoom,
-    resize_square,
-    split_by_place,
-    stack,
-    turned,
-)
+from util.pictures.pixels import as_float, as_pixels
+from util.pictures.store import PictureStore
+from util.samples import batches as batches_module
+from util.samples.batches import ReusedMemory, batches, stack
+from util.samples.crops import random_zoom, resize_square, turned
+from util.samples.damage import CloudySamples
+from util.samples.ground import split_by_place
+from util.samples.keys import keyed_rng, shuffled_index
 
 NOISE = {"cell_range_px": (8.0, 40.0), "octaves": 4, "persistence": 0.5, "lacunarity": 2.0}
 JITTER = {
@@ -169,7 +164,7 @@ def test_each_part_of_a_sample_has_a_purpose_of_its_own(monkeypatch):
         asked.append(key)
         return keyed_rng(*key)
 
-    monkeypatch.setattr("util.samples.keyed_rng", record)
+    monkeypatch.setattr("util.samples.damage.keyed_rng", record)
     make(seed=3)(11)
     assert {key[:2] for key in asked} == {(3, 11)}
     assert len(asked) == len(set(asked)) == 3
@@ -182,7 +177,7 @@ def test_noise_alone_needs_no_cloud_pictures():
 
 
 def test_cloud_pictures_alone_draw_no_noise(monkeypatch):
-    monkeypatch.setattr("util.clouds.noise_opacity", None)
+    monkeypatch.setattr("util.samples.clouds.noise_opacity", None)
     assert make(noise_share=0)(0)["opacity"].shape == (32, 32, 1)
 
 
@@ -193,7 +188,7 @@ def test_half_the_samples_are_noise(monkeypatch):
         drawn.append(1)
         return np.zeros((size_px, size_px), np.float32)
 
-    monkeypatch.setattr("util.clouds.noise_opacity", count)
+    monkeypatch.setattr("util.samples.clouds.noise_opacity", count)
     sample = make(noise_share=0.5)
     for number in range(200):
         sample(number)
@@ -560,7 +555,7 @@ def test_a_thread_steps_back_but_never_forward(begun, expected):
         if begun:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), max(begun, niceness()))
         start = niceness()
-        samples._step_back()
+        batches_module._step_back()
         found.append((start, niceness()))
 
     thread = threading.Thread(target=work)

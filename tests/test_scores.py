@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from skimage import metrics
 
-from util import scores
+from util.measure import scores
 
 
 @pytest.fixture

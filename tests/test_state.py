@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from util.schedule import learning_rate
-from util.state import TrainState
+from util.train.schedule import learning_rate
+from util.train.state import TrainState
 
 
 def small_state(norm=True, clip_norm=0.0):

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from util import tiles
+from util.restore import tiles
 
 SIZES = [(1, 1), (31, 33), (200, 77), (1000, 40), (64, 64), (300, 700)]
 SMALL = {"tile_px": 160, "margin_px": 16}
@@ -121,7 +121,7 @@ def test_the_receptive_field_that_the_margin_stands_for():
 def test_a_unet_in_tiles_equals_the_unet_in_one_piece(norm):
     import tensorflow as tf
 
-    from util.networks import unet
+    from util.networks.unet import unet
 
     net = unet(2, norm=norm)
     rng = np.random.default_rng(3)

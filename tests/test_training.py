@@ -10,9 +10,11 @@ import pytest
 import tensorflow as tf
 from conftest import PROJECT, SCRIPTS, digest_of, state_arrays, task_of
 
-from util import data, loop, samples
-from util.report import Report
+from util.run.report import Report
+from util.samples import ground
+from util.samples.batches import stack
 from util.say import UserError
+from util.train import loop
 
 every_script = pytest.mark.parametrize("script", SCRIPTS)
 
@@ -27,7 +29,7 @@ def started(task, settings):
 
 def batch_of(sample, settings, step=0):
     numbers = range(step * settings.batch_size, (step + 1) * settings.batch_size)
-    return {name: tf.constant(v) for name, v in samples.stack(sample, numbers).items()}
+    return {name: tf.constant(v) for name, v in stack(sample, numbers).items()}
 
 
 def train(task, settings, folder=None):
@@ -226,7 +228,7 @@ def test_a_folder_without_pictures_names_the_setting(tiny_settings, tmp_path):
     (tmp_path / "empty").mkdir()
     settings = tiny_settings(tmp_path, clear_folder=str(tmp_path / "empty"))
     with pytest.raises(UserError, match=r"clear_folder = .*empty.*no picture found"):
-        data.cloudy_samples(settings)
+        ground.cloudy_samples(settings)
 
 
 def test_the_best_score_stands_only_if_its_network_was_saved(tiny_settings, tmp_path, monkeypatch):
@@ -254,12 +256,13 @@ from pathlib import Path
 sys.path[:0] = sys.argv[1:3]
 import numpy as np
 import tensorflow as tf
-from util import machines
+from util.run import machines
 two = machines.choose_strategy("cpu:0,cpu:1")
 import keras
 from conftest import digest_of, state_arrays, task_of, tiny_values
-from util import loop, samples
-from util.report import Report
+from util.train import loop
+from util.samples.batches import batches
+from util.run.report import Report
 
 folder, clear, clouds, script = Path(sys.argv[3]), sys.argv[4], sys.argv[5], sys.argv[6]
 one = tf.distribute.OneDeviceStrategy("/cpu:0")
@@ -305,7 +308,7 @@ for case in cases:
             state.variables["history_fill"].assign(4)
         before = state.arrays()
         step = loop.make_step(task, state, settings)
-        batch = next(iter(samples.batches(
+        batch = next(iter(batches(
             sample, batch_size=settings.batch_size, first_step=3, strategy=strategy)))
         parts = {n: strategy.experimental_local_results(v) for n, v in batch.items()}
         assert len(parts["clear"]) == strategy.num_replicas_in_sync
@@ -351,7 +354,7 @@ def half_spoilt(number):
 with two.scope():
     state = task.make_state(settings)
 step = loop.make_step(task, state, settings)
-ready = iter(samples.batches(half_spoilt, batch_size=4, first_step=0, strategy=two))
+ready = iter(batches(half_spoilt, batch_size=4, first_step=0, strategy=two))
 before = state.arrays()
 step(next(ready))
 after = state.arrays()

@@ -7,8 +7,7 @@ import json
 import re
 import sys
 import tokenize
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import configure
@@ -16,62 +15,6 @@ from util import files, interrupt
 from util.say import UserError, say
 
 PROJECT = Path(configure.__file__).resolve().parent
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a script hands to the shared commands; see mod_defog.py for each part.
-
-    name : str
-        The script's name; also its folder under runs/.
-    settings : type
-        Its dataclass in configure.py.
-    samples : callable
-        ``samples(settings, progress) -> (training, validation)``, each ``number -> dict``.
-    make_state : callable
-        ``make_state(settings) -> TrainState``.
-    train_step : callable
-        ``train_step(state, batch, settings) -> dict of scalars``.
-    restore : callable
-        ``restore(networks, batch, settings) -> dict of pictures``.
-    pictures : callable
-        ``pictures(outputs) -> dict title -> (N, H, W, C)``, the columns of a sheet.
-    scores : callable
-        ``scores(output) -> dict of floats`` for one sample with its outputs.
-    best : (str, int)
-        The score that decides which checkpoint is best, and 1 if more is better, -1 if less.
-    inputs : dict name -> channels
-        The pictures of a batch that `restore` reads; the first is the one to restore. With "hole"
-        (1 = missing) only what is missing is restored.
-    outputs : dict name -> channels
-        Of what `restore` returns, what is of use to others: "restored" first. With "found_opacity"
-        apply keeps the pixels that no cloud touches.
-    evaluation : util.evaluate.Evaluation
-        What the network is measured by, and beside whom.
-    """
-
-    name: str
-    settings: type
-    samples: Callable
-    make_state: Callable
-    train_step: Callable
-    restore: Callable
-    pictures: Callable
-    scores: Callable
-    best: tuple[str, int]
-    evaluation: object
-    inputs: dict[str, int] = field(default_factory=lambda: {"cloudy": 3})
-    outputs: dict[str, int] = field(default_factory=lambda: {"restored": 3, "found_opacity": 1})
-
-    @property
-    def takes_hole(self):
-        """Whether pictures come with a hole, which alone is restored."""
-        return "hole" in self.inputs
-
-    @property
-    def finds_opacity(self):
-        """Whether the network says how opaque the cloud is that it takes off."""
-        return "found_opacity" in self.outputs
 
 
 def main(task, description, arguments=None):
@@ -269,7 +212,7 @@ _ARGUMENTS = {
 
 
 def _apply(task, settings, options, given):
-    from util import apply, trained
+    from util.use import apply, trained
 
     with trained.choose_device(settings).scope():
         network = trained.load(task, settings, options.checkpoint, given)
@@ -283,7 +226,7 @@ def _apply(task, settings, options, given):
 
 
 def _evaluate(task, settings, options, given):
-    from util import evaluate, trained
+    from util.use import evaluate, trained
 
     if options.data and options.pairs:
         raise UserError("--data and --pairs exclude each other: give one of them")
@@ -305,7 +248,7 @@ def _evaluate(task, settings, options, given):
 
 
 def _export(task, settings, options, given):
-    from util import export, trained
+    from util.use import export, trained
 
     with trained.choose_device(settings).scope():
         network = trained.load(task, settings, options.checkpoint, given)
@@ -408,7 +351,8 @@ def _as_text(value):
 
 
 def _train(task, settings, fresh):
-    from util import loop, machines
+    from util.run import machines
+    from util.train import loop
 
     strategy = machines.choose_strategy(settings.devices)
     machines.set_precision(settings.precision)
@@ -422,7 +366,7 @@ def _train(task, settings, fresh):
 
 
 def _to_history(run_dir, settings):
-    from util.history import move_to_history
+    from util.run.history import move_to_history
 
     try:
         moved = move_to_history(run_dir, Path(settings.history_folder))

@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from util import files, interrupt
-from util.pictures import as_float, read_picture
+from util.pictures.pixels import as_float
+from util.pictures.read import read_picture
 from util.say import UserError, say, show
 
 FORMATS = {"keras": ".keras", "savedmodel": "", "onnx": ".onnx", "litert": ".tflite"}
@@ -88,7 +89,7 @@ def export(trained, kind, path, project):
 
     Parameters
     ----------
-    trained : util.trained.Trained
+    trained : util.use.trained.Trained
     kind : {"keras", "savedmodel", "onnx", "litert"}
     path : Path
         Gets the format's suffix if it has none.
@@ -183,7 +184,7 @@ def _keras(model, path, batch, crop_px):
     model.save(path)
     # The only place that loads a model: the file just written here, in Keras' safe mode.
     loaded = keras.saving.load_model(path, safe_mode=True)  # noqa: TID251
-    show("load it in the project's folder: import util.export, then keras.saving.load_model")
+    show("load it in the project's folder: import util.use.export, then keras.saving.load_model")
     return {n: v.numpy() for n, v in loaded(_argument(batch)).items()}
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import tensorflow as tf
 
 import configure
-from util import checkpoint, loop, machines
+from util.run import checkpoint, machines
 from util.say import UserError, say
+from util.train import loop
 
 # What belongs to this machine and this start, not to the run that made the checkpoint.
 _LOCAL = {"runs_folder", "history_folder", "cache_folder", "devices", "precision", "jit_compile"}
@@ -21,7 +22,7 @@ _LOCAL |= {"perceptual_layer", "vgg_weights_file"}  # of the training alone
 class Trained:
     """A network that is ready for work.
 
-    task : util.command.Task
+    task : util.task.Task
     settings : the script's settings, as the checkpoint was trained with them
     networks : dict[str, keras.Model]
     path : Path of the checkpoint
@@ -46,7 +47,7 @@ def load(task, settings, path=None, given=()):
 
     Parameters
     ----------
-    task : util.command.Task
+    task : util.task.Task
     settings : the script's settings
         Only what belongs to this machine is taken from here, and what `given` names; the rest
         is in the checkpoint.

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from util.clouds import cover
+from util.samples.clouds import cover
 
 
 def l1(a, b):

@@ -1,22 +1,14 @@
-"""Pair hazy pictures with clear ones by name, and make samples of hazy and clear ground."""
+"""Find the partners of pictures in another folder, by name."""
 
 import re
 from pathlib import Path
 
-from util.clouds import vary_ground
-from util.haze import scatter, smooth_depth
-from util.keys import keyed_rng, shuffled_index
-from util.names import pictures_of, stem_of
-from util.pictures import PictureError, as_float
-from util.samples import random_zoom
+from util.pictures.find import pictures_of, stem_of
 from util.say import UserError, say
 
 _LINES = 10
 # RESIDE: <id>_<A>_<beta>, such as 0005_0.85_0.04 for the clear picture 0005.
 _RESIDE = re.compile(r"(?P<id>.+)_\d*\.?\d+_\d*\.?\d+")
-
-
-# --- finding partners ---------------------------------------------------------------------------
 
 
 def find_pairs(hazy_folder, clear_folder, setting="hazy_folder", clear_setting="clear_folder"):
@@ -140,97 +132,3 @@ def partner_indices(pairs, clear, hazy, crop_px):
         if fitting:
             partners.append((clear_at[path], tuple(fitting)))
     return partners, lonely
-
-
-# --- samples ------------------------------------------------------------------------------------
-
-
-def _window(samples, store, index, number):
-    """Return the pixels of a sample's window, the same of every store with pictures of one size.
-
-    The generator is made anew for each, so all get the same draws.
-    """
-    rng = keyed_rng(samples.seed, number, "ground")
-    return random_zoom(store, index, rng, samples.crop_px, samples.zoom)
-
-
-class PairedSamples:
-    """Make samples of hazy and clear ground from pairs: a pure function of the sample's number.
-
-    Each clear picture comes once an epoch, with one of its hazy ones at random.
-
-    Parameters
-    ----------
-    clear, hazy : PictureStore
-    partners : list of (int, tuple of int)
-        Index of a clear picture in its store, and those of its hazy ones, of the same size.
-    seed, crop_px : int
-    zoom : (float, float)
-        See `util.samples.random_zoom`.
-    """
-
-    def __init__(self, clear, hazy, partners, *, seed, crop_px, zoom):
-        self.clear, self.hazy, self.partners = clear, hazy, partners
-        self.seed, self.crop_px, self.zoom = seed, crop_px, zoom
-        self._bad = {store: len(store.skipped) for store in (clear, hazy)}  # from the start
-
-    def __call__(self, number):
-        """Return hazy and clear (S, S, 3): float32, 0..1, the same window and turn of both."""
-        first = shuffled_index(self.seed, number, len(self.partners))
-        choice = keyed_rng(self.seed, number, "haze choice").random()
-        for index in range(first, first + len(self.partners)):
-            clear_index, hazy_indices = self.partners[index % len(self.partners)]
-            hazy_index = hazy_indices[int(choice * len(hazy_indices))]
-            cut = {
-                "hazy": as_float(_window(self, self.hazy, hazy_index, number)),
-                "clear": as_float(_window(self, self.clear, clear_index, number)),
-            }
-            # Where a file was lost, its store gave another picture, which is no partner.
-            if not (self._lost(self.clear, clear_index) or self._lost(self.hazy, hazy_index)):
-                return cut
-        raise PictureError(f"no usable pair is left of {len(self.partners)}")
-
-    def _lost(self, store, index):
-        lost = store.skipped[self._bad[store] :]
-        return any(path == store.paths[index] for path, _ in lost)
-
-
-class HazySamples:
-    """Make samples of clear ground under haze by the scattering model, purely from the number.
-
-    Parameters
-    ----------
-    clear : PictureStore
-    depths : PictureStore or None
-        Grey pictures whose brightness is depth: black is near (no haze), white is far.
-    depth_of : dict[int, int], optional
-        Index of the depth map of a clear picture, of the same size; pictures without one get a
-        smooth random depth (`util.haze.smooth_depth`), as all do where there are no maps.
-    seed, crop_px : int
-    zoom : (float, float)
-        See `util.samples.random_zoom`.
-    airlight, beta : (float, float)
-        Ranges that the scattering model's two numbers are drawn from, uniformly.
-    jitter : dict
-        Arguments of `util.clouds.vary_ground`.
-    """
-
-    def __init__(
-        self, clear, depths=None, depth_of=None, *, seed, crop_px, zoom, airlight, beta, jitter
-    ):
-        self.clear, self.depths, self.depth_of = clear, depths, depth_of or {}
-        self.seed, self.crop_px, self.zoom = seed, crop_px, zoom
-        self.airlight, self.beta, self.jitter = airlight, beta, jitter
-
-    def __call__(self, number):
-        """Return hazy and clear (S, S, 3): float32, 0..1."""
-        index = shuffled_index(self.seed, number, len(self.clear))
-        clear = _window(self, self.clear, index, number)
-        rng = keyed_rng(self.seed, number, "haze")
-        airlight, beta = rng.uniform(*self.airlight), rng.uniform(*self.beta)
-        if index in self.depth_of:
-            depth = as_float(_window(self, self.depths, self.depth_of[index], number))
-        else:
-            depth = smooth_depth(rng, self.crop_px)
-        clear = vary_ground(keyed_rng(self.seed, number, "jitter"), clear, **self.jitter)
-        return {"hazy": scatter(clear, depth, airlight, beta), "clear": clear}

@@ -5,8 +5,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from util.names import by_stem
-from util.pictures import MAX_PIXELS, PictureError, read_alpha, read_picture
+from util.pictures.find import by_stem
+from util.pictures.pixels import PictureError
+from util.pictures.read import MAX_PIXELS, read_alpha, read_picture
 from util.say import UserError
 
 _COLOURS = {"black": (0, 0, 0), "white": (255, 255, 255)}
@@ -121,7 +122,7 @@ def colour_of(text):
 def read_mask(path, *, max_pixels=MAX_PIXELS):
     """Return a mask file as bool (H, W): True where it is white, half of the range or more.
 
-    Raises PictureError, as `util.pictures.read_picture`; also for a mask that has values, but
+    Raises PictureError, as `util.pictures.read.read_picture`; also for a mask that has values, but
     none so great, as the numbers 0 and 1 in 8 bits: it would pass for one without holes.
     """
     pixels = read_picture(path, max_pixels=max_pixels)

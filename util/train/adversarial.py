@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from util import losses
+from util.train import losses
 
 # Purposes of the stateless draws of a step; each has random numbers of its own.
 _WHICH_PAST, _WHICH_SLOTS, _BETWEEN = 1, 2, 3
@@ -141,7 +141,7 @@ def discriminator_loss(form, real, fake, past=None, has_past=False):
     Parameters
     ----------
     form : str
-        One of `util.losses.ADVERSARIAL`.
+        One of `util.train.losses.ADVERSARIAL`.
     real, fake, past : float
         Scores of real pictures, of new fakes and of remembered ones.
     has_past : bool tensor
@@ -157,7 +157,7 @@ def penalised(critic, real, fake, key):
     Parameters
     ----------
     critic : callable
-        As for `util.losses.gradient_penalty`.
+        As for `util.train.losses.gradient_penalty`.
     real, fake : float32 (B, H, W, 3)
     key : int64 (2,)
         From `draw_key`; the same on all replicas.
@@ -181,7 +181,7 @@ def train_critic(state, batch, compute, *, name, form, updates, seed, weight_lim
         The critic's name among the networks.
     updates : int
     form : str
-        One of `util.losses.WASSERSTEIN`.
+        One of `util.train.losses.WASSERSTEIN`.
     seed : int
     weight_limit : float
         What "wgan" clips the critic's weights to, +-, after each update.

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from util.blocks import ReflectPad, leaky, leaky_tanh, mirrored_places, normalise, squash
+from util.networks.blocks import ReflectPad, leaky, leaky_tanh, mirrored_places, normalise, squash
 
 HEADS = ("half", "add", "direct")
 SIDE_MULTIPLE = 4  # the generator halves the side twice

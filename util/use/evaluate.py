@@ -18,20 +18,17 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from util import files, interrupt, loop, tiles
-from util.apply import complete, find_holes, keep_clear, tiling
-from util.baselines import BASELINES, HAZE_BASELINES, HOLE_BASELINES, THICK_FROM
-from util.names import by_stem
-from util.pictures import (
-    PictureError,
-    PictureStore,
-    as_float,
-    as_pixels,
-    find_pictures,
-    read_picture,
-)
+from util import files, interrupt
+from util.measure.baselines import BASELINES, HAZE_BASELINES, HOLE_BASELINES, THICK_FROM
+from util.measure.scores import SSIM_WINDOW_PX, hole_scores, mae, psnr, score_picture, ssim
+from util.pictures.find import by_stem, find_pictures
+from util.pictures.pixels import PictureError, as_float, as_pixels
+from util.pictures.read import read_picture
+from util.pictures.store import PictureStore
+from util.restore import tiles
 from util.say import UserError, say, show
-from util.scores import SSIM_WINDOW_PX, hole_scores, mae, psnr, score_picture, ssim
+from util.train import loop
+from util.use.apply import complete, find_holes, keep_clear, tiling
 
 NETWORK, KEPT = "network", "network, clear kept"
 _MOST_BIHARMONIC = 400_000  # pixels of hole; more takes minutes and gigabytes a picture
@@ -247,13 +244,13 @@ def evaluate(trained, *, data=None, pairs=None, holes=None, count=None, csv_file
 
     Parameters
     ----------
-    trained : util.trained.Trained
+    trained : util.use.trained.Trained
     data : str, optional
         Folder of clear pictures, all of which serve, instead of those the run held back.
     pairs : (str, str), optional
         Folder of damaged pictures, and folder of clear ones with the same names.
     holes : str, optional
-        Masks of the damaged pictures of the pairs; see `util.masks.Holes`.
+        Masks of the damaged pictures of the pairs; see `util.restore.masks.Holes`.
     count : int, optional
         How many samples [setting validation_samples], or how many pairs [all].
     csv_file : str, optional

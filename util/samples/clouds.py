@@ -5,7 +5,7 @@ import math
 import cv2
 import numpy as np
 
-from util.pictures import as_float
+from util.pictures.pixels import as_float
 
 MIN_CELL_PX = 2.0  # a finer lattice is below what pixels can show
 ONE_THREAD_PRODUCT = 250_000  # multiplications; OpenBLAS starts threads from 262,144

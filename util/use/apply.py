@@ -11,16 +11,13 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from util import interrupt, tiles
-from util.masks import Holes
-from util.names import stem_of
-from util.pictures import (
-    PictureError,
-    as_pixels,
-    find_pictures,
-    read_picture,
-    write_picture,
-)
+from util import interrupt
+from util.pictures.find import find_pictures, stem_of
+from util.pictures.pixels import PictureError, as_pixels
+from util.pictures.read import read_picture
+from util.pictures.write import write_picture
+from util.restore import tiles
+from util.restore.masks import Holes
 from util.say import UserError, say
 
 KEPT_FORMATS = (".png", ".tif", ".tiff", ".bmp")  # without loss; others become PNG
@@ -46,7 +43,7 @@ def apply(trained, sources, out, *, overwrite=False, holes=None):
 
     Parameters
     ----------
-    trained : util.trained.Trained
+    trained : util.use.trained.Trained
     sources : list of str
         Pictures, and folders of pictures with their sub-folders, which `out` will have too.
     out : str
@@ -55,7 +52,7 @@ def apply(trained, sources, out, *, overwrite=False, holes=None):
     overwrite : bool
         Write outputs that exist anew, rather than skip them.
     holes : str, optional
-        Masks for a network that takes a hole; see `util.masks.Holes`.
+        Masks for a network that takes a hole; see `util.restore.masks.Holes`.
 
     Returns
     -------
@@ -121,7 +118,7 @@ def restore_picture(trained, pixels, *, full_scale=None, progress=None, in_place
 
     Parameters
     ----------
-    trained : util.trained.Trained
+    trained : util.use.trained.Trained
     pixels : uint8 or uint16 (H, W, 3)
     full_scale : float, optional
         The value that means 1.0, where that is not the type's greatest.
@@ -183,7 +180,7 @@ def fill_picture(trained, pixels, hole, *, full_scale=None, progress=None, in_pl
     restored = pixels if in_place else pixels.copy()
     top_value = float(full_scale or np.iinfo(pixels.dtype).max)
     missing = hole.astype(np.uint8)
-    missing *= 255  # what means 1.0 to util.tiles
+    missing *= 255  # what means 1.0 to util.restore.tiles
     filled = _filled(trained, pixels, missing[..., None], hole, full_scale, progress)
     for rows, columns, made in filled:
         here = hole[rows, columns]
@@ -235,12 +232,12 @@ def _filled(trained, picture, hole, missing, full_scale=None, progress=None):
 
 
 def hole_windows(settings, hole):
-    """Return the windows, see `util.tiles.windows`, in which `apply` fills a hole, bool (H, W)."""
+    """Return the windows in which a hole, bool (H, W), is filled; see `util.restore.tiles`."""
     return tiles.windows(hole, context_px=settings.apply_margin_px, least_px=settings.crop_px)
 
 
 def find_holes(trained, place=None):
-    """Return the `util.masks.Holes` of a network that takes a hole, None of another."""
+    """Return the `util.restore.masks.Holes` of a network that takes a hole, None of another."""
     if not trained.task.takes_hole:
         return None
     settings = trained.settings
@@ -304,7 +301,7 @@ def keep_clear(pixels, ground, opacity, *, clear_below, top_value):
 
 
 def tiling(settings):
-    """Return the arguments of `util.tiles` that the settings hold."""
+    """Return the arguments of `util.restore.tiles` that the settings hold."""
     return {"tile_px": settings.apply_tile_px, "margin_px": settings.apply_margin_px}
 
 

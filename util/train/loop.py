@@ -9,11 +9,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from util import checkpoint, files, interrupt, machines, samples
-from util.report import Report
+from util import files, interrupt
+from util.measure.scores import mean_scores
+from util.run import checkpoint, machines
+from util.run.report import Report
+from util.samples.batches import batches, stack
 from util.say import UserError, say
-from util.schedule import learning_rate
-from util.scores import mean_scores
+from util.train.schedule import learning_rate
 
 SKIPS_BEFORE_STOPPING = 20
 BEST = "best.npz"
@@ -80,7 +82,7 @@ class Validation:
 
     def __init__(self, task, state, settings, sample):
         self._task, self._settings = task, settings
-        self._batch = samples.stack(sample, range(settings.validation_samples))
+        self._batch = stack(sample, range(settings.validation_samples))
         self._restore = tf.function(lambda batch: task.restore(state.networks, batch, settings))
 
     def outputs(self, count=None):
@@ -107,7 +109,7 @@ class Validation:
 
     def sheet(self):
         """Return the columns of a sheet: dict title -> pictures."""
-        return self._task.pictures(self.outputs(min(6, self._settings.validation_samples)))
+        return self._task.sheet(self.outputs(min(6, self._settings.validation_samples)))
 
 
 def train(task, settings, strategy, prepare):
@@ -115,7 +117,7 @@ def train(task, settings, strategy, prepare):
 
     Parameters
     ----------
-    task : util.command.Task
+    task : util.task.Task
     settings : the script's settings
     strategy : tf.distribute.Strategy
     prepare : callable
@@ -192,8 +194,8 @@ class _Run:
     def steps(self, sample, start, agreement):
         settings, state = self.settings, self.state
         step = make_step(self.task, state, settings)
-        batches = iter(
-            samples.batches(
+        ready = iter(
+            batches(
                 sample, batch_size=settings.batch_size, first_step=start, strategy=self.strategy
             )
         )
@@ -201,7 +203,7 @@ class _Run:
         skipped = 0
         for done in range(start + 1, settings.steps + 1):
             skipped_before = skipped
-            metrics, skipped = step(next(batches))
+            metrics, skipped = step(next(ready))
             self.pending.append(metrics)
             # The step before this one: waiting for the one just started would idle a GPU.
             if int(skipped_before) >= SKIPS_BEFORE_STOPPING:

@@ -5,8 +5,10 @@ import math
 import keras
 import tensorflow as tf
 
-from util import losses
-from util.adversarial import (
+from util.measure.scores import hole_scores
+from util.networks.inpainting import inpainting_generator, two_tower_discriminator
+from util.train import losses
+from util.train.adversarial import (
     Balance,
     PictureHistory,
     discriminator_loss,
@@ -14,16 +16,14 @@ from util.adversarial import (
     penalised,
     train_critic,
 )
-from util.networks import inpainting_generator, two_tower_discriminator
-from util.scores import hole_scores
-from util.state import TrainState
+from util.train.state import TrainState
 
 # --- networks ---------------------------------------------------------------------------------
 
 
-def make_state(settings):
-    """Build networks, optimisers, history and balance; call within the strategy's scope."""
-    networks = {
+def make_networks(settings):
+    """Return the networks of these tasks: "generator" and "discriminator"."""
+    return {
         "generator": inpainting_generator(
             settings.base_width,
             norm=settings.norm,
@@ -40,6 +40,11 @@ def make_state(settings):
             detail_gain=settings.detail_gain,
         ),
     }
+
+
+def make_state(settings):
+    """Build networks, optimisers, history and balance; call within the strategy's scope."""
+    networks = make_networks(settings)
     optimizers = {
         name: keras.optimizers.Adam(
             settings.learning_rate, beta_1=settings.beta_1, beta_2=settings.beta_2
@@ -213,7 +218,7 @@ def restore(networks, batch, settings):
     }
 
 
-def pictures(outputs):
+def sheet(outputs):
     """Return the columns of a sheet."""
     return {
         "true": outputs["clear"],

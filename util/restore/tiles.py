@@ -7,10 +7,10 @@ thrown away, and what remains fades from one tile into the next by a raised cosi
 at multiples of the network's stride, so that every pixel meets the same grid as in the whole
 picture, and at the picture's border a tile sees just what the whole picture would show it.
 
-The result of a U-Net of util.networks without norm, or with batch norm, thus equals that of the
-whole picture, exactly but for rounding, with a margin of 192: the U-Net's receptive field has a
-radius of 190. In practice less does. Measured with mod_defog.py (no norm) on three scenes, greatest
-difference of any pixel in steps of 1/255 by its distance from a tile's edge:
+The result of a U-Net (util.networks.unet) without norm, or with batch norm, thus equals that of
+the whole picture, exactly but for rounding, with a margin of 192: the U-Net's receptive field has
+a radius of 190. In practice less does. Measured with mod_defog.py (no norm) on three scenes:
+greatest difference of any pixel, in steps of 1/255, by its distance from a tile's edge
 
     distance             0-31   32-63  64-95  96-127  128-159  160 and more
     after 400 steps      86     21     7.7    0.66    0.01     0
@@ -30,7 +30,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from util.pictures import as_float
+from util.pictures.pixels import as_float
 
 BLEND_PX = 32  # least width over which two tiles fade into each other
 # Memory of a pixel in a row of finished tiles, 16 bytes, over that of one in the tile that a U-Net

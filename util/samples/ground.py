@@ -3,12 +3,51 @@
 from functools import partial
 from pathlib import Path
 
-from util.holes import cloud_or_polygon_hole, spot_hole
-from util.names import pictures_of
-from util.pairs import HazySamples, PairedSamples, find_pairs, partner_indices, say_lonely
-from util.pictures import PictureError, PictureStore
-from util.samples import CloudySamples, HoledSamples, draw_opacity, split_by_place
+from util.pictures.find import pictures_of
+from util.pictures.pairs import find_pairs, partner_indices, say_lonely
+from util.pictures.pixels import PictureError
+from util.pictures.store import PictureStore
+from util.samples.damage import (
+    CloudySamples,
+    HazySamples,
+    HoledSamples,
+    PairedSamples,
+    draw_opacity,
+)
+from util.samples.holes import cloud_or_polygon_hole, spot_hole
 from util.say import UserError
+
+
+def split_by_place(paths, share):
+    """Split pictures into those to train on and those to validate on, folder by folder.
+
+    Crops of one picture never fall on both sides. Within a folder the pictures kept back are
+    evenly spread over the sorted names; a folder with a single picture is trained on unless no
+    folder has two.
+
+    Parameters
+    ----------
+    paths : list of Path, sorted
+    share : float
+        Share to keep back, at least one picture of each folder that has two or more.
+
+    Returns
+    -------
+    (list of Path, list of Path)
+        A single picture stands on both sides: there is nothing to split.
+    """
+    if len(paths) == 1:
+        return list(paths), list(paths)
+    folders = {}
+    for path in paths:
+        folders.setdefault(path.parent, []).append(path)
+    groups = [group for group in folders.values() if len(group) > 1] or [list(paths)]
+    kept = set()
+    for group in groups:
+        count = min(len(group) - 1, max(1, round(share * len(group))))
+        kept |= {group[int((i + 0.5) * len(group) / count)] for i in range(count)}
+    return [p for p in paths if p not in kept], [p for p in paths if p in kept]
+
 
 VALIDATION_SEED = 1_000_003  # added to the run's: validation draws clouds of its own
 
@@ -69,7 +108,7 @@ def _open_layers(settings, progress):
 
 
 def _opacity_settings(settings):
-    """Return the arguments of `util.samples.draw_opacity` that settings give."""
+    """Return the arguments of `util.samples.damage.draw_opacity` that settings give."""
     return {
         "noise_share": settings.noise_share,
         "cloud_window_px": settings.cloud_window_px,
@@ -92,7 +131,7 @@ def _keyed(settings, training):
 
 
 def _ground_settings(settings, training):
-    """Return the arguments of `util.clouds.vary_ground` that settings give."""
+    """Return the arguments of `util.samples.clouds.vary_ground` that settings give."""
     return {
         "ground_gain": settings.ground_gain,
         "ground_offset": settings.ground_offset,

@@ -9,7 +9,7 @@ from keras import layers
 
 from util.say import UserError
 
-BUNDLED_WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "vgg16_block1to3.npz"
+BUNDLED_WEIGHTS = Path(__file__).resolve().parents[2] / "data" / "vgg16_block1to3.npz"
 
 # (block, convolutions, channels)
 _BLOCKS = ((1, 2, 64), (2, 2, 128), (3, 3, 256), (4, 3, 512), (5, 3, 512))

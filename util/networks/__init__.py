@@ -1,0 +1,4 @@
+"""Layers and networks, nothing else: what maps tensors to tensors and has weights.
+
+Enters: say.
+"""

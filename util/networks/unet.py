@@ -1,0 +1,78 @@
+"""The U-Net, and the ground that its last channels mean."""
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from util.networks.blocks import ReflectPad, down, leaky, leaky_tanh, normalise, squash, up
+
+
+def unet(base_width, outputs=4, inputs=3, norm="batch", upsampling="transposed", name="unet"):
+    """Build the U-Net: five levels down, five up, each joined with its twin on the way down.
+
+    Its last layer is linear; what the channels mean is the script's business. Weights count
+    2,392,524 at base width 8 with batch norm and transposed convolutions.
+
+    Parameters
+    ----------
+    base_width : int
+        Channels of the first level; the deepest decoder level has 32 times as many.
+    outputs, inputs : int
+        Channels of the last and first picture.
+    norm : {"none", "batch", "group", "instance"}
+    upsampling : {"transposed", "resize"}
+
+    Returns
+    -------
+    keras.Model
+        float32 (B, H, W, inputs) -> (B, H, W, outputs); H and W multiples of 32.
+    """
+    w = base_width
+    picture = keras.Input((None, None, inputs), name="picture")
+    x, levels = picture, []
+    for level, width in enumerate((w, 2 * w, 4 * w, 8 * w, 16 * w), start=1):
+        x = down(x, width, f"down{level}")  # (B, H / 2^level, W / 2^level, width)
+        levels.append(x)
+    x = ReflectPad(2, name="middle_pad")(x)  # (B, H / 32 + 4, W / 32 + 4, 16 w)
+    for i in (1, 2):
+        x = layers.Conv2D(16 * w, 3, name=f"middle{i}")(x)
+        x = leaky(normalise(x, norm, f"middle{i}"))  # after the second: (B, H / 32, W / 32, 16 w)
+    for level, width in zip((5, 4, 3, 2, 1), (32 * w, 16 * w, 8 * w, 4 * w, 2 * w), strict=True):
+        x = layers.Concatenate(name=f"join{level}")([x, levels[level - 1]])
+        x = up(x, width, norm, upsampling, f"up{level}")  # (B, H / 2^(level-1), .., width)
+    x = layers.Concatenate(name="join_picture")([x, picture])  # (B, H, W, 2 w + inputs)
+    x = leaky(layers.Conv2D(w, 3, padding="same", name="head1")(x))  # (B, H, W, w)
+    x = layers.Conv2D(outputs, 3, padding="same", name="head2", dtype="float32")(x)
+    return keras.Model(picture, x, name=name)
+
+
+HEADS = ("unmix", "direct")
+LEAST_TRANSMISSION = 0.2  # unmixing divides by no less: noise would be multiplied by more than 5
+
+
+def ground_from(found, cloudy, opacity, head, bounded=True):
+    """Turn the last layer's three channels into ground.
+
+    Parameters
+    ----------
+    found : float32 (B, H, W, 3)
+        Linear outputs of a network.
+    cloudy : float32 (B, H, W, 3), 0..1
+    opacity : float32 (B, H, W, 1)
+        The opacity that was found.
+    head : {"unmix", "direct"}
+        "direct": the channels, squashed, are the ground. "unmix": the opacity is taken out of the
+        picture, ``(cloudy - opacity) / max(1 - opacity, 0.2)``, and the channels correct the rest.
+    bounded : bool
+        Keep the correction within -1..1.
+
+    Returns
+    -------
+    float32 (B, H, W, 3), about 0..1, not clipped
+    """
+    if head == "direct":
+        return squash(found)
+    if head == "unmix":
+        unmixed = (cloudy - opacity) / tf.maximum(1.0 - opacity, LEAST_TRANSMISSION)
+        return unmixed + (leaky_tanh(found) if bounded else found)
+    raise ValueError(f"head is {head!r}; it must be one of {', '.join(HEADS)}")

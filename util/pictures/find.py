@@ -1,0 +1,97 @@
+"""Find pictures in folders, and call them by their names."""
+
+import os
+from pathlib import Path
+
+from util.pictures.pixels import PictureError
+from util.say import UserError, say
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif"})
+
+
+def find_pictures(folder: str | Path) -> list[Path]:
+    """List the picture files below a folder, sorted by relative POSIX path.
+
+    Regular files with a picture's suffix in any case; hidden files and folders are left out.
+    `folder` may also be one file, which is returned whatever its suffix. Links to folders are
+    followed, because data sets are often linked into place, but each real folder is entered once,
+    so a loop ends. An unreadable sub-folder is skipped with a line on stderr. A missing or
+    unreadable `folder` raises PictureError.
+    """
+    folder = Path(folder)
+    if folder.is_file():
+        return [folder]
+    try:
+        with os.scandir(folder):
+            seen = {_identity(folder)}
+    except OSError as error:
+        remedy = "give an existing, readable folder of pictures, or one picture"
+        raise PictureError(f"{error.strerror}; {remedy}", folder) from error
+    found = []
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=_folder_skipped):
+        kept = []
+        for name in sorted(folders):
+            identity = None if name.startswith(".") else _identity(os.path.join(place, name))
+            if identity is not None and identity not in seen:
+                seen.add(identity)
+                kept.append(name)
+        folders[:] = kept  # os.walk enters only what is left in its list
+        for name in names:
+            path = Path(place, name)
+            if not name.startswith(".") and path.suffix.lower() in SUFFIXES and path.is_file():
+                found.append(path)
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _identity(folder: str | Path) -> tuple[int, int] | None:
+    try:
+        info = os.stat(folder)
+    except OSError:
+        return None
+    return info.st_dev, info.st_ino
+
+
+def _folder_skipped(error: OSError) -> None:
+    say(f"skipped folder {error.filename}: {error.strerror}")
+
+
+def stem_of(path, folder):
+    """Return the path of a picture within a folder, without its suffix, as text with slashes."""
+    relative = path.relative_to(folder) if path != folder else Path(path.name)
+    return relative.with_suffix("").as_posix()
+
+
+def by_stem(folder):
+    """Return the pictures of a folder, or one picture, by path without suffix: dict str -> Path.
+
+    Of two with the same name the first serves, and a line on stderr names the other. Raises
+    PictureError, as `util.pictures.find.find_pictures`.
+    """
+    folder, found = Path(folder), {}
+    for path in find_pictures(folder):
+        stem = stem_of(path, folder)
+        if stem in found:
+            say(f"left out {path}: {found[stem].name} has the same name")
+            continue
+        found[stem] = path
+    return found
+
+
+def pictures_of(folder, setting):
+    """Return the pictures of a folder that a setting names, as `util.pictures.find.find_pictures`.
+
+    Raises
+    ------
+    UserError
+        The folder is missing or holds no picture; the message names folder and setting.
+    """
+    try:
+        paths = find_pictures(folder)
+    except PictureError as error:
+        raise UserError(f"{setting} = {error}") from None
+    if not paths:
+        raise UserError(
+            f"{setting} = {folder}: no picture found (JPEG, PNG, TIFF, WebP, BMP or GIF). "
+            f"Put pictures there or set {setting} to the folder that has them"
+        )
+    return paths

@@ -1,0 +1,100 @@
+"""What pixels mean: types, scales, bands, and numbers in 0..1."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from util.say import printable
+
+
+class PictureError(Exception):
+    """A picture or folder that cannot be used: one printable line, the file and the reason.
+
+    `reason` is the line without the file's name.
+    """
+
+    def __init__(self, reason: object, path: str | Path | None = None) -> None:
+        self.reason = printable(reason)
+        super().__init__(self.reason if path is None else f"{printable(path)}: {self.reason}")
+
+
+def checked_scale(full_scale: float | None) -> float | None:
+    if full_scale is not None and not 0 < full_scale < np.inf:
+        raise ValueError(f"full_scale must be a number above 0 or None, not {full_scale}")
+    return None if full_scale is None else float(full_scale)
+
+
+def known_scale(pixels: np.ndarray, full_scale: float | None) -> np.ndarray:
+    """Return uint8 or uint16 pixels that mean 0..1 over their type's range."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2:
+        pixels = pixels.astype(np.uint16, copy=False)  # from either byte order
+        return pixels if full_scale is None else _scale_table(full_scale)[pixels]
+    if pixels.dtype.kind not in "iuf":
+        raise PictureError(f"pixels of type {pixels.dtype} are no brightness")
+    fraction = pixels.dtype.kind == "f" and (full_scale is None or full_scale > 1)
+    pixels = np.nan_to_num(pixels.astype(np.float32), copy=False, nan=0.0)
+    low, high = float(pixels.min()), float(pixels.max())
+    if fraction and low >= 0 and high <= 1:
+        full_scale = 1.0
+    if full_scale is None:
+        raise PictureError(
+            f"values from {low:g} to {high:g} have no known range; set full_scale to the value "
+            "that means full brightness (10000 for reflectance, 1.0 to clip to 0..1)"
+        )
+    return as_pixels(pixels / np.float32(full_scale), np.uint16)
+
+
+@lru_cache(maxsize=8)
+def _scale_table(full_scale: float) -> np.ndarray:
+    """Return the rescaled value of each 16-bit value, uint16 (65536,)."""
+    return as_pixels(np.arange(65536) / full_scale, np.uint16)
+
+
+def three_bands(pixels: np.ndarray) -> np.ndarray:
+    if pixels.ndim == 3 and pixels.shape[2] >= 3:
+        return pixels[..., :3]
+    grey = pixels[..., 0] if pixels.ndim == 3 else pixels
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Return the picture as EXIF orientation 1..8 says it is to be seen (TIFF 6.0, tag 274)."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
+
+
+def as_float(pixels: np.ndarray) -> np.ndarray:
+    """Return float32 0..1 from uint8 or uint16 of any shape, by the type's range.
+
+    Raises ValueError for another type.
+    """
+    return pixels.astype(np.float32) / np.float32(top_of(pixels.dtype))
+
+
+def as_pixels(picture: np.ndarray, dtype: np.typing.DTypeLike) -> np.ndarray:
+    """Return uint8 or uint16 from float 0..1 of any shape, rounded, values outside clipped.
+
+    Raises ValueError for NaN, or for another type.
+    """
+    top = top_of(dtype)
+    if np.isnan(picture).any():
+        raise ValueError("the picture holds NaN, which is no brightness")
+    return np.rint(np.clip(picture, 0, 1) * top).astype(dtype)
+
+
+def top_of(dtype: np.typing.DTypeLike) -> int:
+    if np.dtype(dtype) not in (np.uint8, np.uint16):
+        raise ValueError(f"pixels must be uint8 or uint16, not {np.dtype(dtype)}")
+    return np.iinfo(dtype).max
+
+
+def luma(pixels: np.ndarray) -> np.ndarray:
+    """Return the brightness (ITU-R BT.601) of RGB (H, W, 3), same type, (H, W)."""
+    weights = np.array([0.299, 0.587, 0.114], np.float32)
+    return np.rint(pixels.astype(np.float32) @ weights).astype(pixels.dtype)

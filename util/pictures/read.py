@@ -1,0 +1,205 @@
+"""Read the pictures that people really have.
+
+Files are data that somebody else made: the size is read before memory is taken, only six formats
+are decoded, and a cut file is an error and never half a picture.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import cv2
+import numpy as np
+import tifffile
+from PIL import Image
+
+from util.pictures.pixels import (
+    PictureError,
+    as_pixels,
+    checked_scale,
+    known_scale,
+    three_bands,
+    upright,
+)
+
+MAX_PIXELS = 400_000_000
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")  # Pillow's; TIFF is tifffile's first
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+# Pillow's own limit is a lower global; `_check_size` takes its place in every reader here.
+Image.MAX_IMAGE_PIXELS = None
+# What tifffile logs about a damaged file, our one-line error says too.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+
+
+def read_picture(
+    path: str | Path, *, max_pixels: int = MAX_PIXELS, full_scale: float | None = None
+) -> np.ndarray:
+    """Return the (first) picture of a file as RGB, uint8 or uint16 (H, W, 3).
+
+    JPEG, PNG, TIFF, WebP, BMP and GIF, recognised by content. EXIF rotation is applied, alpha
+    dropped, grey, palette, 1-bit and CMYK turned into RGB; of a TIFF with more bands the first
+    three are taken. 16-bit values stay exact. `full_scale` is the value that means 1.0 in files of
+    more than 8 bits (10000 for reflectance): those are then rescaled to uint16 0..65535 and
+    clipped. Float files within 0..1 become uint16 as they are; NaN becomes 0. Raises PictureError
+    for a file that is missing, cut, damaged, of another format, larger than `max_pixels`, or
+    without a known scale.
+    """
+    full_scale = checked_scale(full_scale)
+
+    def read(file: BinaryIO, start: bytes) -> np.ndarray:
+        if start[:4] in TIFF_STARTS:
+            pixels, orientation = _read_tiff(file, max_pixels)
+        else:
+            deep = start[:4] == b"\x89PNG" and start[24:25] == b"\x10"
+            pixels, orientation = _read_common(file, _FORMATS, max_pixels, deep)
+        pixels = upright(three_bands(known_scale(pixels, full_scale)), orientation)
+        return np.ascontiguousarray(pixels)
+
+    return _from_file(Path(path), read)
+
+
+def read_alpha(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray | None:
+    """Return how opaque each pixel of a file's (first) picture is, uint8 (H, W); None if unsaid.
+
+    From an alpha channel (of 16 bits the upper 8) or the transparent colour of a PNG or GIF.
+    EXIF rotation is applied: it fits what `read_picture` returns. Raises PictureError as that does.
+    """
+
+    def read(file: BinaryIO, start: bytes) -> np.ndarray | None:
+        if start[:4] in TIFF_STARTS:
+            found = _tiff_alpha(file, max_pixels)
+        else:
+            found = _common_alpha(file, _FORMATS, max_pixels)
+        return None if found is None else np.ascontiguousarray(upright(*found))
+
+    return _from_file(Path(path), read)
+
+
+def _from_file(path: Path, read: Callable) -> np.ndarray | None:
+    """Return what `read(file, its first 32 bytes)` returns; every failure is a PictureError."""
+    try:
+        if not path.is_file():
+            raise PictureError("not a file" if path.exists() else "no such file", path)
+        with open(path, "rb") as file:
+            start = file.read(32)
+            file.seek(0)
+            if not start:
+                raise PictureError("the file is empty", path)
+            return read(file, start)
+    except PictureError as error:
+        raise PictureError(error.reason, path) from error
+    except Exception as error:  # decoders meet damage with errors of every class
+        raise PictureError(reason_of(error), path) from error
+
+
+def reason_of(error: Exception) -> str:
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "not a JPEG, PNG, TIFF, WebP, BMP or GIF picture, or damaged"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"damaged or cut ({type(error).__name__}: {error})"
+
+
+def _check_size(height: int, width: int, bands: int, max_pixels: int) -> None:
+    count = height * width * max(bands, 3) // 3  # many bands take memory like many pixels
+    if count > max_pixels:
+        claimed = f"{width} x {height} pixels" + (f" of {bands} bands" if bands > 4 else "")
+        raise PictureError(
+            f"claims {claimed}, which counts as {count}, more than max_pixels = {max_pixels}; "
+            "raise max_pixels if the picture really is so large"
+        )
+
+
+def _read_common(
+    file: BinaryIO, formats: tuple[str, ...], max_pixels: int, deep: bool = False
+) -> tuple[np.ndarray, int]:
+    """Return (pixels, EXIF orientation) by Pillow, by OpenCV if `deep` (16 bits)."""
+    with Image.open(file, formats=formats) as image:
+        _check_size(image.height, image.width, 3, max_pixels)
+        image.load()  # also for deep files: OpenCV returns half a picture without an error
+        orientation = image.getexif().get(274, 1)  # after load: Pillow itself turns a TIFF there
+        if not deep:
+            image.info.pop("transparency", None)  # alpha is dropped, Pillow need not warn
+            return np.asarray(image.convert("RGB")), orientation
+    return _read_deep(file), orientation
+
+
+def _read_deep(file: BinaryIO) -> np.ndarray:
+    """Return what OpenCV decodes, bits untouched, as RGB or grey."""
+    file.seek(0)
+    pixels = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise PictureError("cannot be decoded")
+    return pixels if pixels.ndim == 2 else pixels[..., 2::-1]
+
+
+def _read_tiff(file: BinaryIO, max_pixels: int) -> tuple[np.ndarray, int]:
+    """Return (pixels of the first page, orientation that is still to be applied)."""
+    with tifffile.TiffFile(file) as tiff:
+        page = tiff.pages.first
+        bits, bands = page.bitspersample, page.samplesperpixel
+        _check_size(page.imagelength, page.imagewidth, bands * page.imagedepth, max_pixels)
+        # tifffile fills what is missing with zeros, so a cut file is looked for here.
+        ends = [at + n for at, n in zip(page.dataoffsets, page.databytecounts, strict=False)]
+        if not ends or max(ends) > os.fstat(file.fileno()).st_size:
+            raise PictureError("the file is cut: pixels are missing at its end")
+        plain = page.photometric in (0, 1, 2)  # white is 0, black is 0, RGB
+        if plain and bits >= 8 and page.imagedepth == 1:
+            try:
+                pixels = page.asarray()
+            except ValueError as error:
+                if "imagecodecs" not in str(error):
+                    raise
+            else:
+                if page.planarconfig == 2 and bands > 1:
+                    pixels = np.moveaxis(pixels, 0, -1)
+                if page.photometric == 0 and pixels.dtype.kind == "u":
+                    pixels = ~pixels
+                return pixels, page.tags.valueof(274, 1)
+    # Packed bits, palettes, CMYK, and compressions that tifffile leaves to an optional package.
+    try:
+        if bits <= 8:
+            file.seek(0)
+            return _read_common(file, ("TIFF",), max_pixels)
+        if plain and page.photometric != 0:
+            return _read_deep(file), 1  # OpenCV turns a TIFF upright itself
+    except (PictureError, Image.UnidentifiedImageError, cv2.error):
+        pass
+    raise PictureError(
+        f"this kind of TIFF ({page.compression.name}, {bits} bits, {bands} bands) needs the "
+        "optional package imagecodecs; install it, or save the file uncompressed"
+    )
+
+
+def _common_alpha(
+    file: BinaryIO, formats: tuple[str, ...], max_pixels: int
+) -> tuple[np.ndarray, int] | None:
+    with Image.open(file, formats=formats) as image:
+        _check_size(image.height, image.width, 4, max_pixels)
+        if not image.has_transparency_data:
+            return None
+        image.load()
+        orientation = image.getexif().get(274, 1)
+        return np.asarray(image.convert("RGBA").getchannel("A")), orientation
+
+
+def _tiff_alpha(file: BinaryIO, max_pixels: int) -> tuple[np.ndarray, int] | None:
+    with tifffile.TiffFile(file) as tiff:
+        page = tiff.pages.first
+        kinds = [int(kind) for kind in page.extrasamples]  # 1, 2: alpha; 0: a band of another kind
+        place = next((i for i, kind in enumerate(kinds) if kind in (1, 2)), None)
+        if place is None:
+            return None
+        band = page.samplesperpixel - len(kinds) + place
+    file.seek(0)
+    pixels, orientation = _read_tiff(file, max_pixels)
+    if pixels.ndim != 3 or pixels.shape[2] <= band:  # a reader that drops alpha had to serve
+        file.seek(0)
+        return _common_alpha(file, ("TIFF",), max_pixels)
+    alpha = pixels[..., band]
+    if alpha.dtype.kind == "f":
+        return as_pixels(np.nan_to_num(alpha), np.uint8), orientation
+    return (alpha >> 8 * (alpha.dtype.itemsize - 1)).astype(np.uint8), orientation
