@@ -76,6 +76,17 @@ def test_each_head_is_complete_and_each_table_once_in_the_page(path):
         assert (DOCS / picture).is_file()
 
 
+def test_the_figures_of_the_readme_are_in_the_page():
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    assert "(docs/results.md)" in readme
+    figures = re.compile(r"(?<![\w.])\d*\.\d+(?![\w.]|/)")
+    tables = "\n".join(line for line in readme.splitlines() if line.startswith("| "))
+    claimed = set(figures.findall(tables)) | set(re.findall(r"([\d.]+) dB", readme))
+    assert len(claimed) > 10
+    page = figures.findall((DOCS / "results.md").read_text(encoding="utf-8"))
+    assert claimed <= set(page)
+
+
 # --- the script ---------------------------------------------------------------------------------
 
 
