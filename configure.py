@@ -6,8 +6,21 @@ you are.
 "Source" in a comment is the value of the published system, where ours differs from it.
 """
 
-from dataclasses import dataclass, fields
-from math import isfinite
+from dataclasses import dataclass
+
+from util.settings import (
+    AT_ONCE,
+    FIXED,
+    HERE,
+    OTHER_SAMPLES,
+    Rule,
+    at_least,
+    between,
+    one_of,
+    range_within,
+    row,
+    rule,
+)
 
 
 @dataclass(frozen=True)
@@ -111,7 +124,7 @@ class Defog(Clouds):
     # --- network ---
     base_width: int = 8  # channels of the first level; 8 has 2.39 M weights, 16 four times as many
     head: str = "unmix"  # unmix (opacity removed, then corrected) or direct (source)
-    norm: str = "none"  # none, batch (source), group, instance; see README for what differs
+    norm: str = "none"  # none, batch (source), group, instance; see docs/machines.md
     upsampling: str = "transposed"  # transposed (source) or resize (nearest, then 3x3)
 
 
@@ -123,7 +136,7 @@ class Mend(Clouds):
     stage1_width: int = 6  # channels of the first level of the U-Net that finds cloud (source 12)
     stage2_width: int = 6  # and of the one that then finds the ground (source 14)
     head: str = "unmix"  # unmix (opacity removed, then corrected) or direct (source)
-    norm: str = "none"  # none, batch (source), group, instance; see README for what differs
+    norm: str = "none"  # none, batch (source), group, instance; see docs/machines.md
     upsampling: str = "transposed"  # transposed (source) or resize (nearest, then 3x3)
 
     # --- optimiser ---
@@ -162,9 +175,9 @@ class Inpaint(Common):
     gradient_penalty_weight: float = 10.0  # wgan-gp: weight of the gradient penalty
     weight_limit: float = 0.01  # wgan: the critic's weights are clipped to +- this
 
-    # --- history of generated pictures ---
-    history_size: int = 64  # earlier pictures that are judged along with new ones; 0 = none
-    history_share: float = 0.25  # share of a batch that enters the history each step
+    # --- earlier generated pictures ---
+    past_size: int = 64  # earlier pictures that are judged along with new ones; 0 = none
+    past_share: float = 0.25  # share of a batch that joins them each step
 
     # --- optimiser ---
     learning_rate: float = 2e-4  # highest rate of the run, 1e-5..1e-3 (source 1e-4, constant)
@@ -234,49 +247,7 @@ class Deblur(Common):
     beta_2: float = 0.99  # Adam: memory of its square, 0.5..0.9999 (source 0.999)
 
 
-# What may not change within a run, and what changes the samples from there on.
-SHAPE_SETTINGS = {
-    *("crop_px", "base_width", "stage1_width", "stage2_width", "head", "norm", "upsampling"),
-    *(
-        "painting",
-        "skips",
-        "towers",
-        "discriminator_head",
-        "spectral_norm",
-        "detail_gain",
-        "history_size",
-        "balance_window",
-    ),
-    "adversarial",
-    *("generator_width", "blocks", "output", "critic", "critic_width", "critic_norm"),
-}
-DATA_SETTINGS = {
-    *("clear_folder", "cloud_folder", "validation_share", "validation_samples", "full_scale"),
-    *("max_pixels", "batch_size", "noise_share", "cloud_window_px", "noise_cell_px", "seed"),
-    *("noise_octaves", "noise_persistence", "noise_lacunarity", "ground_gain", "ground_offset"),
-    *("opacity_offset", "cloud_colour", "ground_zoom", "ground_curve", "ground_tint"),
-    *("spot_share", "spot_anywhere", "polygon_vertices", "edge_px", "cloud_hole_share"),
-    *("hazy_folder", "depth_folder", "airlight", "haze_beta"),
-}
-
-
-def _between(low, high):
-    return lambda v: low <= v <= high, f"must lie between {low} and {high}"
-
-
-def _at_least(low):
-    return lambda v: v >= low, f"must be {low} or more"
-
-
-def _one_of(*names):
-    return lambda v: v in names, f"must be one of: {', '.join(names)}"
-
-
-def _range_within(low, high):
-    return (
-        lambda v: low <= v[0] <= v[1] <= high,
-        f"must be two numbers, the smaller one first, between {low} and {high}",
-    )
+# --- one row a setting: its kind (see util/settings.py), and its rule ---------------------------
 
 
 def _is_colour(text):
@@ -286,143 +257,150 @@ def _is_colour(text):
     )
 
 
-# (setting) -> (is it right?, what it must be)
-_RULES = {
-    "crop_px": (lambda v: v >= 64 and v % 32 == 0, "must be a multiple of 32, at least 64"),
-    "validation_share": (lambda v: 0 < v < 1, "must lie between 0 and 1, such as 0.2"),
-    "validation_samples": _at_least(1),
-    "max_pixels": _at_least(4096),
-    "full_scale": _at_least(0),
-    "batch_size": _at_least(1),
-    "learning_rate": (lambda v: 0 < v <= 1, "must be above 0 and at most 1, such as 1e-3"),
-    "beta_1": (lambda v: 0 <= v < 1, "must be 0 or more and below 1"),
-    "beta_2": (lambda v: 0 <= v < 1, "must be 0 or more and below 1"),
-    "clip_norm": _at_least(0),
-    "steps": _at_least(1),
-    "warmup_steps": _at_least(0),
-    "final_rate_share": _between(0, 1),
-    "log_every": _at_least(1),
-    "validate_every": _at_least(1),
-    "sheet_every": _at_least(1),
-    "save_every": _at_least(1),
-    "keep_checkpoints": _at_least(1),
-    "precision": _one_of("float32", "mixed_bfloat16"),
-    "apply_tile_px": _between(64, 16384),
-    "apply_margin_px": _between(0, 1024),
-    "clear_below": _between(0, 0.5),
-    "seed": _between(0, 2**31 - 1),
-    "noise_share": _between(0, 1),
-    "cloud_window_px": _range_within(8, 100_000),
-    "noise_cell_px": _range_within(2, 100_000),
-    "noise_octaves": _between(1, 20),
-    "noise_persistence": _between(0, 1),
-    "noise_lacunarity": _between(1.1, 10),
-    "ground_gain": _between(0, 0.5),
-    "ground_offset": _between(0, 0.5),
-    "ground_zoom": _range_within(0.1, 10),
-    "ground_curve": _between(0, 0.9),
-    "ground_tint": _between(0, 0.5),
-    "opacity_offset": _range_within(-1, 1),
-    "cloud_colour": _range_within(0, 1),
-    "opacity_weight": _at_least(0),
-    "seen_weight": _at_least(0),
-    "base_width": _between(1, 256),
-    "stage1_width": _between(1, 256),
-    "stage2_width": _between(1, 256),
-    "gate_loss": _at_least(0),
-    "painting": _one_of("fill", "direct"),
-    "towers": _one_of("both", "global", "local"),
-    "discriminator_head": _one_of("dense", "tensor"),
-    "detail_gain": _between(1, 100),
-    "adversarial": _one_of("gan", "dcgan", "lsgan", "wgan", "wgan-gp"),
-    "adversarial_weight": _at_least(0),
-    "reconstruction_weight": _at_least(0),
-    "reconstruction_steps": _at_least(0),
-    "adversarial_rise_steps": _at_least(0),
-    "balance_ratio": (lambda v: v == 0 or v > 1, "must be above 1, or 0 for no balance"),
-    "balance_window": _at_least(1),
-    "critic_steps": _between(1, 20),
-    "gradient_penalty_weight": _at_least(0),
-    "weight_limit": (lambda v: 0 < v <= 1, "must be above 0 and at most 1, such as 0.01"),
-    "history_size": _at_least(0),
-    "history_share": _between(0, 1),
-    "hole_colour": (_is_colour, "must be none, black, white, or three values 0..255: 255,0,255"),
-    "hole_margin_px": _between(0, 1000),
-    "spot_share": _between(0.1, 0.9),
-    "polygon_vertices": _between(3, 100),
-    "edge_px": _between(1, 64),
-    "cloud_hole_share": _between(0, 1),
-    "airlight": _range_within(0, 1),
-    "haze_beta": _range_within(0, 10),
-    "generator_width": _between(1, 256),
-    "blocks": _between(1, 100),
-    "dropout": _between(0, 0.9),
-    "output": _one_of("add", "half", "direct"),
-    "critic": _one_of("patch", "source"),
-    "critic_width": _between(1, 256),
-    "critic_norm": _one_of("none", "batch", "group", "instance"),
-    "perceptual_weight": _at_least(0),
-    "head": _one_of("unmix", "direct"),
-    "norm": _one_of("none", "batch", "group", "instance"),
-    "upsampling": _one_of("transposed", "resize"),
+def _least_tile_px(settings):
+    return 2 * settings.apply_margin_px + 96
+
+
+_SHARES_ROWS = Rule(
+    lambda v, s: v % s.log_every == 0,
+    lambda s: (
+        f"must be a multiple of log_every ({s.log_every}), so that the scores share its row "
+        "in log.csv"
+    ),
+    beside=("log_every",),
+)
+_WIDER_THAN_MARGINS = Rule(
+    lambda v, s: v >= _least_tile_px(s),
+    lambda s: (
+        f"must be {_least_tile_px(s)} or more with apply_margin_px = {s.apply_margin_px}, "
+        "or nothing of a tile is left"
+    ),
+    beside=("apply_margin_px",),
+)
+_NOT_BATCH_WITH_A_PENALTY = Rule(
+    lambda v, s: (v, s.adversarial) != ("batch", "wgan-gp"),
+    "must be another one with adversarial = 'wgan-gp', whose penalty is about each picture by "
+    "itself; batch norm mixes those of a batch",
+    beside=("adversarial",),
+)
+
+Common.rows = {
+    # every script
+    "clear_folder": row(OTHER_SAMPLES),
+    "runs_folder": row(HERE),
+    "history_folder": row(HERE),
+    "cache_folder": row(HERE),
+    "crop_px": row(
+        FIXED, rule(lambda v: v >= 64 and v % 32 == 0, "must be a multiple of 32, at least 64")
+    ),
+    "validation_share": row(
+        OTHER_SAMPLES, rule(lambda v: 0 < v < 1, "must lie between 0 and 1, such as 0.2")
+    ),
+    "validation_samples": row(OTHER_SAMPLES, at_least(1)),
+    "max_pixels": row(HERE, at_least(4096)),
+    "full_scale": row(OTHER_SAMPLES, at_least(0)),
+    "ground_gain": row(OTHER_SAMPLES, between(0, 0.5)),
+    "ground_offset": row(OTHER_SAMPLES, between(0, 0.5)),
+    "ground_zoom": row(OTHER_SAMPLES, range_within(0.1, 10)),
+    "ground_curve": row(OTHER_SAMPLES, between(0, 0.9)),
+    "ground_tint": row(OTHER_SAMPLES, between(0, 0.5)),
+    "batch_size": row(OTHER_SAMPLES, at_least(1)),
+    "learning_rate": row(
+        AT_ONCE, rule(lambda v: 0 < v <= 1, "must be above 0 and at most 1, such as 1e-3")
+    ),
+    "beta_1": row(AT_ONCE, rule(lambda v: 0 <= v < 1, "must be 0 or more and below 1")),
+    "beta_2": row(AT_ONCE, rule(lambda v: 0 <= v < 1, "must be 0 or more and below 1")),
+    "clip_norm": row(AT_ONCE, at_least(0)),
+    "steps": row(AT_ONCE, at_least(1)),
+    "warmup_steps": row(AT_ONCE, at_least(0)),
+    "final_rate_share": row(AT_ONCE, between(0, 1)),
+    "log_every": row(AT_ONCE, at_least(1)),
+    "validate_every": row(AT_ONCE, at_least(1), _SHARES_ROWS),
+    "sheet_every": row(AT_ONCE, at_least(1)),
+    "save_every": row(AT_ONCE, at_least(1)),
+    "keep_checkpoints": row(AT_ONCE, at_least(1)),
+    "devices": row(HERE),
+    "precision": row(HERE, one_of("float32", "mixed_bfloat16")),
+    "jit_compile": row(HERE),
+    "apply_tile_px": row(HERE, between(64, 16384), _WIDER_THAN_MARGINS),
+    "apply_margin_px": row(HERE, between(0, 1024)),
+    "clear_below": row(HERE, between(0, 0.5)),
+    "seed": row(OTHER_SAMPLES, between(0, 2**31 - 1)),
+    # opacity of cloud
+    "cloud_folder": row(OTHER_SAMPLES),
+    "noise_share": row(OTHER_SAMPLES, between(0, 1)),
+    "cloud_window_px": row(OTHER_SAMPLES, range_within(8, 100_000)),
+    "noise_cell_px": row(OTHER_SAMPLES, range_within(2, 100_000)),
+    "noise_octaves": row(OTHER_SAMPLES, between(1, 20)),
+    "noise_persistence": row(OTHER_SAMPLES, between(0, 1)),
+    "noise_lacunarity": row(OTHER_SAMPLES, between(1.1, 10)),
+    # cloud over ground
+    "opacity_offset": row(OTHER_SAMPLES, range_within(-1, 1)),
+    "cloud_colour": row(OTHER_SAMPLES, range_within(0, 1)),
+    "opacity_weight": row(AT_ONCE, at_least(0)),
+    "seen_weight": row(AT_ONCE, at_least(0)),
+    # mod_defog.py
+    "base_width": row(FIXED, between(1, 256)),
+    "head": row(FIXED, one_of("unmix", "direct")),
+    "norm": row(FIXED, one_of("none", "batch", "group", "instance")),
+    "upsampling": row(FIXED, one_of("transposed", "resize")),
+    # mod_mend.py
+    "stage1_width": row(FIXED, between(1, 256)),
+    "stage2_width": row(FIXED, between(1, 256)),
+    "gate_loss": row(AT_ONCE, at_least(0)),
+    # repainting holes
+    "painting": row(FIXED, one_of("fill", "direct")),
+    "skips": row(FIXED),
+    "towers": row(FIXED, one_of("both", "global", "local")),
+    "discriminator_head": row(FIXED, one_of("dense", "tensor")),
+    "detail_gain": row(FIXED, between(1, 100)),
+    "spectral_norm": row(FIXED),
+    "adversarial": row(FIXED, one_of("gan", "dcgan", "lsgan", "wgan", "wgan-gp")),
+    "adversarial_weight": row(AT_ONCE, at_least(0)),
+    "reconstruction_weight": row(AT_ONCE, at_least(0)),
+    "reconstruction_steps": row(AT_ONCE, at_least(0)),
+    "adversarial_rise_steps": row(AT_ONCE, at_least(0)),
+    "balance_ratio": row(
+        AT_ONCE, rule(lambda v: v == 0 or v > 1, "must be above 1, or 0 for no balance")
+    ),
+    "balance_window": row(FIXED, at_least(1)),
+    "critic_steps": row(AT_ONCE, between(1, 20)),
+    "gradient_penalty_weight": row(AT_ONCE, at_least(0)),
+    "weight_limit": row(
+        AT_ONCE, rule(lambda v: 0 < v <= 1, "must be above 0 and at most 1, such as 0.01")
+    ),
+    "past_size": row(FIXED, at_least(0)),
+    "past_share": row(AT_ONCE, between(0, 1)),
+    "hole_colour": row(
+        HERE, rule(_is_colour, "must be none, black, white, or three values 0..255: 255,0,255")
+    ),
+    "hole_margin_px": row(HERE, between(0, 1000)),
+    # mod_GAN_spot.py
+    "spot_share": row(OTHER_SAMPLES, between(0.1, 0.9)),
+    "spot_anywhere": row(OTHER_SAMPLES),
+    # mod_GAN_poly.py
+    "polygon_vertices": row(OTHER_SAMPLES, between(3, 100)),
+    "edge_px": row(OTHER_SAMPLES, between(1, 64)),
+    "cloud_hole_share": row(OTHER_SAMPLES, between(0, 1)),
+    # mod_deblurgan.py
+    "hazy_folder": row(OTHER_SAMPLES),
+    "depth_folder": row(OTHER_SAMPLES),
+    "airlight": row(OTHER_SAMPLES, range_within(0, 1)),
+    "haze_beta": row(OTHER_SAMPLES, range_within(0, 10)),
+    "generator_width": row(FIXED, between(1, 256)),
+    "blocks": row(FIXED, between(1, 100)),
+    "dropout": row(AT_ONCE, between(0, 0.9)),
+    "output": row(FIXED, one_of("add", "half", "direct")),
+    "critic": row(FIXED, one_of("patch", "source")),
+    "critic_width": row(FIXED, between(1, 256)),
+    "critic_norm": row(
+        FIXED, one_of("none", "batch", "group", "instance"), _NOT_BATCH_WITH_A_PENALTY
+    ),
+    "perceptual_weight": row(AT_ONCE, at_least(0)),
+    "perceptual_layer": row(AT_ONCE),
+    "vgg_weights_file": row(AT_ONCE),
+    "Deblur.adversarial": row(FIXED, one_of("wgan-gp", "wgan", "source")),
 }
 
-# What a class asks otherwise than the rest.
-_RULES_OF_CLASS = {Deblur: {"adversarial": _one_of("wgan-gp", "wgan", "source")}}
-
-
-def _is_a(kind, value):
-    """Tell whether a value is of a setting's type; an int may stand for a float, a bool may not."""
-    if kind is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if kind in (str, bool):
-        return isinstance(value, kind)
-    inner = kind.__args__
-    return (
-        isinstance(value, (tuple, list))
-        and len(value) == len(inner)
-        and all(_is_a(part, v) for part, v in zip(inner, value, strict=True))
-    )
-
-
-def mistakes(settings):
-    """Return every mistake in the settings, a line each with its remedy; an empty list if none.
-
-    Parameters
-    ----------
-    settings : Common or a class derived from it
-    """
-    found = []
-    sound = set()
-    rules = {**_RULES, **_RULES_OF_CLASS.get(type(settings), {})}
-    for field in fields(settings):
-        value = getattr(settings, field.name)
-        if not _is_a(field.type, value):
-            kind = field.type.__name__ if isinstance(field.type, type) else field.type
-            found.append(f"{field.name} = {value!r}: must be of type {kind}")
-            continue
-        sound.add(field.name)
-        right, remedy = rules.get(field.name, (lambda v: True, ""))
-        if not right(value):
-            found.append(f"{field.name} = {value!r}: {remedy}")
-    both = {"validate_every", "log_every"} <= sound and settings.log_every > 0
-    if both and settings.validate_every % settings.log_every:
-        found.append(
-            f"validate_every = {settings.validate_every}: must be a multiple of log_every "
-            f"({settings.log_every}), so that the scores share its row in log.csv"
-        )
-    overlap = {"apply_tile_px", "apply_margin_px"} <= sound and 2 * settings.apply_margin_px + 96
-    if overlap and settings.apply_tile_px < overlap:
-        found.append(
-            f"apply_tile_px = {settings.apply_tile_px}: must be {overlap} or more with "
-            f"apply_margin_px = {settings.apply_margin_px}, or nothing of a tile is left"
-        )
-    of_critic = {"critic_norm", "adversarial"} <= sound
-    if of_critic and (settings.critic_norm, settings.adversarial) == ("batch", "wgan-gp"):
-        found.append(
-            "critic_norm = 'batch': must be another one with adversarial = 'wgan-gp', whose "
-            "penalty is about each picture by itself; batch norm mixes those of a batch"
-        )
-    return found
+# What settings were called before, for runs and checkpoints from then.
+Common.renamed = {"history_size": "past_size", "history_share": "past_share"}

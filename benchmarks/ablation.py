@@ -22,7 +22,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 VARIANTS = {
     "full": {},
-    "no history": {"history_size": 0},
+    "no history": {"past_size": 0},
     "no local tower": {"towers": "global"},
     "no global tower": {"towers": "local"},
     "no balance": {"balance_ratio": 0},

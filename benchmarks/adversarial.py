@@ -308,7 +308,7 @@ class InpaintingRival(Rival):
         super().__init__(state, batch, settings, rate, layout)
         self.weight = weight
         s = settings
-        self.history = torch.zeros(s.history_size, 4, s.crop_px, s.crop_px)
+        self.history = torch.zeros(s.past_size, 4, s.crop_px, s.crop_px)
         self.history = self.history.contiguous(memory_format=layout)
         self.fill, self.count = 0, 0
         self.losses = torch.zeros(s.balance_window, 2)
@@ -356,13 +356,13 @@ class InpaintingRival(Rival):
 
     def _remember(self, pictures, norm):
         s = self.settings
-        count = min(s.history_size, math.ceil(s.history_share * s.batch_size))
-        slots = torch.randperm(s.history_size)[:count]
-        if self.fill < s.history_size:
-            slots = torch.arange(self.fill, min(self.fill + count, s.history_size))
+        count = min(s.past_size, math.ceil(s.past_share * s.batch_size))
+        slots = torch.randperm(s.past_size)[:count]
+        if self.fill < s.past_size:
+            slots = torch.arange(self.fill, min(self.fill + count, s.past_size))
         if torch.isfinite(norm):
             self.history[slots] = pictures[: len(slots)]
-            self.fill = min(self.fill + count, s.history_size)
+            self.fill = min(self.fill + count, s.past_size)
 
 
 class DeblurRival(Rival):

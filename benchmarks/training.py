@@ -157,7 +157,7 @@ def measure_loop(options, folder):
 
     turns = Turns(options, alone)
     machines.Agreement = lambda strategy: turns
-    loop.train(task, settings, strategy, lambda run_dir: None)
+    loop.train(task, settings, strategy)
     print(file=sys.stderr)
     return turns.in_loop_s, turns.alone_s, made["state"], settings
 

@@ -39,7 +39,7 @@ TINY = {
     "noise_cell_px": (5.0, 40.0),
     "noise_octaves": 3,
     "cloud_hole_share": 0.5,
-    "history_size": 6,
+    "past_size": 6,
     "balance_window": 3,
     "reconstruction_steps": 2,
     "adversarial_rise_steps": 4,

@@ -8,7 +8,7 @@ import tensorflow as tf
 from util.train import losses
 from util.train.adversarial import (
     Balance,
-    PictureHistory,
+    PastPictures,
     discriminator_loss,
     draw_key,
     of_this_replica,
@@ -32,8 +32,8 @@ def pictures(step, count=4):
 
 @pytest.fixture
 def memory():
-    variables = PictureHistory.make_variables(SLOTS, SIDE)
-    return PictureHistory(variables, seed=5, refresh=REFRESH), variables
+    variables = PastPictures.make_variables(SLOTS, SIDE)
+    return PastPictures(variables, seed=5, refresh=REFRESH), variables
 
 
 def contents(variables):
@@ -78,8 +78,8 @@ def test_a_full_history_replaces_as_many_slots_as_it_shall_at_random_places(memo
 def test_contents_follow_from_seed_and_steps_alone():
     ends = []
     for seed in (5, 5, 6):
-        variables = PictureHistory.make_variables(SLOTS, SIDE)
-        full(PictureHistory(variables, seed=seed, refresh=REFRESH), 30)
+        variables = PastPictures.make_variables(SLOTS, SIDE)
+        full(PastPictures(variables, seed=seed, refresh=REFRESH), 30)
         ends.append(contents(variables).tolist())
     assert ends[0] == ends[1] != ends[2]
 
@@ -108,8 +108,8 @@ def test_only_filled_slots_are_drawn(memory):
 
 
 def test_a_history_smaller_than_its_refresh_is_renewed_whole():
-    variables = PictureHistory.make_variables(2, SIDE)
-    history = PictureHistory(variables, seed=0, refresh=3)
+    variables = PastPictures.make_variables(2, SIDE)
+    history = PastPictures(variables, seed=0, refresh=3)
     full(history, 2)
     assert sorted(contents(variables)) == [11, 12]
 

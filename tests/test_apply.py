@@ -5,6 +5,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from conftest import PROJECT
 from stand_ins import dehazer, filler
 
 import mod_defog
@@ -237,7 +238,7 @@ def test_memory_is_bounded(folders, tmp_path, runner):
     import subprocess
 
     write_picture(tmp_path / "large.png", np.zeros((6000, 6000, 3), np.uint8))
-    script = str(command.PROJECT / "mod_defog.py")
+    script = str(PROJECT / "mod_defog.py")
     subprocess.run(
         [sys.executable, script, "apply", str(tmp_path / "large.png"), "--out",
          str(tmp_path / "out"), "--apply-tile-px=1024", *at(folders)],

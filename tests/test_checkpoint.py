@@ -3,15 +3,12 @@
 import errno
 import io
 import os
-import signal
-import subprocess
-import sys
 import zipfile
 
 import keras
 import numpy as np
 import pytest
-from conftest import PROJECT, arrays_of, digest_of, meta_of, npy, rewrite
+from conftest import arrays_of, digest_of, meta_of, npy, rewrite
 
 from util.run import checkpoint
 from util.run.checkpoint import DamagedError
@@ -77,15 +74,18 @@ def test_what_was_saved_comes_back_bit_for_bit(saved):
     assert digest_of(again) == digest_of(path)
 
 
-def test_only_a_part_can_be_loaded(saved):
+def test_networks_can_be_loaded_alone(saved):
     path, _ = saved
     state = make_state(seed=2)
-    checkpoint.load(path, state, only="networks/")
-    stored = arrays_of(path)
-    for name, variable in state.named_variables().items():
-        same = np.array_equal(variable.numpy(), stored[name])
-        assert same or not name.startswith("networks/"), name
-    assert np.isnan(state.best_score)
+    before, stored = state.arrays(), arrays_of(path)
+    assert checkpoint.load_networks(path, state.networks) == int(stored["step"])
+    for name, array in state.arrays().items():
+        expected = stored if name.startswith("networks/") else before
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+    kernel = "networks/net/first/kernel"
+    assert not np.array_equal(stored[kernel], before[kernel])
+    with pytest.raises(UserError, match="other networks"):
+        checkpoint.load_networks(path, make_state(width=6).networks)
 
 
 def test_a_learning_rate_is_never_stored(saved):
@@ -368,61 +368,6 @@ def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(saved, monkeypat
     state = make_state(seed=2)
     checkpoint.load(path, state)
     assert state.digest() == digest
-
-
-# --- lock ---------------------------------------------------------------------------------------
-
-_HOLD = """
-import sys, time
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from util.run import checkpoint
-with checkpoint.locked(Path(sys.argv[2])):
-    print("held", flush=True)
-    time.sleep(600)
-"""
-
-
-def test_a_lock_is_held_once_and_names_its_holder(tmp_path):
-    lock = tmp_path / "runs" / ".mod_defog.lock"
-    with checkpoint.locked(lock):
-        with (
-            pytest.raises(UserError, match=rf"mod_defog is .* process {os.getpid()} on"),
-            checkpoint.locked(lock),
-        ):
-            pytest.fail("the lock was given twice")
-        with pytest.raises(UserError), checkpoint.locked(lock):  # asking did not free it
-            pytest.fail("the lock was given twice")
-    with checkpoint.locked(lock):
-        pass
-
-
-def test_a_lock_is_freed_when_its_process_is_killed(tmp_path):
-    lock = tmp_path / ".mod_defog.lock"
-    holder = subprocess.Popen(
-        [sys.executable, "-c", _HOLD, str(PROJECT), str(lock)], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert holder.stdout.readline() == "held\n"
-        with (
-            pytest.raises(UserError, match=f"process {holder.pid} on"),
-            checkpoint.locked(lock),
-        ):
-            pytest.fail("the lock was given twice")
-    finally:
-        holder.send_signal(signal.SIGKILL)
-        holder.communicate()
-    with checkpoint.locked(lock):
-        pass
-
-
-def test_a_runs_folder_that_cannot_be_made_is_named(tmp_path):
-    (tmp_path / "runs").write_text("a file where a folder belongs")
-    with (
-        pytest.raises(UserError, match="runs_folder"),
-        checkpoint.locked(tmp_path / "runs" / ".mod_defog.lock"),
-    ):
-        pytest.fail("there is no such folder")
 
 
 def test_the_helper_for_headers_writes_readable_ones():

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import configure
-from util import command
+from util import command, settings
+from util.settings import mistakes, row_of
 from util.task import Task
 
 PROJECT = Path(configure.__file__).resolve().parent
@@ -82,8 +83,8 @@ WRONG = {
     "critic_steps": [0, 21],
     "gradient_penalty_weight": [-1.0],
     "weight_limit": [0.0, 1.5],
-    "history_size": [-1],
-    "history_share": [-0.1, 1.1],
+    "past_size": [-1],
+    "past_share": [-0.1, 1.1],
     "hole_colour": ["grey", "", "255,0", "0,0,256", "-1,0,0", "1,2,3,4", "1,2,x"],
     "hole_margin_px": [-1, 1001],
     "spot_share": [0.05, 0.95],
@@ -127,52 +128,60 @@ def test_importing_it_loads_the_standard_library_only():
         check=True,
     )
     loaded = set(found.stdout.split())
-    assert "configure" in loaded
-    assert loaded - {"configure"} <= set(sys.stdlib_module_names)
+    assert {"configure", "util"} <= loaded
+    assert loaded - {"configure", "util"} <= set(sys.stdlib_module_names)
 
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_settings_are_frozen_and_right_as_they_come(cls):
-    assert configure.mistakes(cls()) == []
+    assert mistakes(cls()) == []
     with pytest.raises(dataclasses.FrozenInstanceError):
         cls().seed = 1
 
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_every_setting_has_a_comment(cls):
-    comments = command.comments_of(cls)
+    comments = settings.comments_of(cls)
     bare = [f.name for f in dataclasses.fields(cls) if len(comments.get(f.name, "")) < 10]
     assert not bare, f"without a comment beside them in configure.py: {bare}"
 
 
 def test_comments_stand_beside_their_own_setting():
-    comments = command.comments_of(configure.Defog)
+    comments = settings.comments_of(configure.Defog)
     assert comments["seed"].startswith("everything random")
     assert "largest cells" in comments["noise_cell_px"]  # its value stands on four lines
     assert "level" in comments["base_width"]
 
 
-@pytest.mark.parametrize("names", ["SHAPE_SETTINGS", "DATA_SETTINGS", "_RULES"])
-def test_names_in_the_tables_are_settings(names):
-    unknown = set(getattr(configure, names)) - set(FIELDS)
-    assert not unknown
+def test_every_setting_has_a_row_and_every_row_a_setting():
+    rows = configure.Common.rows
+    names = {key.rpartition(".")[2] for key in rows}
+    assert names == set(FIELDS)
+    assert {row.kind for row in rows.values()} == {"fixed", "other samples", "here", "at once"}
+    own = [key for key in rows if "." in key]
+    assert own
+    for key in own:
+        cls, name = key.split(".")
+        assert name in getattr(configure, cls).__dataclass_fields__
+        assert row_of(getattr(configure, cls), name) is rows[key]
 
 
-def test_no_setting_is_both_of_the_networks_and_of_the_data():
-    both = configure.SHAPE_SETTINGS & configure.DATA_SETTINGS
-    assert not both
+def test_old_names_lead_to_settings_and_are_none_themselves():
+    assert set(configure.Common.renamed.values()) <= set(FIELDS)
+    assert not set(configure.Common.renamed) & set(FIELDS)
 
 
 # --- mistakes -----------------------------------------------------------------------------------
 
 
 def test_every_rule_has_wrong_values_here():
-    assert sorted(WRONG) == sorted(configure._RULES), "put wrong values for new rules into WRONG"
+    ruled = {key.rpartition(".")[2] for key, row in configure.Common.rows.items() if row.rules}
+    assert sorted(WRONG) == sorted(ruled), "put wrong values for new rules into WRONG"
 
 
 @pytest.mark.parametrize(("name", "value"), [(n, v) for n, vs in WRONG.items() for v in vs])
 def test_a_wrong_value_is_one_mistake_with_its_remedy(name, value):
-    found = configure.mistakes(made(**{name: value}))
+    found = mistakes(made(**{name: value}))
     assert len(found) == 1
     assert found[0].startswith(f"{name} = {value!r}: must ")
 
@@ -203,7 +212,7 @@ def test_a_wrong_value_is_one_mistake_with_its_remedy(name, value):
     ],
 )
 def test_a_wrong_type_is_one_mistake(name, value):
-    found = configure.mistakes(made(**{name: value}))
+    found = mistakes(made(**{name: value}))
     assert len(found) == 1
     assert found[0].startswith(f"{name} = {value!r}: must be of type ")
     kind = FIELDS[name][1].type
@@ -215,7 +224,7 @@ def test_a_wrong_type_is_one_mistake(name, value):
     [("learning_rate", 1), ("cloud_colour", [0, 1]), ("full_scale", 10_000), ("seed", 2**31 - 1)],
 )
 def test_an_integer_may_stand_for_a_number_and_a_list_for_a_tuple(name, value):
-    assert configure.mistakes(made(**{name: value})) == []
+    assert mistakes(made(**{name: value})) == []
 
 
 def test_all_mistakes_come_together():
@@ -227,19 +236,19 @@ def test_all_mistakes_come_together():
         "validate_every": 75,
         "noise_share": 2,
     }
-    found = configure.mistakes(configure.Defog(**wrong))
+    found = mistakes(configure.Defog(**wrong))
     assert sorted(line.split(" = ")[0] for line in found) == sorted(wrong)
 
 
 def test_scores_and_losses_share_rows():
-    assert configure.mistakes(configure.Common(log_every=40, validate_every=80)) == []
-    (found,) = configure.mistakes(configure.Common(log_every=40, validate_every=100))
+    assert mistakes(configure.Common(log_every=40, validate_every=80)) == []
+    (found,) = mistakes(configure.Common(log_every=40, validate_every=100))
     assert found.startswith("validate_every = 100: must be a multiple of log_every (40)")
 
 
 def test_tiles_are_wider_than_their_margins():
-    assert configure.mistakes(made(apply_tile_px=296, apply_margin_px=100)) == []
-    (found,) = configure.mistakes(made(apply_tile_px=295, apply_margin_px=100))
+    assert mistakes(made(apply_tile_px=296, apply_margin_px=100)) == []
+    (found,) = mistakes(made(apply_tile_px=295, apply_margin_px=100))
     assert found.startswith("apply_tile_px = 295: must be 296 or more with apply_margin_px = 100")
 
 
@@ -255,13 +264,13 @@ def settings_of(monkeypatch, capsys):
         caught.append(settings)
         return 0
 
-    monkeypatch.setattr(command, "_train", catch)
+    monkeypatch.setitem(command._WORK, "train", catch)
     monkeypatch.setattr(command.interrupt, "listen", lambda: None)
-    task = Task("mod_defog", configure.Defog, *[None] * 9)
+    tasks = {c: Task("mod_defog", c, *[None] * 9) for c in (configure.Defog, configure.GANPoly)}
 
-    def run(*words):
+    def run(*words, cls=configure.Defog):
         with pytest.raises(SystemExit) as ended:
-            command.main(task, "text", list(words))
+            command.main(tasks[cls], "text", list(words))
         if ended.value.code == 0:
             return caught.pop() if caught else None
         assert ended.value.code == 2
@@ -310,10 +319,12 @@ def test_a_setting_for_one_start(settings_of, words, name, value):
         (["--batch_size=8"], "--batch_size=8: not understood; did you mean --batch-size?"),
         (["--batch", "8"], "--batch: not understood"),
         (["--qqq"], "--qqq: not understood; see --help"),
+        (["--history-size=8"], "--history-size=8: not understood; it is called --past-size now"),
     ],
 )
 def test_a_wrong_command_line_says_what_is_meant(settings_of, words, text):
-    assert text in settings_of(*words)
+    cls = configure.GANPoly if "history" in text else configure.Defog
+    assert text in settings_of(*words, cls=cls)
 
 
 def test_all_mistakes_of_a_command_line_come_together(settings_of):
@@ -337,7 +348,7 @@ def test_folders_are_meant_from_where_they_were_written(settings_of, tmp_path, m
 def test_help_shows_every_setting_with_its_comment_and_value(settings_of, capsys):
     settings_of("--help")
     shown = " ".join(capsys.readouterr().out.split())
-    comments = command.comments_of(configure.Defog)
+    comments = settings.comments_of(configure.Defog)
     for field in dataclasses.fields(configure.Defog):
         assert f"--{field.name.replace('_', '-')} " in shown
         assert " ".join(comments[field.name].split())[:30] in shown

@@ -282,7 +282,7 @@ def test_evaluate_sets_it_beside_doing_nothing_and_the_dark_channel_prior(
 
 
 def test_the_exported_network_is_the_network(trained, tmp_path, capsys):
-    assert export.export(trained, "keras", tmp_path / "net.keras", command.PROJECT) == 0
+    assert export.export(trained, "keras", tmp_path / "net.keras") == 0
     assert "restored: " in capsys.readouterr().out
 
 

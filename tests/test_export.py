@@ -9,7 +9,6 @@ import tensorflow as tf
 from test_apply import at, folders, network, run  # noqa: F401 - fixtures
 
 import mod_GAN_poly
-from util import command
 from util.use import export
 from util.use.trained import Trained
 
@@ -106,7 +105,7 @@ def untrained():
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_format_takes_a_hole(untrained, tmp_path, capsys, kind):
-    status = export.export(untrained, kind, tmp_path / "net", command.PROJECT)
+    status = export.export(untrained, kind, tmp_path / "net")
     said = capsys.readouterr()
     assert status == 0, said
     assert "restored: " in said.out
@@ -116,7 +115,7 @@ def test_each_format_takes_a_hole(untrained, tmp_path, capsys, kind):
 
 def test_the_picture_to_compare_on_has_a_hole():
     task = mod_GAN_poly.TASK
-    batch = export._batch(task, export._parity_picture(command.PROJECT, 64))
+    batch = export._batch(task, export._parity_picture(64))
     assert {n: v.shape for n, v in batch.items()} == {
         n: (1, 64, 64, c) for n, c in task.inputs.items()
     }

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from conftest import state_arrays, task_of
 
+from util.run.folder import RunFolder
 from util.train import inpainting, loop
 
 POLY = "mod_GAN_poly"
@@ -26,7 +27,7 @@ def count(network):
 @pytest.mark.parametrize("script", ["mod_GAN_spot", POLY])
 def test_the_networks_have_as_many_weights_as_published(script, made):
     published = {"norm": "batch", "upsampling": "transposed", "skips": False, "painting": "direct"}
-    state, *_ = made(script, base_width=16, crop_px=128, history_size=0, **published)
+    state, *_ = made(script, base_width=16, crop_px=128, past_size=0, **published)
     assert count(state.networks["generator"]) == 7_170_275
     assert count(state.networks["discriminator"]) == 1_526_273
 
@@ -149,7 +150,7 @@ def test_the_balance_decides_who_trains(losses, who, made):
 
 
 def test_the_history_holds_completed_pictures_with_their_holes(made):
-    state, step, batch, settings = made(history_share=1.0, learning_rate=1e-9)
+    state, step, batch, settings = made(past_share=1.0, learning_rate=1e-9)
     given = batch()
     restored = inpainting.restore(state.networks, given, settings)["restored"].numpy()
     step(given)
@@ -166,7 +167,7 @@ def test_the_history_holds_completed_pictures_with_their_holes(made):
         {"discriminator_head": "tensor"},
         {"spectral_norm": True},
         {"detail_gain": 1.0},
-        {"history_size": 0},
+        {"past_size": 0},
         {"balance_ratio": 0.0},
         {"upsampling": "resize"},
         {"painting": "direct", "skips": False, "reconstruction_weight": 0.0},
@@ -226,8 +227,8 @@ def test_five_hundred_steps_do_not_diverge(form, tiny_settings, tmp_path):
         save_every=500,
         validation_samples=16,
     )
-    assert loop.train(task, settings, tf.distribute.get_strategy(), lambda _: None) == 0
-    run = loop.run_folder(task, settings)
+    assert loop.train(task, settings, tf.distribute.get_strategy()) == 0
+    run = RunFolder(task.name, settings).path
     with open(run / "log.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 5

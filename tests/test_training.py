@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from conftest import PROJECT, SCRIPTS, digest_of, state_arrays, task_of
 
+from util.run.folder import RunFolder
 from util.run.report import Report
 from util.samples import ground
 from util.samples.batches import stack
@@ -34,8 +35,8 @@ def batch_of(sample, settings, step=0):
 
 def train(task, settings, folder=None):
     """Run the real loop; return its exit status and the newest checkpoint's path."""
-    run_dir = folder or loop.run_folder(task, settings)
-    status = loop.train(task, settings, tf.distribute.get_strategy(), lambda _: None)
+    run_dir = folder or RunFolder(task.name, settings).path
+    status = loop.train(task, settings, tf.distribute.get_strategy())
     return status, max((run_dir / "checkpoints").glob("step-*.npz"))
 
 
@@ -219,9 +220,7 @@ def test_a_batch_that_devices_cannot_share_is_refused(tiny_settings, tmp_path):
         cluster_resolver = None
 
     with pytest.raises(UserError, match="batch_size = 3"):
-        loop.train(
-            task_of("mod_defog"), tiny_settings(tmp_path, batch_size=3), TwoReplicas(), print
-        )
+        loop.train(task_of("mod_defog"), tiny_settings(tmp_path, batch_size=3), TwoReplicas())
 
 
 def test_a_folder_without_pictures_names_the_setting(tiny_settings, tmp_path):
@@ -237,7 +236,7 @@ def test_the_best_score_stands_only_if_its_network_was_saved(tiny_settings, tmp_
     save = loop.checkpoint.save
 
     def failing(path, state, meta):
-        if path.name == loop.BEST:
+        if path.name == "best.npz":
             raise OSError(28, "No space left on device")
         save(path, state, meta)
 
@@ -262,6 +261,7 @@ import keras
 from conftest import digest_of, state_arrays, task_of, tiny_values
 from util.train import loop
 from util.samples.batches import batches
+from util.run.folder import RunFolder
 from util.run.report import Report
 
 folder, clear, clouds, script = Path(sys.argv[3]), sys.argv[4], sys.argv[5], sys.argv[6]
@@ -283,7 +283,7 @@ if script == "mod_defog" or "GAN" in script:
 if "GAN" in script:
     # All that replicas share between them counts from the first step on.
     at_once = dict(adversarial_weight=1.0, reconstruction_steps=0, adversarial_rise_steps=0)
-    cases = [{**case, **at_once, "history_share": 0.75} for case in cases]
+    cases = [{**case, **at_once, "past_share": 0.75} for case in cases]
 if script == "mod_GAN_poly":
     wasserstein = {**cases[0], "critic_steps": 2}
     cases = [{**wasserstein, "adversarial": form} for form in ("wgan-gp", "wgan")]
@@ -372,8 +372,8 @@ def run(name, strategy, steps):
     done = []
     Report.step = lambda self, step: done.append(step)
     loop.interrupt.requested = lambda: done[-1] >= steps
-    assert loop.train(task, settings, strategy, lambda _: None) == 0
-    return max((loop.run_folder(task, settings) / "checkpoints").glob("step-*.npz"))
+    assert loop.train(task, settings, strategy) == 0
+    return max(RunFolder(task.name, settings).checkpoints.glob("step-*.npz"))
 
 run("both", two, 6)
 arrays, reference = state_arrays(run("both", one, 12)), state_arrays(run("one", one, 12))

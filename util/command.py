@@ -1,20 +1,14 @@
 """The command line that every script shares: train, apply, evaluate, export, and overrides."""
 
 import argparse
-import inspect
-import io
-import json
 import re
 import sys
-import tokenize
-from dataclasses import asdict, fields, replace
+from dataclasses import fields
 from pathlib import Path
 
-import configure
-from util import files, interrupt
+from util import interrupt
 from util.say import UserError, say
-
-PROJECT = Path(configure.__file__).resolve().parent
+from util.settings import as_text, comments_of, from_texts, kind_name, option_of
 
 
 def main(task, description, arguments=None):
@@ -40,15 +34,14 @@ def _run(task, description, arguments):
     misplaced = [word for word in extra if word in COMMANDS]
     if misplaced:
         raise UserError(f"the command comes first: python {task.name}.py {misplaced[0]} ...")
-    settings = _settings(task, options, extra)
-    if command == "train":
-        return _train(task, settings, options.fresh)
     names = [f.name for f in fields(task.settings)]
-    given = [name for name in names if getattr(options, f"setting_{name}") is not None]
+    texts = {name: getattr(options, f"setting_{name}") for name in names}
+    given = {name: text for name, text in texts.items() if text is not None}
+    settings = from_texts(task.settings, given, extra)
     try:
         return _WORK[command](task, settings, options, given)
     except SystemExit:
-        if interrupt.requested():
+        if command != "train" and interrupt.requested():
             say("", f"{task.name}: stopped; files that were finished are whole")
             raise SystemExit(interrupt.exit_status() or 130) from None
         raise
@@ -101,11 +94,11 @@ def _parser(task, description, command):
     group = parser.add_argument_group("settings of configure.py, for this start only")
     comments = comments_of(task.settings)
     for setting in fields(task.settings):
-        default = _as_text(setting.default)
+        default = as_text(setting.default)
         group.add_argument(
-            f"--{setting.name.replace('_', '-')}",
+            option_of(setting.name),
             dest=f"setting_{setting.name}",
-            metavar=_kind_name(setting.type),
+            metavar=kind_name(setting.type),
             help=f"{comments.get(setting.name, '')} [{default}]".replace("%", "%%"),
         )
     return parser
@@ -252,169 +245,24 @@ def _export(task, settings, options, given):
 
     with trained.choose_device(settings).scope():
         network = trained.load(task, settings, options.checkpoint, given)
-        return export.export(network, options.format, Path(options.out), PROJECT)
+        return export.export(network, options.format, Path(options.out))
 
 
-_WORK = {"apply": _apply, "evaluate": _evaluate, "export": _export}
-
-
-def comments_of(settings_class):
-    """Return the comment beside each setting in configure.py: dict name -> text."""
-    comments = {}
-    for cls in reversed(settings_class.__mro__[:-1]):
-        name = None
-        source = inspect.getsource(cls)
-        for token in tokenize.generate_tokens(io.StringIO(source).readline):
-            if token.type == tokenize.NAME and token.start[1] == 4:
-                name = token.string
-            elif token.type == tokenize.COMMENT and name and token.start[1] > 4:
-                comments[name] = token.string.lstrip("# ")
-            elif token.type == tokenize.NEWLINE:
-                name = None
-    return comments
-
-
-def _settings(task, options, extra):
-    """Return the settings with the overrides of the command line, or raise with all mistakes."""
-    values, found = {}, []
-    if extra:
-        known = [f"--{f.name.replace('_', '-')}" for f in fields(task.settings)]
-        for word in extra:
-            found.append(f"{word}: not understood{_meant(word, known)}")
-    for setting in fields(task.settings):
-        text = getattr(options, f"setting_{setting.name}")
-        if text is None:
-            continue
-        try:
-            values[setting.name] = _parsed(setting.type, text)
-        except ValueError:
-            option = f"--{setting.name.replace('_', '-')}"
-            found.append(f"{option} {text}: must be {_kind_name(setting.type)}")
-    settings = task.settings(**values)
-    found += configure.mistakes(settings)
-    if found:
-        lines = "\n  ".join(found)
-        raise UserError(
-            f"{len(found)} mistake(s) in the settings (configure.py or command line):\n  {lines}"
-        )
-    # Where nothing is the usual, it stays nothing.
-    places = {
-        f.name
-        for f in fields(task.settings)
-        if f.name.endswith(("_folder", "_file")) and (getattr(settings, f.name) or f.default)
-    }
-    return replace(
-        settings,
-        **{
-            name: str(_place(getattr(settings, name), Path.cwd() if name in values else PROJECT))
-            for name in places
-        },
-    )
-
-
-def _meant(word, known):
-    import difflib
-
-    near = difflib.get_close_matches(word.split("=")[0].replace("_", "-"), known, 1)
-    return f"; did you mean {near[0]}?" if near else "; see --help"
-
-
-def _place(text, base):
-    return (base / Path(text).expanduser()).resolve()
-
-
-def _parsed(kind, text):
-    """Turn a word of the command line into a setting's type, or raise ValueError."""
-    if kind is bool:
-        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-        if text.lower() not in words:
-            raise ValueError(text)
-        return words[text.lower()]
-    if kind in (int, float, str):
-        return kind(text.replace("_", "")) if kind is int else kind(text)
-    parts = text.strip("()").split(",")
-    if len(parts) != len(kind.__args__):
-        raise ValueError(text)
-    return tuple(_parsed(inner, part) for inner, part in zip(kind.__args__, parts, strict=True))
-
-
-def _kind_name(kind):
-    names = {int: "INT", float: "NUMBER", str: "TEXT", bool: "true|false"}
-    return names.get(kind) or ",".join(names[part] for part in kind.__args__)
-
-
-def _as_text(value):
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-# --- train --------------------------------------------------------------------------------------
-
-
-def _train(task, settings, fresh):
+def _train(task, settings, options, given):
     from util.run import machines
+    from util.run.folder import RunFolder
     from util.train import loop
 
     strategy = machines.choose_strategy(settings.devices)
     machines.set_precision(settings.precision)
-
-    def prepare(run_dir):
-        if fresh:
-            _to_history(run_dir, settings)
-        _compare_settings(run_dir, settings)
-
-    return loop.train(task, settings, strategy, prepare)
-
-
-def _to_history(run_dir, settings):
-    from util.run.history import move_to_history
-
-    try:
-        moved = move_to_history(run_dir, Path(settings.history_folder))
-    except OSError as error:
-        raise UserError(f"the old run could not be moved to the history: {error}") from None
-    if moved:
-        say(f"the old run is now in {moved}")
+    if not machines.is_chief(strategy):
+        return loop.train(task, settings, strategy)
+    run = RunFolder(task.name, settings)
+    with run.held():
+        if options.fresh:
+            run.move_to_history()
+        run.take_up()
+        return loop.train(task, settings, strategy)
 
 
-def _compare_settings(run_dir, settings):
-    """Compare the settings with the run's; say what changed, refuse what cannot change.
-
-    Raises
-    ------
-    UserError
-        A setting that the networks' shapes depend on has changed.
-    """
-    file = run_dir / "settings.json"
-    now = json.loads(json.dumps(asdict(settings)))
-    before = _read_settings(file)
-    changed = [n for n in now if n in before and before[n] != now[n]]
-    refused = [n for n in changed if n in configure.SHAPE_SETTINGS]
-    if refused:
-        lines = "\n".join(f"  {n}: {before[n]!r} before, {now[n]!r} now" for n in refused)
-        raise UserError(
-            f"these settings cannot change within the run in {run_dir}:\n{lines}\n"
-            "Put them back, or begin anew with --fresh (the old run moves to "
-            f"{settings.history_folder})"
-        )
-    for name in changed:
-        other = ", so other samples from here on" if name in configure.DATA_SETTINGS else ""
-        say(f"{name}: {before[name]!r} before, {now[name]!r} now{other}")
-    try:
-        files.write(file, json.dumps(now, indent=2) + "\n")
-    except OSError as error:
-        raise UserError(
-            f"{file}: cannot be written ({error.strerror}). Make room on the disk, or set "
-            "runs_folder to a place that can be written"
-        ) from None
-
-
-def _read_settings(file):
-    """Return the settings of the run, {} if it has none or the file is damaged.
-
-    A damaged file is no reason to stop: the checkpoint's own fingerprint guards the networks.
-    """
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+_WORK = {"train": _train, "apply": _apply, "evaluate": _evaluate, "export": _export}

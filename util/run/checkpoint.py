@@ -6,12 +6,10 @@ array by array, and only if name, shape and type are those of the network that w
 """
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
 import re
-import socket
 import tokenize
 import zipfile
 import zlib
@@ -24,6 +22,7 @@ from util.say import UserError, say
 _NAME = re.compile(r"step-(\d{7,})\.npz")
 _DAMAGED = "damaged-"
 _META = "meta"
+NETWORKS = "networks/"  # what the names of their weights begin with
 _HEADER_BYTES = 4096  # more than any header that NumPy writes for a plain array
 
 
@@ -92,15 +91,13 @@ def read_meta(path):
         return _meta(archive)
 
 
-def load(path, state, only=""):
+def load(path, state):
     """Set `state` from the checkpoint at `path`: everything, or nothing if anything is wrong.
 
     Parameters
     ----------
     path : Path
     state : TrainState
-    only : str
-        Take only variables whose names start with this, such as "networks/".
 
     Raises
     ------
@@ -110,25 +107,53 @@ def load(path, state, only=""):
         It is whole but belongs to other networks; the message lists the differences.
     """
     with _opened(path) as archive:
-        _check_fits(path, _meta(archive), state, only)
-        arrays = {
-            name: _array(archive, name, tuple(v.shape), v.dtype.as_numpy_dtype)
-            for name, v in state.named_variables().items()
-            if name.startswith(only)
-        }
-        if not only:
-            arrays["best_score"] = _array(archive, "best_score", (), np.float64)
-            arrays["interval/steps"] = _array(archive, "interval/steps", (), np.int64)
-            for member in archive.namelist():
-                if member.startswith("interval/sum/"):
-                    name = member.removesuffix(".npy")
-                    arrays[name] = _array(archive, name, (), np.float64)
-    if only:
-        for name, variable in state.named_variables().items():
-            if name in arrays:
-                variable.assign(arrays[name])
-    else:
-        state.assign(arrays)
+        _check_fits(path, _meta(archive), state.layout())
+        arrays = _arrays(archive, state.named_variables())
+        arrays["best_score"] = _array(archive, "best_score", (), np.float64)
+        arrays["interval/steps"] = _array(archive, "interval/steps", (), np.int64)
+        for member in archive.namelist():
+            if member.startswith("interval/sum/"):
+                name = member.removesuffix(".npy")
+                arrays[name] = _array(archive, name, (), np.float64)
+    state.assign(arrays)
+
+
+def load_networks(path, networks):
+    """Set networks from the checkpoint at `path`, all or none; return the step it was saved at.
+
+    Parameters
+    ----------
+    path : Path
+    networks : dict[str, keras.Model]
+
+    Errors as in `load`.
+    """
+    named = named_weights(networks)
+    with _opened(path) as archive:
+        _check_fits(path, _meta(archive), layout_of(named), only=NETWORKS)
+        arrays = _arrays(archive, named)
+        step = _array(archive, "step", (), np.int64)
+    for name, variable in named.items():
+        variable.assign(arrays[name])
+    return int(step)
+
+
+def named_weights(networks):
+    """Return every variable of networks under the name that a checkpoint gives it."""
+    return {
+        f"{NETWORKS}{network}/{variable.path}": variable.value
+        for network, model in networks.items()
+        for variable in model.variables
+    }
+
+
+def layout_of(named):
+    """Return the ordered list of (name, shape, dtype) of variables, as text lines.
+
+    Hashed, it is the fingerprint that tells whether a checkpoint fits these networks: two
+    layers of the same shape that changed places have other names, so they are noticed.
+    """
+    return [f"{name} {tuple(v.shape)} {v.dtype.name}" for name, v in named.items()]
 
 
 def restore_newest(folder, state):
@@ -201,6 +226,14 @@ def _opened(path):
         raise DamagedError(f"{type(error).__name__}: {error}") from error
 
 
+def _arrays(archive, named):
+    """Return the array of each variable: dict name -> array."""
+    return {
+        name: _array(archive, name, tuple(v.shape), v.dtype.as_numpy_dtype)
+        for name, v in named.items()
+    }
+
+
 def _array(archive, name, shape, dtype):
     """Read one array, its size checked before and its CRC while it is read."""
     member = archive.getinfo(f"{name}.npy")
@@ -232,8 +265,7 @@ def _length(archive, member):
     return length
 
 
-def _check_fits(path, meta, state, only):
-    layout = state.layout()
+def _check_fits(path, meta, layout, only=""):
     if not only and meta["fingerprint"] == fingerprint(layout):
         return
     stored = [line for line in meta["layout"] if line.startswith(only)]
@@ -257,50 +289,3 @@ def _check_fits(path, meta, state, only):
             ]
         )
     )
-
-
-@contextlib.contextmanager
-def locked(path):
-    """Hold the lock file at `path`; it frees itself when the process ends, however it ends.
-
-    Raises
-    ------
-    UserError
-        Another process holds it; the message says which.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - closed by the with below
-    except OSError as error:
-        raise UserError(
-            f"{path.parent}: cannot be written ({error.strerror}); set runs_folder to a folder "
-            "that can"
-        ) from None
-    with file:
-        try:
-            _lock(file)
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
-                raise
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            raise UserError(
-                f"{path.name.strip('.').removesuffix('.lock')} is being trained by {holder}. "
-                "Stop that one first, or set another runs_folder"
-            ) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        yield
-
-
-def _lock(file):
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        import msvcrt
-
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

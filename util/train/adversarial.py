@@ -24,7 +24,7 @@ def of_this_replica(joined):
     return joined[start : start + share]
 
 
-class PictureHistory:
+class PastPictures:
     """Remember pictures that the generator made, so that the discriminator does not forget them.
 
     A slot holds a whole completed picture with its hole as fourth channel. Empty slots are filled

@@ -10,7 +10,7 @@ from util.networks.inpainting import inpainting_generator, two_tower_discriminat
 from util.train import losses
 from util.train.adversarial import (
     Balance,
-    PictureHistory,
+    PastPictures,
     discriminator_loss,
     of_this_replica,
     penalised,
@@ -52,8 +52,8 @@ def make_state(settings):
         for name in networks
     }
     variables = {}
-    if settings.history_size:
-        variables |= PictureHistory.make_variables(settings.history_size, settings.crop_px)
+    if settings.past_size:
+        variables |= PastPictures.make_variables(settings.past_size, settings.crop_px)
     if settings.adversarial not in losses.WASSERSTEIN:
         variables |= Balance.make_variables(settings.balance_window)
     return TrainState(
@@ -110,9 +110,9 @@ def train_step(state, batch, settings):
     networks, form = state.networks, settings.adversarial
     weight = adversarial_weight(state.step, settings)
     history, past, has_past = None, None, False
-    if settings.history_size:
-        refresh = math.ceil(settings.history_share * settings.batch_size)
-        history = PictureHistory(state.variables, seed=settings.seed, refresh=refresh)
+    if settings.past_size:
+        refresh = math.ceil(settings.past_share * settings.batch_size)
+        history = PastPictures(state.variables, seed=settings.seed, refresh=refresh)
         past, has_past = history.draw(state.step, settings.batch_size)
 
     def judge(real, hole, fake_scores):

@@ -3,37 +3,21 @@
 import platform
 from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from util import files, interrupt
+from util import interrupt
 from util.measure.scores import mean_scores
 from util.run import checkpoint, machines
+from util.run.folder import RunFolder
 from util.run.report import Report
 from util.samples.batches import batches, stack
 from util.say import UserError, say
 from util.train.schedule import learning_rate
 
 SKIPS_BEFORE_STOPPING = 20
-BEST = "best.npz"
-
-
-def run_folder(task, settings):
-    """Return the folder of a script's live run."""
-    return Path(settings.runs_folder) / task.name
-
-
-def lock_file(task, settings):
-    """Return the lock of a run: beside its folder, so that the folder can move to the history."""
-    return Path(settings.runs_folder) / f".{task.name}.lock"
-
-
-def checkpoints_folder(run_dir):
-    """Return where a run keeps its checkpoints."""
-    return run_dir / "checkpoints"
 
 
 def describe(task, settings):
@@ -112,33 +96,24 @@ class Validation:
         return self._task.sheet(self.outputs(min(6, self._settings.validation_samples)))
 
 
-def train(task, settings, strategy, prepare):
+def train(task, settings, strategy):
     """Train or go on training until the last step, a signal, or too many skipped steps.
+
+    The caller holds the run (`util.run.folder.RunFolder.held`) if this is the process that
+    writes it.
 
     Parameters
     ----------
     task : util.task.Task
     settings : the script's settings
     strategy : tf.distribute.Strategy
-    prepare : callable
-        ``prepare(run_dir)``, called once the run is locked and before anything is restored:
-        moves the old run away or compares its settings.
 
     Returns
     -------
     int
         The exit status.
     """
-    chief = machines.is_chief(strategy)
-    run_dir = run_folder(task, settings)
-    if not chief:
-        return _train(task, settings, strategy, run_dir, chief)
-    with checkpoint.locked(lock_file(task, settings)):
-        prepare(run_dir)
-        return _train(task, settings, strategy, run_dir, chief)
-
-
-def _train(task, settings, strategy, run_dir, chief):
+    chief, run = machines.is_chief(strategy), RunFolder(task.name, settings)
     if settings.batch_size % strategy.num_replicas_in_sync:
         raise UserError(
             f"batch_size = {settings.batch_size}: must be a multiple of the number of devices, "
@@ -148,42 +123,40 @@ def _train(task, settings, strategy, run_dir, chief):
     keras.utils.set_random_seed(settings.seed)  # the first weights
     with strategy.scope():
         state = task.make_state(settings)
-    folder = checkpoints_folder(run_dir)
     if chief:
-        for place in (folder, run_dir, run_dir / "sheets"):
-            files.sweep(place)
-    found = checkpoint.restore_newest(folder, state)
+        run.sweep()
+    found = checkpoint.restore_newest(run.checkpoints, state)
     agreement = machines.Agreement(strategy)
     start = int(state.step.numpy())
     if not agreement.same(start):
         raise UserError(
-            f"the workers found different checkpoints in {run_dir}: the run's folder must be one "
+            f"the workers found different checkpoints in {run.path}: the run's folder must be one "
             "that all machines share"
         )
     if chief:
-        _greet(task, settings, found, start, strategy)
+        _greet(task, run, found, start, strategy)
     if start >= settings.steps:
         say(f"this run has reached its {settings.steps:,} steps; raise steps to go on")
         return 0
     state.skipped_in_a_row.assign(0)
-    run = _Run(task, settings, strategy, state, run_dir, chief)
-    run.validation = Validation(task, state, settings, validation_sample) if chief else None
+    going = _Start(task, settings, strategy, state, run, chief)
+    going.validation = Validation(task, state, settings, validation_sample) if chief else None
     try:
-        return run.steps(train_sample, start, agreement)
+        return going.steps(train_sample, start, agreement)
     finally:
-        run.report.close()
+        going.report.close()
 
 
-class _Run:
+class _Start:
     """One start of a run, from its first step to its last."""
 
-    def __init__(self, task, settings, strategy, state, run_dir, chief):
+    def __init__(self, task, settings, strategy, state, run, chief):
         self.task, self.settings, self.strategy = task, settings, strategy
-        self.state, self.run_dir, self.chief = state, run_dir, chief
+        self.state, self.run, self.chief = state, run, chief
         self.pending = []
         self.validation = None
         self.report = Report(
-            run_dir,
+            run.path,
             title=task.name,
             start_step=int(state.step.numpy()),
             total_steps=settings.steps,
@@ -261,17 +234,16 @@ class _Run:
         better = sign * scores[name] > sign * self.state.best_score
         if better or (np.isnan(self.state.best_score) and np.isfinite(scores[name])):
             before, self.state.best_score = self.state.best_score, scores[name]
-            if not self._write(self.run_dir / BEST):
+            if not self._write(self.run.best):
                 self.state.best_score = before  # the file is still that of the score before
 
     def _save(self, done):
         self._fold_pending()
         if not self.chief:
             return True
-        folder = checkpoints_folder(self.run_dir)
-        saved = self._write(checkpoint.path_of(folder, done))
+        saved = self._write(checkpoint.path_of(self.run.checkpoints, done))
         if saved:
-            checkpoint.thin_out(folder, self.settings.keep_checkpoints)
+            checkpoint.thin_out(self.run.checkpoints, self.settings.keep_checkpoints)
         return saved
 
     def _write(self, path):
@@ -288,7 +260,7 @@ class _Run:
     def _end(self, done, stop, saved):
         if not self.chief:
             return interrupt.exit_status()
-        where = checkpoints_folder(self.run_dir)
+        where = self.run.checkpoints
         if not saved:
             self.report.say(f"stopped at step {done:,}, but the last save failed; see above")
             return 1
@@ -299,15 +271,14 @@ class _Run:
         else:
             self.report.say(
                 f"finished {done:,} steps, saved in {where}. To go on, raise steps; "
-                f"the best network is {self.run_dir / BEST}"
+                f"the best network is {self.run.best}"
             )
         return interrupt.exit_status()
 
 
-def _greet(task, settings, found, start, strategy):
-    where = run_folder(task, settings)
+def _greet(task, run, found, start, strategy):
     devices = f"{strategy.num_replicas_in_sync} device(s)"
     if found:
         say(f"{task.name}: going on at step {start:,} from {found}, on {devices}")
     else:
-        say(f"{task.name}: a new run in {where}, on {devices}; Ctrl-C stops and saves")
+        say(f"{task.name}: a new run in {run.path}, on {devices}; Ctrl-C stops and saves")

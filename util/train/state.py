@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from util.run.checkpoint import layout_of, named_weights
+
 
 class TrainState:
     """Hold the networks, the optimisers, the counters and the best score of a run.
@@ -53,9 +55,7 @@ class TrainState:
         }
         for name, variable in self.variables.items():
             named[f"variables/{name}"] = variable
-        for network, model in self.networks.items():
-            for variable in model.variables:
-                named[f"networks/{network}/{variable.path}"] = variable.value
+        named |= named_weights(self.networks)
         for network, optimizer in self.optimizers.items():
             for variable in optimizer.variables:
                 # The rate follows from the step; a stored one would override an edited setting.
@@ -84,14 +84,8 @@ class TrainState:
         self.interval_sums = {n.removeprefix("interval/sum/"): float(v) for n, v in sums.items()}
 
     def layout(self):
-        """Return the ordered list of (name, shape, dtype) of all variables, as text lines.
-
-        Hashed, it is the fingerprint that tells whether a checkpoint fits these networks: two
-        layers of the same shape that changed places have other names, so they are noticed.
-        """
-        return [
-            f"{name} {tuple(v.shape)} {v.dtype.name}" for name, v in self.named_variables().items()
-        ]
+        """Return what tells whether a checkpoint fits; see `util.run.checkpoint.layout_of`."""
+        return layout_of(self.named_variables())
 
     def digest(self):
         """Return the SHA-256 over the values of all variables, as hexadecimal text."""

@@ -26,8 +26,8 @@ from util.pictures.pixels import PictureError, as_float, as_pixels
 from util.pictures.read import read_picture
 from util.pictures.store import PictureStore
 from util.restore import tiles
+from util.run.folder import RunFolder
 from util.say import UserError, say, show
-from util.train import loop
 from util.use.apply import complete, find_holes, keep_clear, tiling
 
 NETWORK, KEPT = "network", "network, clear kept"
@@ -277,7 +277,7 @@ def evaluate(trained, *, data=None, pairs=None, holes=None, count=None, csv_file
     kind = trained.task.evaluation
     lines = [f"{trained.task.name}: {trained}", head, "", *table(rows, kind).split("\n"), ""]
     show(*lines, *_notes(rows, kind))
-    default = loop.run_folder(trained.task, trained.settings) / "evaluation.csv"
+    default = RunFolder(trained.task.name, trained.settings).path / "evaluation.csv"
     path = Path(csv_file) if csv_file else default
     extra = {"script": trained.task.name, "step": trained.step, "seed": trained.settings.seed}
     _write_csv(path, [{**extra, **row} for row in rows])

@@ -18,7 +18,7 @@ from util.say import UserError, say, show
 FORMATS = {"keras": ".keras", "savedmodel": "", "onnx": ".onnx", "litert": ".tflite"}
 # The same arithmetic in another order; less than half a step of 8 bits (1/510) cannot be seen.
 TOLERANCE = 1e-3
-_PARITY_PICTURE = "data/cloudy/l8_alabama.png"
+_PARITY_PICTURE = Path(__file__).resolve().parents[2] / "data" / "cloudy" / "l8_alabama.png"
 
 
 @keras.saving.register_keras_serializable("cloud_removal")
@@ -47,7 +47,7 @@ class Restoration(keras.Model):
         # Keras would take a dataclass apart to look for layers in it.
         real = task.settings(**{k: v for k, v in values.items() if k in names})
         self._inputs_of_task, self._outputs_of_task = tuple(task.inputs), tuple(task.outputs)
-        networks = networks or task.make_state(real).networks
+        networks = networks or task.make_networks(real)
         self._order = tuple(networks)
         for name, network in networks.items():
             setattr(self, f"network_{name}", network)
@@ -84,7 +84,7 @@ class _DiffersError(Exception):
     """What was written does not do what the network does."""
 
 
-def export(trained, kind, path, project):
+def export(trained, kind, path):
     """Write the network to `path`, compare, and only then give the file its name.
 
     Parameters
@@ -93,8 +93,6 @@ def export(trained, kind, path, project):
     kind : {"keras", "savedmodel", "onnx", "litert"}
     path : Path
         Gets the format's suffix if it has none.
-    project : Path
-        The project's folder, for the picture that is compared on.
 
     Returns
     -------
@@ -114,7 +112,7 @@ def export(trained, kind, path, project):
         _import(kind)
     model = _model(trained)
     # A LiteRT file takes one size only.
-    picture = _parity_picture(project, trained.settings.crop_px if kind == "litert" else 256)
+    picture = _parity_picture(trained.settings.crop_px if kind == "litert" else 256)
     batch = _batch(trained.task, picture)
     found = trained.restore(batch)
     wanted = {n: found[n].numpy() for n in trained.task.outputs}
@@ -151,9 +149,9 @@ def _model(trained):
     return model
 
 
-def _parity_picture(project, side):
+def _parity_picture(side):
     """Return float32 (1, side, side, 3): real cloud over real ground, mirrored if too small."""
-    pixels = as_float(read_picture(project / _PARITY_PICTURE))
+    pixels = as_float(read_picture(_PARITY_PICTURE))
     missing = [(0, max(0, side - n)) for n in pixels.shape[:2]]
     pixels = np.pad(pixels, (*missing, (0, 0)), "symmetric")
     top, left = ((n - side) // 2 for n in pixels.shape[:2])

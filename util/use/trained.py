@@ -1,21 +1,15 @@
 """Find a run's best network and build it as it was trained."""
 
 import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import tensorflow as tf
 
-import configure
 from util.run import checkpoint, machines
+from util.run.folder import RunFolder
 from util.say import UserError, say
-from util.train import loop
-
-# What belongs to this machine and this start, not to the run that made the checkpoint.
-_LOCAL = {"runs_folder", "history_folder", "cache_folder", "devices", "precision", "jit_compile"}
-_LOCAL |= {"max_pixels", "apply_tile_px", "apply_margin_px", "clear_below"}
-_LOCAL |= {"hole_colour", "hole_margin_px"}
-_LOCAL |= {"perceptual_layer", "vgg_weights_file"}  # of the training alone
+from util.settings import as_trained
 
 
 @dataclass(frozen=True)
@@ -61,7 +55,10 @@ def load(task, settings, path=None, given=()):
     UserError
         There is no checkpoint, or it is damaged or another script's.
     """
-    places = [Path(path)] if path else _of_run(task, settings)
+    run = RunFolder(task.name, settings)
+    newest = [found for _, found in checkpoint.found(run.checkpoints)]
+    best = [run.best] if run.best.is_file() else []
+    places = [Path(path)] if path else best + newest
     for place in places:
         try:
             return _load(task, settings, place, set(given))
@@ -72,8 +69,9 @@ def load(task, settings, path=None, given=()):
             if place == places[-1]:
                 raise UserError(f"{reason}; name another one with --checkpoint") from None
             say(f"{reason}; trying an older one")
-    run = loop.run_folder(task, settings)
-    raise UserError(f"{run} holds no trained network yet; train one first: python {task.name}.py")
+    raise UserError(
+        f"{run.path} holds no trained network yet; train one first: python {task.name}.py"
+    )
 
 
 def choose_device(settings):
@@ -88,48 +86,19 @@ def choose_device(settings):
     return strategy
 
 
-def _of_run(task, settings):
-    run = loop.run_folder(task, settings)
-    newest = [path for _, path in checkpoint.found(loop.checkpoints_folder(run))]
-    best = run / loop.BEST
-    return ([best] if best.is_file() else []) + newest
-
-
 def _load(task, settings, path, given):
     meta = checkpoint.read_meta(path)
     if not isinstance(meta.get("settings"), dict) or meta.get("script") != task.name:
         raise UserError(
             f"{path}: belongs to {meta.get('script', 'no script')!s:.40}, not to {task.name}"
         )
-    settings = _as_trained(settings, meta["settings"], given)
-    state = task.make_state(settings)
-    checkpoint.load(path, state, only="networks/")
-    checkpoint.load(path, state, only="step")
-    networks = state.networks
+    settings = as_trained(settings, meta["settings"], given)
+    networks = task.make_networks(settings)
+    step = checkpoint.load_networks(path, networks)
     signature = {n: tf.TensorSpec((None, None, None, c)) for n, c in task.inputs.items()}
 
     @tf.function(input_signature=[signature], jit_compile=settings.jit_compile)
     def restore(batch):
         return task.restore(networks, batch, settings)
 
-    return Trained(task, settings, networks, path, int(state.step.numpy()), restore)
-
-
-def _as_trained(settings, stored, given):
-    """Return the settings with those of the checkpoint in them."""
-    taken = {}
-    for field in fields(settings):
-        name = field.name
-        mine = name in given and name not in configure.SHAPE_SETTINGS
-        if name not in stored or name in _LOCAL or mine:
-            continue
-        value = stored[name]
-        value = tuple(value) if isinstance(value, list) else value
-        # A folder of another machine, or one that has moved: this start's own is meant.
-        if not name.endswith("_folder") or Path(value).is_dir():
-            taken[name] = value
-    settings = replace(settings, **taken)
-    found = configure.mistakes(settings)
-    if found:
-        raise UserError("the checkpoint's settings are not sound:\n  " + "\n  ".join(found))
-    return settings
+    return Trained(task, settings, networks, path, step, restore)

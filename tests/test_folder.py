@@ -1,0 +1,142 @@
+"""The folder of a run: held once, begun with settings that are remembered, moved whole."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from conftest import PROJECT
+
+from configure import Defog, GANPoly
+from util.run.folder import RunFolder
+from util.say import UserError
+
+_HOLD = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from configure import Defog
+from util.run.folder import RunFolder
+with RunFolder("mod_defog", Defog(runs_folder=sys.argv[2])).held():
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Return a function: settings that differ -> a RunFolder below the test's own folder."""
+
+    def made(cls=Defog, **changes):
+        places = {"runs_folder": tmp_path / "runs", "history_folder": tmp_path / "History"}
+        places = {name: str(place) for name, place in places.items()}
+        return RunFolder("mod_defog", replace(cls(), **{**places, **changes}))
+
+    return made
+
+
+# --- the lock -----------------------------------------------------------------------------------
+
+
+def test_a_run_is_held_once_and_names_its_holder(make):
+    run, other = make(), make()
+    with run.held():
+        with (
+            pytest.raises(UserError, match=rf"mod_defog is .* process {os.getpid()} on"),
+            other.held(),
+        ):
+            pytest.fail("the run was held twice")
+        with pytest.raises(UserError), other.held():  # asking did not free it
+            pytest.fail("the run was held twice")
+    with other.held():
+        assert not run.path.exists()  # the lock lies beside it
+
+
+def test_a_run_is_free_when_its_process_is_killed(make, tmp_path):
+    words = [str(PROJECT), str(tmp_path / "runs")]
+    holder = subprocess.Popen([sys.executable, "-c", _HOLD, *words], stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(UserError, match=f"process {holder.pid} on"), make().held():
+            pytest.fail("the run was held twice")
+    finally:
+        holder.send_signal(signal.SIGKILL)
+        holder.communicate()
+    with make().held():
+        pass
+
+
+def test_a_runs_folder_that_cannot_be_made_is_named(make, tmp_path):
+    (tmp_path / "runs").write_text("a file where a folder belongs")
+    with pytest.raises(UserError, match="runs_folder"), make().held():
+        pytest.fail("there is no such folder")
+
+
+# --- settings.json ------------------------------------------------------------------------------
+
+
+def test_what_changed_since_the_last_start_is_said(make, capsys):
+    make().take_up()
+    assert capsys.readouterr().err == ""
+    make(learning_rate=1e-3, noise_share=0.25, clear_below=0.05).take_up()
+    assert capsys.readouterr().err.splitlines() == [
+        "learning_rate: 0.002 before, 0.001 now",
+        "clear_below: 0.02 before, 0.05 now",
+        "noise_share: 0.5 before, 0.25 now, so other samples from here on",
+    ]
+
+
+def test_what_the_networks_depend_on_is_refused_and_nothing_is_written(make):
+    run = make()
+    run.take_up()
+    before = (run.path / "settings.json").read_bytes()
+    with pytest.raises(UserError, match=r"base_width: 8 before, 4 now\n.*\n?.*--fresh"):
+        make(base_width=4, learning_rate=1e-3).take_up()
+    assert (run.path / "settings.json").read_bytes() == before
+
+
+def test_settings_from_before_they_were_renamed_are_compared(make):
+    run = make(GANPoly)
+    run.take_up()
+    file = run.path / "settings.json"
+    stored = json.loads(file.read_text())
+    stored["history_size"] = stored.pop("past_size")
+    file.write_text(json.dumps(stored))
+    with pytest.raises(UserError, match="past_size: 64 before, 32 now"):
+        make(GANPoly, past_size=32).take_up()
+    make(GANPoly).take_up()
+    assert json.loads(file.read_text())["past_size"] == 64
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff"])
+def test_damaged_settings_do_not_stop_a_run(make, content):
+    run = make()
+    run.path.mkdir(parents=True)
+    (run.path / "settings.json").write_bytes(content)
+    run.take_up()
+    assert json.loads((run.path / "settings.json").read_text())["base_width"] == 8
+
+
+def test_a_folder_that_cannot_be_written_is_named(make):
+    run = make()
+    run.path.parent.mkdir(parents=True)
+    run.path.write_text("a file where the folder belongs")
+    with pytest.raises((UserError, NotADirectoryError), match="mod_defog"):
+        run.take_up()
+
+
+# --- moved away ---------------------------------------------------------------------------------
+
+
+def test_a_fresh_start_moves_the_run_and_says_where(make, capsys, tmp_path):
+    run = make()
+    run.move_to_history()  # there is none
+    assert capsys.readouterr().err == ""
+    run.take_up()
+    run.move_to_history()
+    (moved,) = (tmp_path / "History" / "mod_defog").iterdir()
+    assert str(moved) in capsys.readouterr().err
+    assert (moved / "settings.json").exists()
+    assert not run.path.exists()

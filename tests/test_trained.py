@@ -1,0 +1,99 @@
+"""A trained network is found and built for work alone: without what only a training needs."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import SCRIPTS, task_of
+
+from util.run import checkpoint
+from util.run.folder import RunFolder
+from util.say import UserError
+from util.train import loop
+from util.use import trained
+
+
+@pytest.fixture
+def saved(tiny_settings, tmp_path):
+    """Return a function: script -> (task, settings, run) with an untrained checkpoint as best."""
+
+    def make(script="mod_defog", **changes):
+        task, settings = task_of(script), tiny_settings(tmp_path, script, **changes)
+        keras.utils.set_random_seed(1)
+        run = RunFolder(task.name, settings)
+        checkpoint.save(run.best, task.make_state(settings), loop.describe(task, settings))
+        return task, settings, run
+
+    return make
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_nothing_is_built_but_the_networks(script, saved):
+    """No optimiser, no VGG16, no earlier pictures: counted as TensorFlow makes variables."""
+    task, settings, _ = saved(script)
+    made = []
+
+    def counted(next_creator, **how):
+        made.append(next_creator(**how))
+        return made[-1]
+
+    with tf.variable_creator_scope(counted):
+        network = trained.load(task, settings)
+    assert len(made) == sum(len(net.variables) for net in network.networks.values())
+    made.clear()
+    with tf.variable_creator_scope(counted):
+        task.make_state(settings)
+    assert len(made) > 2 * sum(len(net.variables) for net in network.networks.values())
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_what_was_saved_restores_as_it_did(script, saved):
+    task, settings, run = saved(script)
+    network = trained.load(task, replace(settings, seed=5), None)
+    rng = np.random.default_rng(0)
+    batch = {n: rng.random((2, 64, 64, c), np.float32) for n, c in task.inputs.items()}
+    state = task.make_state(settings)
+    checkpoint.load(run.best, state)
+    expected = task.restore(state.networks, {n: tf.constant(v) for n, v in batch.items()}, settings)
+    found = network.restore(batch)
+    assert found.keys() == expected.keys()
+    for name, array in found.items():
+        np.testing.assert_allclose(array, expected[name], atol=1e-6)
+    assert str(network) == f"{run.best} (step 0)"
+
+
+def test_a_setting_of_the_network_is_the_checkpoints_one_of_this_start_is_not(saved):
+    task, settings, _ = saved(learning_rate=0.25, noise_share=0.75)
+    now = replace(settings, base_width=4, clear_below=0.25, learning_rate=0.5, noise_share=0.0)
+    found = trained.load(task, now, given=["base_width", "noise_share"]).settings
+    assert found.base_width == 2  # of the checkpoint, whatever is set
+    assert found.clear_below == 0.25  # of this start
+    assert found.learning_rate == 0.25  # of the checkpoint
+    assert found.noise_share == 0.0  # of the checkpoint, had it not been given
+
+
+def test_best_then_newest_then_older_and_damaged_ones_are_named(saved, capsys):
+    task, settings, run = saved()
+    assert trained.load(task, settings).path == run.best
+    for step in (1, 2):
+        run.checkpoints.mkdir(exist_ok=True)
+        checkpoint.path_of(run.checkpoints, step).write_bytes(run.best.read_bytes())
+    run.best.write_bytes(b"x")
+    checkpoint.path_of(run.checkpoints, 2).write_bytes(b"y")
+    assert trained.load(task, settings).path == checkpoint.path_of(run.checkpoints, 1)
+    said = capsys.readouterr().err
+    assert said.count("trying an older one") == 2
+    checkpoint.path_of(run.checkpoints, 1).write_bytes(b"z")
+    with pytest.raises(UserError, match=r"step-0000001\.npz: damaged .*--checkpoint"):
+        trained.load(task, settings)
+
+
+def test_another_scripts_checkpoint_is_refused(saved):
+    _, _, run = saved("mod_defog")
+    task, settings, _ = saved("mod_mend")
+    with pytest.raises(UserError, match="belongs to mod_defog, not to mod_mend"):
+        trained.load(task, settings, run.best)
+    with pytest.raises(UserError, match="no such file"):
+        trained.load(task, settings, run.path / "none.npz")

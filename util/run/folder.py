@@ -1,0 +1,149 @@
+"""The folder of a script's live run: what lies where in it, who holds it, how it was begun."""
+
+import contextlib
+import errno
+import json
+import os
+import socket
+from dataclasses import asdict
+from pathlib import Path
+
+from util import files
+from util.run.history import move_to_history
+from util.say import UserError, say
+from util.settings import FIXED, OTHER_SAMPLES, changes, row_of, with_new_names
+
+
+class RunFolder:
+    """Know the places of a run.
+
+    Parameters
+    ----------
+    name : str
+        The script's.
+    settings : the script's settings
+
+    Attributes
+    ----------
+    path : Path
+        The folder, whether or not it is there yet.
+    checkpoints : Path
+        The folder of the newest checkpoints.
+    best : Path
+        The checkpoint with the best validation score.
+    """
+
+    def __init__(self, name, settings):
+        self._name, self._settings = name, settings
+        self.path = Path(settings.runs_folder) / name
+        self.checkpoints = self.path / "checkpoints"
+        self.best = self.path / "best.npz"
+
+    @contextlib.contextmanager
+    def held(self):
+        """Hold the run; it is free again when the process ends, however it ends.
+
+        Raises
+        ------
+        UserError
+            Another process holds it; the message says which.
+        """
+        # Beside the folder, so that the folder can move to the history.
+        place = self.path.with_name(f".{self._name}.lock")
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            file = open(place, "a+", encoding="utf-8")  # noqa: SIM115 - closed by the with below
+        except OSError as error:
+            raise UserError(
+                f"{place.parent}: cannot be written ({error.strerror}); set runs_folder to a "
+                "folder that can"
+            ) from None
+        with file:
+            try:
+                _lock(file)
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+                    raise
+                file.seek(0)
+                holder = file.read().strip() or "another process"
+                raise UserError(
+                    f"{self._name} is being trained by {holder}. Stop that one first, or set "
+                    "another runs_folder"
+                ) from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.flush()
+            yield
+
+    def move_to_history(self):
+        """Move the run, if there is one, to the history folder, and say where it is."""
+        try:
+            moved = move_to_history(self.path, Path(self._settings.history_folder))
+        except OSError as error:
+            raise UserError(f"the old run could not be moved to the history: {error}") from None
+        if moved:
+            say(f"the old run is now in {moved}")
+
+    def take_up(self):
+        """Compare the settings with those of the run's last start, and keep them in their place.
+
+        Raises
+        ------
+        UserError
+            A setting has changed that cannot change within a run, or they cannot be written.
+        """
+        settings, cls = self._settings, type(self._settings)
+        changed = changes(settings, with_new_names(cls, self._settings_before()))
+        refused = [n for n in changed if row_of(cls, n).kind == FIXED]
+        if refused:
+            lines = "\n".join(
+                f"  {n}: {changed[n][0]!r} before, {changed[n][1]!r} now" for n in refused
+            )
+            raise UserError(
+                f"these settings cannot change within the run in {self.path}:\n{lines}\n"
+                "Put them back, or begin anew with --fresh (the old run moves to "
+                f"{settings.history_folder})"
+            )
+        for name, (before, now) in changed.items():
+            kind = row_of(cls, name).kind
+            other = ", so other samples from here on" if kind == OTHER_SAMPLES else ""
+            say(f"{name}: {before!r} before, {now!r} now{other}")
+        try:
+            files.write(self._settings_file, json.dumps(asdict(settings), indent=2) + "\n")
+        except OSError as error:
+            raise UserError(
+                f"{self._settings_file}: cannot be written ({error.strerror}). Make room on the "
+                "disk, or set runs_folder to a place that can be written"
+            ) from None
+
+    def sweep(self):
+        """Remove what writers that were killed have left; call it holding the run."""
+        for folder in (self.path, self.checkpoints, self.path / "sheets"):
+            files.sweep(folder)
+
+    @property
+    def _settings_file(self):
+        return self.path / "settings.json"
+
+    def _settings_before(self):
+        """Return the settings of the last start, {} if there was none or the file is damaged.
+
+        A damaged file is no reason to stop: the checkpoint's own fingerprint guards the networks.
+        """
+        try:
+            found = json.loads(self._settings_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+def _lock(file):
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,285 @@
+"""Settings: their rules, from text to value, their help, and what changed between two starts.
+
+configure.py holds the values; beside them stands one row a setting, made by `row`: what kind of
+setting it is, and its rule. The standard library is enough for this file, so that importing
+configure.py costs nothing.
+"""
+
+import os
+import sys
+from collections import namedtuple  # typing takes a quarter of this file's time to import
+from dataclasses import fields, replace
+from math import isfinite
+
+from util.say import UserError
+
+# Kinds of settings: what a change between two starts of one run means.
+FIXED = "fixed"  # the networks depend on it: it cannot change within a run
+OTHER_SAMPLES = "other samples"  # from there on the samples are others
+HERE = "here"  # of this machine and this start alone: a checkpoint's own value means nothing
+AT_ONCE = "at once"  # counts from the next step on
+
+
+class Rule(namedtuple("Rule", "right remedy beside", defaults=[()])):
+    """What a value must fulfil.
+
+    right : callable
+        ``right(value, settings) -> bool``
+    remedy : str or callable
+        What the value must be; a callable gets the settings.
+    beside : tuple of str
+        Settings that it is compared with; they must be right themselves before it is asked.
+    """
+
+
+Row = namedtuple("Row", "kind rules")  # of a setting
+
+
+def row(kind, *rules):
+    """Return the row of a setting."""
+    return Row(kind, rules)
+
+
+def rule(right, remedy):
+    """Return a rule for a value by itself: ``right(value) -> bool``, and what it must be."""
+    return Rule(lambda value, settings: right(value), remedy)
+
+
+def between(low, high):
+    """Return the rule of a number within limits."""
+    return rule(lambda v: low <= v <= high, f"must lie between {low} and {high}")
+
+
+def at_least(low):
+    """Return the rule of a number without an upper limit."""
+    return rule(lambda v: v >= low, f"must be {low} or more")
+
+
+def one_of(*names):
+    """Return the rule of a choice."""
+    return rule(lambda v: v in names, f"must be one of: {', '.join(names)}")
+
+
+def range_within(low, high):
+    """Return the rule of two numbers that make a range."""
+    return rule(
+        lambda v: low <= v[0] <= v[1] <= high,
+        f"must be two numbers, the smaller one first, between {low} and {high}",
+    )
+
+
+def row_of(cls, name):
+    """Return the row of a setting of a class: that of "Class.name" where it has one of its own."""
+    own = (f"{c.__name__}.{name}" for c in cls.__mro__)
+    return cls.rows[next((key for key in own if key in cls.rows), name)]
+
+
+# --- mistakes -----------------------------------------------------------------------------------
+
+
+def mistakes(settings):
+    """Return every mistake in the settings, a line each with its remedy; an empty list if none.
+
+    Parameters
+    ----------
+    settings : an object of one of configure.py's classes
+    """
+    found, sound = [], set()
+    rules = {f.name: row_of(type(settings), f.name).rules for f in fields(settings)}
+
+    def check(name, value, rules):
+        for right, remedy, _ in rules:
+            if not right(value, settings):
+                remedy = remedy(settings) if callable(remedy) else remedy
+                found.append(f"{name} = {value!r}: {remedy}")
+                return
+        sound.add(name)
+
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if _is_a(field.type, value):
+            check(field.name, value, [r for r in rules[field.name] if not r.beside])
+        else:
+            kind = field.type.__name__ if isinstance(field.type, type) else field.type
+            found.append(f"{field.name} = {value!r}: must be of type {kind}")
+    for name in list(sound):
+        compared = [r for r in rules[name] if r.beside and sound.issuperset(r.beside)]
+        check(name, getattr(settings, name), compared)
+    return found
+
+
+def _is_a(kind, value):
+    """Tell whether a value is of a setting's type; an int may stand for a float, a bool may not."""
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if kind in (str, bool):
+        return isinstance(value, kind)
+    inner = kind.__args__
+    return (
+        isinstance(value, (tuple, list))
+        and len(value) == len(inner)
+        and all(_is_a(part, v) for part, v in zip(inner, value, strict=True))
+    )
+
+
+# --- from text to value, and back ---------------------------------------------------------------
+
+
+def from_texts(cls, texts, unknown=()):
+    """Return the settings of a command line.
+
+    Parameters
+    ----------
+    cls : one of configure.py's classes
+    texts : dict name -> str
+        What was set; folders and files are meant from where the user is, those of configure.py
+        from the folder of that file.
+    unknown : iterable of str
+        Words that are no option.
+
+    Raises
+    ------
+    UserError
+        With all mistakes at once, a line each with its remedy.
+    """
+    values = {}
+    found = [f"{word}: not understood{_meant(cls, word)}" for word in unknown]
+    types = {f.name: f.type for f in fields(cls)}
+    for name, text in texts.items():
+        try:
+            values[name] = _parsed(types[name], text)
+        except ValueError:
+            found.append(f"{option_of(name)} {text}: must be {kind_name(types[name])}")
+    settings = cls(**values)
+    found += mistakes(settings)
+    if found:
+        lines = "\n  ".join(found)
+        raise UserError(
+            f"{len(found)} mistake(s) in the settings (configure.py or command line):\n  {lines}"
+        )
+    places = {}
+    for field in fields(cls):
+        text = getattr(settings, field.name)
+        # Where nothing is the usual, it stays nothing.
+        if field.name.endswith(("_folder", "_file")) and (text or field.default):
+            base = os.getcwd() if field.name in values else home_of(cls)
+            places[field.name] = os.path.realpath(os.path.join(base, os.path.expanduser(text)))
+    return replace(settings, **places)
+
+
+def home_of(cls):
+    """Return the folder of the file that a class of settings stands in: the project's."""
+    return os.path.dirname(os.path.realpath(sys.modules[cls.__module__].__file__))
+
+
+def option_of(name):
+    """Return a setting's name as a word of the command line."""
+    return f"--{name.replace('_', '-')}"
+
+
+def _meant(cls, word):
+    import difflib
+
+    said = word.split("=")[0].replace("_", "-")
+    for before, now in cls.renamed.items():
+        if said == option_of(before) and now in cls.__dataclass_fields__:
+            return f"; it is called {option_of(now)} now"
+    near = difflib.get_close_matches(said, [option_of(f.name) for f in fields(cls)], 1)
+    return f"; did you mean {near[0]}?" if near else "; see --help"
+
+
+def _parsed(kind, text):
+    """Turn a word of the command line into a setting's type, or raise ValueError."""
+    if kind is bool:
+        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if text.lower() not in words:
+            raise ValueError(text)
+        return words[text.lower()]
+    if kind in (int, float, str):
+        return kind(text.replace("_", "")) if kind is int else kind(text)
+    parts = text.strip("()").split(",")
+    if len(parts) != len(kind.__args__):
+        raise ValueError(text)
+    return tuple(_parsed(inner, part) for inner, part in zip(kind.__args__, parts, strict=True))
+
+
+def kind_name(kind):
+    """Return what the command line calls a setting's type: "INT", "NUMBER,NUMBER"."""
+    names = {int: "INT", float: "NUMBER", str: "TEXT", bool: "true|false"}
+    return names.get(kind) or ",".join(names[part] for part in kind.__args__)
+
+
+def as_text(value):
+    """Return a value as it is written on the command line."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def comments_of(cls):
+    """Return the comment beside each setting in configure.py: dict name -> text."""
+    import inspect
+    import io
+    import tokenize
+
+    comments = {}
+    for part in reversed(cls.__mro__[:-1]):
+        name = None
+        source = inspect.getsource(part)
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type == tokenize.NAME and token.start[1] == 4:
+                name = token.string
+            elif token.type == tokenize.COMMENT and name and token.start[1] > 4:
+                comments[name] = token.string.lstrip("# ")
+            elif token.type == tokenize.NEWLINE:
+                name = None
+    return comments
+
+
+# --- what was, and what is now ------------------------------------------------------------------
+
+
+def with_new_names(cls, stored):
+    """Return stored settings, dict name -> value, under the names that they have now."""
+    return {cls.renamed.get(name, name): value for name, value in stored.items()}
+
+
+def changes(settings, before):
+    """Return what changed since an earlier start: dict name -> (value before, value now).
+
+    before : dict name -> value
+        As JSON keeps them: lists for tuples.
+    """
+    now = {f.name: getattr(settings, f.name) for f in fields(settings)}
+    now = {n: list(v) if isinstance(v, tuple) else v for n, v in now.items()}
+    return {n: (before[n], v) for n, v in now.items() if n in before and before[n] != v}
+
+
+def as_trained(settings, stored, given=()):
+    """Return this start's settings with those of a checkpoint in them.
+
+    What belongs to this machine and start (`HERE`) stays, and what the user set (`given`), unless
+    the networks depend on it (`FIXED`).
+
+    Raises
+    ------
+    UserError
+        The stored settings are not sound.
+    """
+    cls, taken = type(settings), {}
+    stored = with_new_names(cls, stored)
+    for field in fields(cls):
+        name, kind = field.name, row_of(cls, field.name).kind
+        mine = kind == HERE or (name in given and kind != FIXED)
+        if name not in stored or mine:
+            continue
+        value = stored[name]
+        value = tuple(value) if isinstance(value, list) else value
+        # A folder of another machine, or one that has moved: this start's own is meant.
+        if not name.endswith("_folder") or os.path.isdir(value):
+            taken[name] = value
+    settings = replace(settings, **taken)
+    found = mistakes(settings)
+    if found:
+        raise UserError("the checkpoint's settings are not sound:\n  " + "\n  ".join(found))
+    return settings
