@@ -308,3 +308,14 @@ def npy(array):
     file = io.BytesIO()
     np.save(file, array, allow_pickle=True)
     return file.getvalue()
+
+
+# --- files of every kind ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def zoo(tmp_path_factory):
+    """The files of `make_zoo`, good and bad, by name; tests leave them as they are."""
+    from make_zoo import make_zoo
+
+    return make_zoo(tmp_path_factory.mktemp("zoo"))

@@ -17,6 +17,26 @@ from PIL import Image
 
 HEIGHT, WIDTH = 48, 64
 
+# What no reader may take.
+BAD = [
+    "cut jpeg",
+    "cut png",
+    "cut rgb 16 png",
+    "cut rgb 16 tiff",
+    "cut lzw 16 tiff",
+    "cut webp",
+    "cut gif",
+    "cut bmp",
+    "empty",
+    "html",
+    "bomb png",
+    "bomb png 16",
+    "bomb bmp",
+    "wrong format",
+    "format not allowed",
+    "dangling link",
+]
+
 
 def scene(dtype=np.uint8) -> np.ndarray:
     """Return a smooth coloured picture without symmetry, (48, 64, 3), over its type's range."""
@@ -24,6 +44,23 @@ def scene(dtype=np.uint8) -> np.ndarray:
     red, green = columns / (WIDTH - 1), rows / (HEIGHT - 1)
     picture = np.stack([red, green, 0.2 + 0.5 * red * green], axis=-1)
     return np.rint(picture * np.iinfo(dtype).max).astype(dtype)
+
+
+def noise(height: int, width: int, dtype=np.uint8, seed=0) -> np.ndarray:
+    """Return random pixels (height, width, 3) over the whole range of their type."""
+    return np.random.default_rng(seed).integers(
+        0, np.iinfo(dtype).max, (height, width, 3), dtype, endpoint=True
+    )
+
+
+def three(grey: np.ndarray) -> np.ndarray:
+    """Return grey pixels as RGB."""
+    return np.stack([grey] * 3, axis=-1)
+
+
+def files_in(folder: Path) -> list[str]:
+    """Return the names of what lies in a folder, sorted."""
+    return sorted(path.name for path in Path(folder).iterdir())
 
 
 def bomb_png(width: int = 60_000, height: int = 60_000, bits: int = 8) -> bytes:

@@ -1,0 +1,226 @@
+"""Files of every kind, good and bad, read to pixels; the oracle is the array that was written."""
+
+import os
+
+import numpy as np
+import pytest
+import tifffile
+from make_zoo import BAD, bomb_bmp, scene, three
+from PIL import Image
+
+from util.pictures.pixels import PictureError
+from util.pictures.read import read_picture
+
+# Good files.
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "png",
+        "webp",
+        "bmp",
+        "png named jpg",
+        "alpha",
+        "rgb 8 tiff",
+        "zlib tiff",
+        "lzw tiff",
+        "capitals",
+        "spaces",
+        "unicode",
+        "brackets",
+    ],
+)
+def test_8_bit_files_come_back_exactly(zoo, name):
+    pixels = read_picture(zoo[name])
+    assert pixels.dtype == np.uint8
+    assert np.array_equal(pixels, scene())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rgb 16 png",
+        "alpha 16",
+        "rgb 16 tiff",
+        "big-endian tiff",
+        "planar tiff",
+        "tiled tiff",
+        "lzw 16 tiff",
+        "9 bands tiff",
+    ],
+)
+def test_16_bit_files_come_back_exactly(zoo, name):
+    pixels = read_picture(zoo[name])
+    assert pixels.dtype == np.uint16
+    assert np.array_equal(pixels, scene(np.uint16))
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("grey 8", "u1"), ("grey 16 png", "u2")])
+def test_grey_becomes_three_equal_channels(zoo, name, dtype):
+    grey = scene(np.dtype(dtype))[..., 0]
+    assert np.array_equal(read_picture(zoo[name]), three(grey))
+
+
+def test_grey_16_tiff_keeps_its_values(zoo):
+    assert np.array_equal(read_picture(zoo["grey 16 tiff"]), three(scene(np.uint16)[..., 0]))
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("jpeg", 6), ("cmyk", 12), ("palette", 12), ("gif", 12)]
+)
+def test_lossy_files_come_back_nearly(zoo, name, error):
+    pixels = read_picture(zoo[name])
+    assert pixels.shape == scene().shape
+    assert pixels.dtype == np.uint8
+    assert np.abs(pixels.astype(int) - scene()).mean() < error
+    assert pixels.mean() == pytest.approx(scene().mean(), rel=0.02)
+
+
+def test_1_bit_is_black_and_white(zoo):
+    assert np.array_equal(read_picture(zoo["1-bit"]), three(255 * (scene()[..., 0] > 127)))
+
+
+def test_exif_orientation_6_turns_clockwise(zoo):
+    assert np.array_equal(read_picture(zoo["orientation 6"]), np.rot90(scene(), -1))
+    grey = three(scene(np.uint16)[..., 0])
+    assert np.array_equal(read_picture(zoo["turned tiff"]), np.rot90(grey, -1))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_agrees_with_pillow(tmp_path, orientation):
+    from PIL import ImageOps
+
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(scene()).save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    assert np.array_equal(read_picture(tmp_path / "a.png"), expected)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_tiff_orientation_is_applied_once(tmp_path, compression):
+    for bits in (8, 16):
+        grey = scene(np.dtype(f"u{bits // 8}"))[..., 0]
+        Image.fromarray(grey).save(tmp_path / "a.tif", compression=compression, tiffinfo={274: 8})
+        assert np.array_equal(read_picture(tmp_path / "a.tif"), np.rot90(three(grey)))
+
+
+def test_white_is_zero_is_inverted(tmp_path):
+    grey = scene(np.uint16)[..., 0]
+    tifffile.imwrite(tmp_path / "a.tif", grey, photometric="miniswhite")
+    assert np.array_equal(read_picture(tmp_path / "a.tif"), three(65535 - grey))
+
+
+# Scale.
+
+
+def test_float_within_0_to_1_becomes_16_bit(zoo):
+    assert np.array_equal(read_picture(zoo["float tiff"]), scene(np.uint16))
+    assert np.array_equal(read_picture(zoo["float tiff"], full_scale=10_000), scene(np.uint16))
+
+
+def test_float_reflectance_asks_for_full_scale(zoo):
+    with pytest.raises(PictureError, match="full_scale"):
+        read_picture(zoo["reflectance float"])
+    pixels = read_picture(zoo["reflectance float"], full_scale=10_000)
+    assert np.abs(pixels.astype(int) - scene(np.uint16)).max() <= 1
+
+
+def test_full_scale_rescales_and_clips_16_bit(zoo):
+    written = tifffile.imread(zoo["reflectance 16"])
+    expected = np.rint(np.clip(written / 10_000, 0, 1) * 65535).astype(np.uint16)
+    assert np.array_equal(read_picture(zoo["reflectance 16"], full_scale=10_000), expected)
+    assert np.array_equal(read_picture(zoo["reflectance 16"]), written)
+    assert np.array_equal(read_picture(zoo["png"], full_scale=10_000), scene())
+
+
+def test_signed_reflectance_and_nan(tmp_path):
+    values = np.array([[-9999, 0, 5000], [10_000, 12_000, 2500]], np.int16)
+    tifffile.imwrite(tmp_path / "i.tif", values, photometric="minisblack")
+    with pytest.raises(PictureError, match="full_scale"):
+        read_picture(tmp_path / "i.tif")
+    expected = np.array([[0, 0, 32768], [65535, 65535, 16384]])
+    assert np.array_equal(read_picture(tmp_path / "i.tif", full_scale=10_000)[..., 0], expected)
+    tifffile.imwrite(tmp_path / "n.tif", np.array([[np.nan, 1.0]], np.float32))
+    assert np.array_equal(read_picture(tmp_path / "n.tif")[..., 0], [[0, 65535]])
+
+
+@pytest.mark.parametrize("scale", [0, -1, float("nan"), float("inf")])
+def test_impossible_full_scale_is_refused(zoo, scale):
+    with pytest.raises(ValueError, match="full_scale"):
+        read_picture(zoo["png"], full_scale=scale)
+
+
+# Bad files.
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_file_is_one_line_with_its_name(zoo, name):
+    if name not in zoo:
+        pytest.skip("no links on this system")
+    with pytest.raises(PictureError) as caught:
+        read_picture(zoo[name])
+    assert zoo[name].name in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith(caught.value.reason)
+
+
+@pytest.mark.parametrize(
+    "name", ["png", "jpeg", "rgb 16 png", "lzw 16 tiff", "rgb 16 tiff", "webp"]
+)
+def test_no_cut_gives_half_a_picture(zoo, tmp_path, name):
+    whole = zoo[name].read_bytes()
+    for share in (0.02, 0.2, 0.4, 0.6, 0.8, 0.95):
+        cut = tmp_path / zoo[name].name
+        cut.write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(PictureError):
+            read_picture(cut)
+
+
+def test_bomb_is_refused_by_its_header(zoo):
+    assert len(bomb_bmp()) == 74
+    for name in ("bomb png", "bomb png 16", "bomb bmp"):
+        with pytest.raises(
+            PictureError, match=r"60000 x 60000.*3600000000.*max_pixels = 400000000"
+        ):
+            read_picture(zoo[name])
+    with pytest.raises(PictureError, match="max_pixels = 3000"):
+        read_picture(zoo["tiled tiff"], max_pixels=3000)
+    assert read_picture(zoo["tiled tiff"], max_pixels=48 * 64).shape == (48, 64, 3)
+
+
+def test_no_permission(zoo):
+    if os.access(zoo["no permission"], os.R_OK):
+        pytest.skip("this user may read everything")
+    with pytest.raises(PictureError, match="Permission denied"):
+        read_picture(zoo["no permission"])
+
+
+def test_control_characters_do_not_reach_the_terminal(tmp_path):
+    path = tmp_path / "a\x1b[31m\n.png"
+    try:
+        path.write_bytes(b"nothing")
+    except OSError:
+        pytest.skip("the file system takes no such name")
+    with pytest.raises(PictureError) as caught:
+        read_picture(path)
+    assert str(caught.value).isprintable()
+
+
+def test_unreadable_bytes_never_raise_another_error(zoo, tmp_path):
+    random = np.random.default_rng(1)
+    for name in ("png", "jpeg", "gif", "rgb 16 tiff", "lzw tiff", "zlib tiff", "rgb 16 png"):
+        for _ in range(12):
+            code = bytearray(zoo[name].read_bytes())
+            for place in random.integers(0, min(len(code), 400), 8):
+                code[place] = random.integers(0, 256)
+            path = tmp_path / zoo[name].name
+            path.write_bytes(code)
+            try:
+                pixels = read_picture(path, max_pixels=100_000)
+            except PictureError:
+                continue
+            assert pixels.ndim == 3
+            assert pixels.shape[2] == 3
