@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from util.pictures.pixels import as_float, as_pixels
+from util.pictures.pixels import Picture, as_float, as_pixels
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -25,3 +25,19 @@ def test_as_pixels_rounds_clips_and_refuses_nan():
         as_pixels(picture, np.float32)
     with pytest.raises(ValueError, match="uint8 or uint16"):
         as_float(picture)
+
+
+@pytest.mark.parametrize("white", [0.5, 255.0, 10_000.0, 65534.0, 100_000.0])
+def test_over_range_rescales_and_clips_every_value(white):
+    values = np.arange(65536).astype(np.uint16)
+    expected = np.rint(np.clip(values / white, 0, 1) * 65535).astype(np.uint16)
+    assert not np.array_equal(expected, values)
+    assert np.array_equal(Picture(values, white).over_range(), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_over_range_keeps_what_means_that_already(dtype):
+    values = np.arange(np.iinfo(dtype).max + 1).astype(dtype)
+    kept = Picture(values, float(values[-1])).over_range()
+    assert kept is values
+    assert np.array_equal(kept, np.arange(len(kept)))

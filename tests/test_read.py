@@ -1,6 +1,8 @@
 """Files of every kind, good and bad, read to pixels; the oracle is the array that was written."""
 
+import io
 import os
+import tempfile
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from make_zoo import BAD, bomb_bmp, scene, three
 from PIL import Image
 
 from util.pictures.pixels import PictureError
-from util.pictures.read import read_picture
+from util.pictures.read import read, read_alpha, read_picture
 
 # Good files.
 
@@ -136,6 +138,47 @@ def test_full_scale_rescales_and_clips_16_bit(zoo):
     assert np.array_equal(read_picture(zoo["png"], full_scale=10_000), scene())
 
 
+@pytest.mark.parametrize(
+    ("name", "full_scale", "white", "shown"),
+    [
+        ("png", None, 255, scene()),
+        ("png", 10_000, 255, scene()),
+        ("alpha", None, 255, scene()),
+        ("grey 8", 10_000, 255, three(scene()[..., 0])),
+        ("rgb 16 png", None, 65535, scene(np.uint16)),
+        ("rgb 16 png", 10_000, 10_000, scene(np.uint16)),
+        ("big-endian tiff", 10_000, 10_000, scene(np.uint16)),
+        ("9 bands tiff", 10_000, 10_000, scene(np.uint16)),
+        ("turned tiff", 10_000, 10_000, np.rot90(three(scene(np.uint16)[..., 0]), -1)),
+        ("float tiff", None, 65535, scene(np.uint16)),
+        ("float tiff", 10_000, 65535, scene(np.uint16)),
+        ("float tiff", 0.5, 65535, np.minimum(scene(np.uint16).astype(int) * 2, 65535)),
+    ],
+)
+def test_pixels_come_as_in_the_file_with_their_white(zoo, name, full_scale, white, shown):
+    found = read(zoo[name], full_scale=full_scale)
+    assert found.white == white
+    assert found.pixels.dtype == (np.uint8 if white == 255 else np.uint16)
+    assert np.array_equal(found.pixels, shown)
+    found.pixels[:] = 0  # a result may be written over them
+
+
+def test_full_scale_leaves_pixels_and_changes_what_they_mean(zoo):
+    written = tifffile.imread(zoo["reflectance 16"])
+    found = read(zoo["reflectance 16"], full_scale=10_000)
+    assert not np.array_equal(found.over_range(), written)
+    assert np.array_equal(found.pixels, written)
+    assert np.array_equal(
+        found.over_range(), read_picture(zoo["reflectance 16"], full_scale=10_000)
+    )
+
+
+def test_other_types_come_over_the_range_of_16_bits(zoo):
+    found = read(zoo["reflectance float"], full_scale=10_000)
+    assert found.white == 65535
+    assert np.abs(found.pixels.astype(int) - scene(np.uint16)).max() <= 1
+
+
 def test_signed_reflectance_and_nan(tmp_path):
     values = np.array([[-9999, 0, 5000], [10_000, 12_000, 2500]], np.int16)
     tifffile.imwrite(tmp_path / "i.tif", values, photometric="minisblack")
@@ -151,6 +194,45 @@ def test_signed_reflectance_and_nan(tmp_path):
 def test_impossible_full_scale_is_refused(zoo, scale):
     with pytest.raises(ValueError, match="full_scale"):
         read_picture(zoo["png"], full_scale=scale)
+
+
+# Open files.
+
+
+def outcome(reader, source):
+    """Return what a reader finds as dtype, bytes and white, or why it finds nothing."""
+    try:
+        found = reader(source)
+    except PictureError as error:
+        return error.reason
+    pixels, white = found if isinstance(found, tuple) else (found, None)
+    return found is not None and (pixels.dtype, pixels.shape, pixels.tobytes(), white)
+
+
+@pytest.mark.parametrize("reader", [read, read_alpha])
+def test_an_open_file_reads_as_its_path_and_stays_open(zoo, reader):
+    paths = {path for path in zoo.values() if path.is_file() and os.access(path, os.R_OK)}
+    outcomes = {path: outcome(reader, path) for path in paths}
+    assert len({found for found in outcomes.values() if isinstance(found, tuple)}) > 1
+    assert len({found for found in outcomes.values() if isinstance(found, str)}) > 5
+    for path, expected in outcomes.items():
+        # Of the file, of memory, and one without a name, as a server gets them.
+        with (
+            open(path, "rb") as named,
+            io.BytesIO(path.read_bytes()) as memory,
+            tempfile.TemporaryFile() as nameless,
+        ):
+            nameless.write(path.read_bytes())  # and stands at its end
+            for file in (named, memory, nameless):
+                for _ in range(2):
+                    assert outcome(reader, file) == expected, path
+                    assert not file.closed
+
+
+def test_the_error_of_an_open_file_is_the_reason_alone():
+    with pytest.raises(PictureError) as caught:
+        read(io.BytesIO())
+    assert str(caught.value) == caught.value.reason == "the file is empty"
 
 
 # Bad files.
@@ -188,6 +270,8 @@ def test_bomb_is_refused_by_its_header(zoo):
             read_picture(zoo[name])
     with pytest.raises(PictureError, match="max_pixels = 3000"):
         read_picture(zoo["tiled tiff"], max_pixels=3000)
+    with pytest.raises(PictureError, match="max_pixels = 3000"):
+        read(io.BytesIO(zoo["tiled tiff"].read_bytes()), max_pixels=3000)
     assert read_picture(zoo["tiled tiff"], max_pixels=48 * 64).shape == (48, 64, 3)
 
 

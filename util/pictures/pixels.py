@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,19 +20,39 @@ class PictureError(Exception):
         super().__init__(self.reason if path is None else f"{printable(path)}: {self.reason}")
 
 
+class Picture(NamedTuple):
+    """What a file holds, uint8 or uint16 (H, W, 3), and the value that means 1.0 in it."""
+
+    pixels: np.ndarray
+    white: float
+
+    def over_range(self) -> np.ndarray:
+        """Return pixels whose type's greatest value means 1.0; brighter ones than white become it.
+
+        The same array, not a copy, if that is what they mean already.
+        """
+        if self.white == top_of(self.pixels.dtype):
+            return self.pixels
+        return _scale_table(self.white)[self.pixels]
+
+
 def checked_scale(full_scale: float | None) -> float | None:
     if full_scale is not None and not 0 < full_scale < np.inf:
         raise ValueError(f"full_scale must be a number above 0 or None, not {full_scale}")
     return None if full_scale is None else float(full_scale)
 
 
-def known_scale(pixels: np.ndarray, full_scale: float | None) -> np.ndarray:
-    """Return uint8 or uint16 pixels that mean 0..1 over their type's range."""
+def with_white(pixels: np.ndarray, full_scale: float | None) -> Picture:
+    """Return pixels of any type and shape as uint8 or uint16, with the value that means 1.0.
+
+    Both types stay as they are, 16-bit ones with `full_scale` for white if it is given; other
+    types are brought to the whole range of uint16. Raises PictureError if their scale is unknown.
+    """
     if pixels.dtype == np.uint8:
-        return pixels
+        return Picture(pixels, 255.0)
     if pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2:
-        pixels = pixels.astype(np.uint16, copy=False)  # from either byte order
-        return pixels if full_scale is None else _scale_table(full_scale)[pixels]
+        # From either byte order.
+        return Picture(pixels.astype(np.uint16, copy=False), full_scale or 65535.0)
     if pixels.dtype.kind not in "iuf":
         raise PictureError(f"pixels of type {pixels.dtype} are no brightness")
     fraction = pixels.dtype.kind == "f" and (full_scale is None or full_scale > 1)
@@ -44,7 +65,7 @@ def known_scale(pixels: np.ndarray, full_scale: float | None) -> np.ndarray:
             f"values from {low:g} to {high:g} have no known range; set full_scale to the value "
             "that means full brightness (10000 for reflectance, 1.0 to clip to 0..1)"
         )
-    return as_pixels(pixels / np.float32(full_scale), np.uint16)
+    return Picture(as_pixels(pixels / np.float32(full_scale), np.uint16), 65535.0)
 
 
 @lru_cache(maxsize=8)

@@ -5,8 +5,8 @@ are decoded, and a cut file is an error and never half a picture.
 """
 
 import logging
-import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,16 +16,18 @@ import tifffile
 from PIL import Image
 
 from util.pictures.pixels import (
+    Picture,
     PictureError,
     as_pixels,
     checked_scale,
-    known_scale,
     three_bands,
     upright,
+    with_white,
 )
 
 MAX_PIXELS = 400_000_000
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")  # Pillow's; TIFF is tifffile's first
+_NAME = "tiff"  # tifffile asks an open file for its own, and a temporary one has a number
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 # Pillow's own limit is a lower global; `_check_size` takes its place in every reader here.
@@ -34,61 +36,75 @@ Image.MAX_IMAGE_PIXELS = None
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
-def read_picture(
-    path: str | Path, *, max_pixels: int = MAX_PIXELS, full_scale: float | None = None
-) -> np.ndarray:
-    """Return the (first) picture of a file as RGB, uint8 or uint16 (H, W, 3).
+def read(
+    source: str | Path | BinaryIO, *, max_pixels: int = MAX_PIXELS, full_scale: float | None = None
+) -> Picture:
+    """Return the (first) picture of a file as RGB, uint8 or uint16 (H, W, 3), writeable.
 
     JPEG, PNG, TIFF, WebP, BMP and GIF, recognised by content. EXIF rotation is applied, alpha
     dropped, grey, palette, 1-bit and CMYK turned into RGB; of a TIFF with more bands the first
     three are taken. 16-bit values stay exact. `full_scale` is the value that means 1.0 in files of
-    more than 8 bits (10000 for reflectance): those are then rescaled to uint16 0..65535 and
-    clipped. Float files within 0..1 become uint16 as they are; NaN becomes 0. Raises PictureError
-    for a file that is missing, cut, damaged, of another format, larger than `max_pixels`, or
-    without a known scale.
+    more than 8 bits (10000 for reflectance): it is the white of 16-bit pixels. Floats and other
+    integers become uint16 over the whole range, clipped: floats within 0..1 as they are, others by
+    `full_scale`; NaN becomes 0.
+
+    `source` is a path, or a seekable binary file, which is read from its beginning and left open;
+    errors do not name it then. Raises PictureError for a file that is missing, cut, damaged, of
+    another format, larger than `max_pixels`, or without a known scale.
     """
     full_scale = checked_scale(full_scale)
 
-    def read(file: BinaryIO, start: bytes) -> np.ndarray:
+    def decode(file: BinaryIO, start: bytes) -> Picture:
         if start[:4] in TIFF_STARTS:
             pixels, orientation = _read_tiff(file, max_pixels)
         else:
             deep = start[:4] == b"\x89PNG" and start[24:25] == b"\x10"
             pixels, orientation = _read_common(file, _FORMATS, max_pixels, deep)
-        pixels = upright(three_bands(known_scale(pixels, full_scale)), orientation)
-        return np.ascontiguousarray(pixels)
+        pixels, white = with_white(pixels, full_scale)
+        pixels = upright(three_bands(pixels), orientation)
+        return Picture(np.require(pixels, requirements="CW"), white)  # Pillow's are read-only
 
-    return _from_file(Path(path), read)
+    return _from_file(source, decode)
 
 
-def read_alpha(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray | None:
+def read_picture(source: str | Path | BinaryIO, **options: float | None) -> np.ndarray:
+    """Return what `read` does, as pixels over the range of their type, uint8 or uint16 (H, W, 3).
+
+    Options and errors as there: with `full_scale` 16-bit pixels are rescaled, and clipped.
+    """
+    return read(source, **options).over_range()
+
+
+def read_alpha(source: str | Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> np.ndarray | None:
     """Return how opaque each pixel of a file's (first) picture is, uint8 (H, W); None if unsaid.
 
     From an alpha channel (of 16 bits the upper 8) or the transparent colour of a PNG or GIF.
-    EXIF rotation is applied: it fits what `read_picture` returns. Raises PictureError as that does.
+    EXIF rotation is applied: it fits what `read` returns. Source and errors as there.
     """
 
-    def read(file: BinaryIO, start: bytes) -> np.ndarray | None:
+    def decode(file: BinaryIO, start: bytes) -> np.ndarray | None:
         if start[:4] in TIFF_STARTS:
             found = _tiff_alpha(file, max_pixels)
         else:
             found = _common_alpha(file, _FORMATS, max_pixels)
         return None if found is None else np.ascontiguousarray(upright(*found))
 
-    return _from_file(Path(path), read)
+    return _from_file(source, decode)
 
 
-def _from_file(path: Path, read: Callable) -> np.ndarray | None:
-    """Return what `read(file, its first 32 bytes)` returns; every failure is a PictureError."""
+def _from_file(source: str | Path | BinaryIO, decode: Callable) -> Picture | np.ndarray | None:
+    """Return what `decode(file, its first 32 bytes)` returns; every failure is a PictureError."""
+    path = None if hasattr(source, "read") else Path(source)
     try:
-        if not path.is_file():
-            raise PictureError("not a file" if path.exists() else "no such file", path)
-        with open(path, "rb") as file:
+        if path and not path.is_file():
+            raise PictureError("not a file" if path.exists() else "no such file")
+        with open(path, "rb") if path else nullcontext(source) as file:
+            file.seek(0)
             start = file.read(32)
             file.seek(0)
             if not start:
-                raise PictureError("the file is empty", path)
-            return read(file, start)
+                raise PictureError("the file is empty")
+            return decode(file, start)
     except PictureError as error:
         raise PictureError(error.reason, path) from error
     except Exception as error:  # decoders meet damage with errors of every class
@@ -138,13 +154,13 @@ def _read_deep(file: BinaryIO) -> np.ndarray:
 
 def _read_tiff(file: BinaryIO, max_pixels: int) -> tuple[np.ndarray, int]:
     """Return (pixels of the first page, orientation that is still to be applied)."""
-    with tifffile.TiffFile(file) as tiff:
+    with tifffile.TiffFile(file, name=_NAME) as tiff:
         page = tiff.pages.first
         bits, bands = page.bitspersample, page.samplesperpixel
         _check_size(page.imagelength, page.imagewidth, bands * page.imagedepth, max_pixels)
         # tifffile fills what is missing with zeros, so a cut file is looked for here.
         ends = [at + n for at, n in zip(page.dataoffsets, page.databytecounts, strict=False)]
-        if not ends or max(ends) > os.fstat(file.fileno()).st_size:
+        if not ends or max(ends) > tiff.filehandle.size:
             raise PictureError("the file is cut: pixels are missing at its end")
         plain = page.photometric in (0, 1, 2)  # white is 0, black is 0, RGB
         if plain and bits >= 8 and page.imagedepth == 1:
@@ -187,7 +203,7 @@ def _common_alpha(
 
 
 def _tiff_alpha(file: BinaryIO, max_pixels: int) -> tuple[np.ndarray, int] | None:
-    with tifffile.TiffFile(file) as tiff:
+    with tifffile.TiffFile(file, name=_NAME) as tiff:
         page = tiff.pages.first
         kinds = [int(kind) for kind in page.extrasamples]  # 1, 2: alpha; 0: a band of another kind
         place = next((i for i, kind in enumerate(kinds) if kind in (1, 2)), None)

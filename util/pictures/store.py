@@ -18,9 +18,9 @@ from util.pictures.pixels import (
     PictureError,
     as_float,
     checked_scale,
-    known_scale,
     luma,
     three_bands,
+    with_white,
 )
 from util.pictures.read import MAX_PIXELS, TIFF_STARTS, read_picture, reason_of
 from util.say import say
@@ -170,8 +170,7 @@ class PictureStore:
             block = pixels[down[:, None], across]
         else:
             block = pixels[top : top + height, left : left + width]
-        if block.dtype.itemsize == 2:
-            block = known_scale(block, full_scale)
+        block = with_white(block, full_scale).over_range()
         if self.grey:
             if block.ndim == 3:
                 block = luma(block[..., :3]) if block.shape[2] >= 3 else block[..., 0]
