@@ -218,6 +218,53 @@ def test_vanished_file_is_said_once_and_replaced(data, capsys):
         store.crop(0, 0, 0, 32, 32)
 
 
+def test_store_knows_what_it_lost(zoo, data):
+    paths, arrays, cache = data
+    order = [
+        zoo["empty"],
+        paths[2],
+        paths[0],
+        paths[1],
+    ]  # what is skipped at the start has no index
+    store = PictureStore(order, cache, crop_px=32, progress=False)
+
+    def lost():
+        return [store.lost(index) for index in range(len(store))]
+
+    assert np.array_equal(store.whole(0), as_float(arrays[2]))
+    assert lost() == [False, False, False]
+    paths[2].unlink()
+    assert np.array_equal(store.whole(0), as_float(arrays[0]))
+    assert lost() == [True, False, False]
+    paths[0].unlink()
+    assert np.array_equal(store.whole(1), as_float(arrays[0]))  # its decoded copy serves
+    shutil.rmtree(cache)
+    cache.mkdir()
+    assert np.array_equal(store.whole(2), as_float(arrays[1]))  # is decoded again
+    assert lost() == [True, False, False]
+    assert np.array_equal(store.whole(1), as_float(arrays[1]))
+    assert lost() == [True, True, False]
+
+
+def test_no_thread_gets_another_picture_unawares(data):
+    paths, arrays, cache = data
+    store = PictureStore([paths[2], paths[0]], cache, crop_px=32, progress=False)
+    own, other = (as_float(pixels)[:32, :32] for pixels in (arrays[2], arrays[0]))
+    assert not np.array_equal(own, other)
+
+    def cut(number):
+        if number == 100:
+            paths[2].unlink()
+        crop = store.crop(0, 0, 0, 32, 32)
+        return np.array_equal(crop, own), np.array_equal(crop, other), store.lost(0)
+
+    with ThreadPoolExecutor(8) as pool:
+        cuts = list(pool.map(cut, range(300)))
+    assert any(is_own for is_own, _, _ in cuts)
+    assert any(is_other for _, is_other, _ in cuts)
+    assert all(is_own or (is_other and lost) for is_own, is_other, lost in cuts)
+
+
 def test_replacement_is_moved_to_a_place_that_fits(data):
     paths, arrays, cache = data
     order = [paths[2], paths[1], paths[0]]

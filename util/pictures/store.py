@@ -146,6 +146,13 @@ class PictureStore:
         """
         return as_float(self._serve(index, None))
 
+    def lost(self, index: int) -> bool:
+        """Tell whether the file of picture `index` vanished or broke; thread-safe.
+
+        Known from the first crop on that another picture served in its place.
+        """
+        return index in self._lost
+
     def _serve(self, index: int, box: tuple[int, int, int, int] | None) -> np.ndarray:
         for number in range(index, index + len(self.paths)):
             number %= len(self.paths)
