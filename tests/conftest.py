@@ -319,3 +319,19 @@ def zoo(tmp_path_factory):
     from make_zoo import make_zoo
 
     return make_zoo(tmp_path_factory.mktemp("zoo"))
+
+
+@pytest.fixture
+def three_files(tmp_path):
+    """Return three files, one format each, the arrays in them, and a folder for a cache."""
+    from make_zoo import noise
+
+    from util.pictures.write import write_picture
+
+    arrays = [noise(80, 100, seed=1), noise(70, 90, np.uint16, 2), noise(64, 64, seed=3)]
+    folder = tmp_path / "data"
+    folder.mkdir()
+    paths = [folder / "a.png", folder / "b.png", folder / "c.tif"]
+    for path, pixels in zip(paths, arrays, strict=True):
+        write_picture(path, pixels)
+    return paths, arrays, tmp_path / "cache"

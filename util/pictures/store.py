@@ -1,18 +1,11 @@
 """Serve crops out of many pictures of any size, without holding them in memory."""
 
-import hashlib
-import json
-import os
 import threading
 from collections import OrderedDict
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import tifffile
-from tqdm import tqdm
 
-from util import files
 from util.pictures.find import SUFFIXES
 from util.pictures.pixels import (
     PictureError,
@@ -22,28 +15,12 @@ from util.pictures.pixels import (
     three_bands,
     with_white,
 )
-from util.pictures.read import MAX_PIXELS, TIFF_STARTS, read_picture, reason_of
+from util.pictures.places import Place, Places
+from util.pictures.read import MAX_PIXELS, reason_of
 from util.say import say
 
-_CACHE_FORMAT = 1  # raise it when the content of cached files changes
 _OPEN_MAPS = 128  # each open map holds a file descriptor; the usual limit is 1024
-_INDEX_FROM = 500  # below so many files, reading every header again is quick enough
-_STALE_S = 3600  # a temporary file so old is nobody's: other runs share the cache
 _LINES = 10
-
-
-class _Place(NamedTuple):
-    """Where the pixels of a picture lie, uncompressed."""
-
-    file: str
-    offset: int
-    dtype: str
-    shape: tuple[int, ...]
-    full_scale: float | None  # not yet applied
-
-    @property
-    def end(self) -> int:
-        return self.offset + int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
 
 
 class PictureStore:
@@ -81,26 +58,23 @@ class PictureStore:
         full_scale: float | None = None,
         progress: bool = True,
     ) -> None:
-        self.cache_dir = Path(cache_dir).absolute()
         self.crop_px, self.grey = int(crop_px), grey
-        self.max_pixels, self.full_scale = max_pixels, checked_scale(full_scale)
+        cache = Path(cache_dir).absolute()
+        self._files = Places(cache, grey, max_pixels, checked_scale(full_scale))
         self.paths: list[Path] = []
         self.skipped: list[tuple[Path, str]] = []
-        self._places: list[_Place] = []
+        self._places: list[Place] = []
         self._maps: OrderedDict[int, np.ndarray] = OrderedDict()
         self._lost: set[int] = set()
         self._lock = threading.RLock()
 
         paths = [Path(path) for path in paths]
-        self.cache_dir.mkdir(parents=True, exist_ok=True)
-        files.sweep(self.cache_dir, older_than_s=_STALE_S)
-        places = self._find_places(paths, progress)
         sizes = []
-        for path, place in zip(paths, places, strict=True):
-            if isinstance(place, _Place) and 2 * min(place.shape[:2]) < self.crop_px:
+        for path, place in zip(paths, self._files.find(paths, progress), strict=True):
+            if isinstance(place, Place) and 2 * min(place.shape[:2]) < self.crop_px:
                 height, width = place.shape[:2]
                 place = f"{width} x {height} is less than half the crop of {self.crop_px}"
-            if isinstance(place, _Place):
+            if isinstance(place, Place):
                 self.paths.append(path)
                 self._places.append(place)
                 sizes.append([max(side, self.crop_px) for side in place.shape[:2]])
@@ -189,11 +163,11 @@ class PictureStore:
         with self._lock:
             place = self._places[index]
             # Asked before every crop: reading a map beyond the end of its file kills the process.
-            if not _holds(place):
+            if not place.holds():
                 self._maps.pop(index, None)
                 if place.file == str(self.paths[index].absolute()):
                     raise PictureError("the file vanished or was cut during the run")
-                place = self._convert(self.paths[index], Path(place.file))
+                place = self._files.decode(self.paths[index], Path(place.file))
                 if place.shape != self._places[index].shape:
                     raise PictureError("the file changed during the run")
                 self._places[index] = place
@@ -228,113 +202,6 @@ class PictureStore:
 
     def _reasons(self) -> str:
         return "; ".join(f"{path.name}: {reason}" for path, reason in self.skipped[:3])
-
-    # What follows decides where the pixels of each file lie.
-
-    def _find_places(self, paths: list[Path], progress: bool) -> list[_Place | str]:
-        """Return for each path where its pixels lie, or why it is unusable; decode what is new."""
-        keys: list[str | None] = []
-        places: list[_Place | str | None] = []
-        index = self._index_file(paths)
-        known = _read_index(index) if len(paths) >= _INDEX_FROM else {}
-        for path in paths:
-            try:
-                key = self._key(path)
-                place = known.get(key)
-                if place is None or not _holds(place):
-                    cached = self.cache_dir / f"{key}.npy"
-                    place = _cached_place(cached) or _mapped_place(path, self.full_scale)
-                keys.append(key)
-                places.append(place)
-            except OSError as error:
-                keys.append(None)
-                places.append(error.strerror or str(error))
-        new = [n for n, place in enumerate(places) if place is None]
-        bar = tqdm(new, "decoding pictures", unit="file", disable=not (progress and new))
-        for n in bar:
-            try:
-                places[n] = self._convert(paths[n], self.cache_dir / f"{keys[n]}.npy")
-            except PictureError as error:
-                places[n] = error.reason
-        if len(paths) >= _INDEX_FROM:
-            pairs = zip(keys, places, strict=True)
-            now = {key: place for key, place in pairs if isinstance(place, _Place)}
-            if now != known:
-                with files.whole(index) as file:
-                    file.write(json.dumps(now).encode())
-        return places
-
-    def _convert(self, path: Path, cached: Path) -> _Place:
-        pixels = read_picture(path, max_pixels=self.max_pixels, full_scale=self.full_scale)
-        with files.whole(cached) as file:
-            np.save(file, luma(pixels) if self.grey else pixels, allow_pickle=False)
-        place = _cached_place(cached)
-        if place is None:
-            raise OSError(None, "the decoded picture cannot be read back", str(cached))
-        return place
-
-    def _key(self, path: Path) -> str:
-        info = os.stat(path)
-        parts = (_CACHE_FORMAT, info.st_size, info.st_mtime_ns, self.full_scale, self.grey)
-        name = os.fsencode(path.absolute())
-        return hashlib.sha256(repr(parts).encode() + name).hexdigest()[:40]
-
-    def _index_file(self, paths: list[Path]) -> Path:
-        names = b"\0".join(os.fsencode(path.absolute()) for path in paths)
-        settings = repr((_CACHE_FORMAT, self.full_scale, self.grey)).encode()
-        return self.cache_dir / f"index-{hashlib.sha256(settings + names).hexdigest()[:40]}.json"
-
-
-def _holds(place: _Place) -> bool:
-    """Tell whether the file is there and long enough."""
-    try:
-        return os.stat(place.file).st_size >= place.end
-    except OSError:
-        return False
-
-
-def _cached_place(cached: Path) -> _Place | None:
-    """Return where the pixels of a cached .npy lie, None if it is missing or damaged."""
-    try:
-        with open(cached, "rb") as file:
-            np.lib.format.read_magic(file)
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-            place = _Place(str(cached), file.tell(), dtype.str, shape, None)
-            good = dtype in (np.uint8, np.uint16) and len(shape) in (2, 3) and not fortran
-            return place if good and os.fstat(file.fileno()).st_size == place.end else None
-    except (OSError, ValueError):
-        return None
-
-
-def _mapped_place(path: Path, full_scale: float | None) -> _Place | None:
-    """Return where the pixels lie in a TIFF that can be mapped, None for any other file."""
-    try:
-        with open(path, "rb") as file:
-            if file.read(4) not in TIFF_STARTS:
-                return None
-            file.seek(0)
-            with tifffile.TiffFile(file) as tiff:
-                page = tiff.pages.first
-                bits = 8 * page.dtype.itemsize if page.dtype in (np.uint8, np.uint16) else 0
-                flat = page.planarconfig == 1 or page.samplesperpixel == 1
-                upright = page.tags.valueof(274, 1) == 1 and page.photometric in (1, 2)
-                if not (page.is_memmappable and flat and upright and bits == page.bitspersample):
-                    return None
-                dtype = page.dtype.newbyteorder(tiff.byteorder).str
-                lies = str(path.absolute()), page.dataoffsets[0]
-                place = _Place(*lies, dtype, page.shape, full_scale)
-                return place if page.imagedepth == 1 and _holds(place) else None
-    except Exception:  # damage: read_picture gives the reason
-        return None
-
-
-def _read_index(index: Path) -> dict[str, _Place]:
-    """Return what an earlier start noted; nothing if that is missing or damaged."""
-    try:
-        noted = json.loads(index.read_bytes())
-        return {key: _Place(f, o, d, tuple(s), scale) for key, (f, o, d, s, scale) in noted.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
 
 
 def _reflected(start: int, length: int, side: int, crop_px: int) -> np.ndarray:
