@@ -29,17 +29,50 @@ if __name__ == "__main__":
 
     interrupt.listen()  # first: Ctrl-C is heard while TensorFlow loads
 
+from functools import partial
+
 from configure import GANPoly
 from util import command
-from util.samples.ground import poly_samples
+from util.samples.damage import Samples, holed, opacity_from, open_layers
+from util.samples.ground import open_grounds
+from util.samples.holes import cloud_or_polygon_hole
 from util.task import Task
 from util.train import inpainting
 from util.use.evaluate import HOLES
 
+# --- samples: what it eats --------------------------------------------------------------------
+
+
+def samples(settings, progress=True, grounds=None):
+    """Return what to train and to validate with: number -> dict of float32, 0..1.
+
+    clear and holed (S, S, 3), hole (S, S, 1), 1 = missing; S is crop_px.
+    grounds: the two grounds, where they are not clear_folder's.
+    """
+    clouds = settings.cloud_hole_share > 0
+    grounds = grounds or open_grounds(settings, progress)
+    layers = open_layers(settings, progress) if clouds else (None, None)
+
+    def draw(layers):
+        return partial(
+            cloud_or_polygon_hole,
+            size_px=settings.crop_px,
+            cloud_share=settings.cloud_hole_share,
+            draw_opacity=opacity_from(layers, settings),
+            vertices=settings.polygon_vertices,
+            edge_px=settings.edge_px,
+        )
+
+    return [
+        Samples(ground, partial(holed, draw=draw(part)))
+        for ground, part in zip(grounds, layers, strict=True)
+    ]
+
+
 TASK = Task(
     name="mod_GAN_poly",
     settings=GANPoly,
-    samples=poly_samples,
+    samples=samples,
     make_networks=inpainting.make_networks,
     make_state=inpainting.make_state,
     train_step=inpainting.train_step,

@@ -28,17 +28,40 @@ if __name__ == "__main__":
 
     interrupt.listen()  # first: Ctrl-C is heard while TensorFlow loads
 
+from functools import partial
+
 from configure import GANSpot
 from util import command
-from util.samples.ground import spot_samples
+from util.samples.damage import Samples, holed
+from util.samples.ground import open_grounds
+from util.samples.holes import spot_hole
 from util.task import Task
 from util.train import inpainting
 from util.use.evaluate import HOLES
 
+# --- samples: what it eats --------------------------------------------------------------------
+
+
+def samples(settings, progress=True, grounds=None):
+    """Return what to train and to validate with: number -> dict of float32, 0..1.
+
+    clear and holed (S, S, 3), hole (S, S, 1), 1 = missing; S is crop_px.
+    grounds: the two grounds, where they are not clear_folder's.
+    """
+    draw = partial(
+        spot_hole,
+        size_px=settings.crop_px,
+        side_share=settings.spot_share,
+        anywhere=settings.spot_anywhere,
+    )
+    grounds = grounds or open_grounds(settings, progress)
+    return [Samples(ground, partial(holed, draw=draw)) for ground in grounds]
+
+
 TASK = Task(
     name="mod_GAN_spot",
     settings=GANSpot,
-    samples=spot_samples,
+    samples=samples,
     make_networks=inpainting.make_networks,
     make_state=inpainting.make_state,
     train_step=inpainting.train_step,

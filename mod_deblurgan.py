@@ -27,7 +27,8 @@ if __name__ == "__main__":
 
     interrupt.listen()  # first: Ctrl-C is heard while TensorFlow loads
 
-import keras
+from functools import partial
+
 import tensorflow as tf
 
 from configure import Deblur
@@ -36,7 +37,9 @@ from util.measure.baselines import dark_channel_prior
 from util.measure.scores import psnr, ssim
 from util.networks.deblurgan import dehaze, dropout_key, generator, patch_critic, source_critic
 from util.networks.vgg16 import perceptual_loss, vgg16_features
-from util.samples.ground import hazy_samples
+from util.samples.damage import Samples, haze
+from util.samples.ground import open_grounds
+from util.samples.pairs import depth_from, paired_samples
 from util.task import Task
 from util.train.adversarial import of_this_replica, penalised, train_critic
 from util.train.losses import fooled, judged_fake, judged_real, l1
@@ -70,21 +73,36 @@ def make_networks(settings):
 def make_state(settings):
     """Build networks, optimisers and VGG16; call within the strategy's scope."""
     networks = make_networks(settings)
-    optimizers = {
-        name: keras.optimizers.Adam(
-            settings.learning_rate, beta_1=settings.beta_1, beta_2=settings.beta_2
+    features = vgg16_features(settings.perceptual_layer, settings.vgg_weights_file or None)
+    return TrainState.of(networks, settings, frozen={"features": features})
+
+
+# --- samples: what it eats --------------------------------------------------------------------
+
+
+def samples(settings, progress=True, grounds=None):
+    """Return what to train and to validate with: number -> dict of float32, 0..1.
+
+    hazy and clear (S, S, 3); S is crop_px. From pairs where hazy_folder is set.
+    grounds: the two grounds, where they are not clear_folder's.
+    """
+    if grounds is None and settings.hazy_folder:
+        return paired_samples(settings, progress)
+    # Depth maps belong to the pictures of clear_folder.
+    mapped = grounds is None
+    grounds = grounds or open_grounds(settings, progress)
+    return [
+        Samples(
+            ground,
+            partial(
+                haze,
+                airlight=settings.airlight,
+                beta=settings.haze_beta,
+                depth=depth_from(ground, settings, progress) if mapped else None,
+            ),
         )
-        for name in networks
-    }
-    state = TrainState(
-        networks=networks,
-        optimizers=optimizers,
-        clip_norm=settings.clip_norm,
-        jit_compile=settings.jit_compile,
-    )
-    # Beside the networks, not one of them: it never changes, so no checkpoint holds it.
-    state.features = vgg16_features(settings.perceptual_layer, settings.vgg_weights_file or None)
-    return state
+        for ground in grounds
+    ]
 
 
 # --- losses and step --------------------------------------------------------------------------
@@ -100,24 +118,24 @@ def form_of(settings):
 
 
 def generator_losses(state, batch, wanted, settings):
-    """Return the generator's losses, and the pictures it made, as a dict.
+    """Return the generator's losses, dict of scalars, and the pictures that it made.
 
     wanted: the features of the clear pictures.
     """
     key = dropout_key(settings.seed, state.step)
     made = dehaze(state.networks["generator"], batch["hazy"], key)
     adversarial = fooled(form_of(settings), state.networks["critic"](made, training=True))
-    perceptual = perceptual_loss(state.features(made), wanted) / _FEATURE_SCALE
+    perceptual = perceptual_loss(state.frozen["features"](made), wanted) / _FEATURE_SCALE
     reconstruction = l1(made, batch["clear"])
-    return {
+    losses = {
         "loss_generator": settings.perceptual_weight * perceptual
         + settings.adversarial_weight * adversarial
         + settings.reconstruction_weight * reconstruction,
         "loss_perceptual": perceptual,
         "loss_adversarial": adversarial,
         "loss_reconstruction": reconstruction,
-        "made": made,
     }
+    return losses, made
 
 
 def train_step(state, batch, settings):
@@ -128,19 +146,19 @@ def train_step(state, batch, settings):
     form, critic = form_of(settings), state.networks["critic"]
 
     def compute_generator(batch):
-        wanted = state.features(batch["clear"])  # no gradient goes through these
+        wanted = state.frozen["features"](batch["clear"])  # no gradient goes through these
         with tf.GradientTape() as tape:
-            found = generator_losses(state, batch, wanted, settings)
+            found, made = generator_losses(state, batch, wanted, settings)
         weights = state.networks["generator"].trainable_variables
-        return {"generator": tape.gradient(found["loss_generator"], weights)}, found
+        gradients = {"generator": tape.gradient(found["loss_generator"], weights)}
+        return gradients, found, {"made": made}
 
-    metrics = state.update(compute_generator, batch)
-    made = metrics.pop("made")  # joined over all replicas
+    metrics, pictures = state.update(compute_generator, batch)
     if not settings.adversarial_weight:
         return metrics  # nobody listens to the critic
 
     def compute_critic(batch, key):
-        real, fake = batch["clear"], of_this_replica(made)
+        real, fake = batch["clear"], of_this_replica(pictures["made"])
         with tf.GradientTape() as tape:
             loss = judged_real(form, critic(real, training=True))
             loss += judged_fake(form, critic(fake, training=True))
@@ -197,7 +215,7 @@ def scores(output):
 TASK = Task(
     name="mod_deblurgan",
     settings=Deblur,
-    samples=hazy_samples,
+    samples=samples,
     make_networks=make_networks,
     make_state=make_state,
     train_step=train_step,

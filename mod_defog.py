@@ -24,7 +24,8 @@ if __name__ == "__main__":
 
     interrupt.listen()  # first: Ctrl-C is heard while TensorFlow loads
 
-import keras
+from functools import partial
+
 import tensorflow as tf
 
 from configure import Defog
@@ -32,7 +33,8 @@ from util import command
 from util.measure.scores import validation_scores
 from util.networks.blocks import squash
 from util.networks.unet import ground_from, unet
-from util.samples.ground import cloudy_samples
+from util.samples.damage import Samples, cloud, opacity_from, open_layers
+from util.samples.ground import open_grounds
 from util.task import Task
 from util.train.losses import covered_l1, l1, seen_l1
 from util.train.state import TrainState
@@ -53,6 +55,30 @@ def find(networks, cloudy, settings, training=False):
     return opacity, ground_from(found[..., 1:], cloudy, opacity, settings.head)
 
 
+# --- samples: what it eats --------------------------------------------------------------------
+
+
+def samples(settings, progress=True, grounds=None):
+    """Return what to train and to validate with: number -> dict of float32, 0..1.
+
+    cloudy and clear (S, S, 3), opacity (S, S, 1); S is crop_px.
+    grounds: the two grounds, where they are not clear_folder's.
+    """
+    grounds = grounds or open_grounds(settings, progress)
+    return [
+        Samples(
+            ground,
+            partial(
+                cloud,
+                draw=opacity_from(layers, settings),
+                opacity_offset=settings.opacity_offset,
+                cloud_colour=settings.cloud_colour,
+            ),
+        )
+        for ground, layers in zip(grounds, open_layers(settings, progress), strict=True)
+    ]
+
+
 # --- losses and step --------------------------------------------------------------------------
 
 
@@ -71,16 +97,8 @@ def losses(networks, batch, settings):
 
 
 def make_state(settings):
-    """Build networks and optimisers; call within the strategy's scope."""
-    adam = keras.optimizers.Adam(
-        settings.learning_rate, beta_1=settings.beta_1, beta_2=settings.beta_2
-    )
-    return TrainState(
-        networks=make_networks(settings),
-        optimizers={"unet": adam},
-        clip_norm=settings.clip_norm,
-        jit_compile=settings.jit_compile,
-    )
+    """Build the network and its optimiser; call within the strategy's scope."""
+    return TrainState.of(make_networks(settings), settings)
 
 
 def train_step(state, batch, settings):
@@ -92,7 +110,7 @@ def train_step(state, batch, settings):
         weights = state.networks["unet"].trainable_variables
         return {"unet": tape.gradient(values["loss"], weights)}, values
 
-    return state.update(compute, batch)
+    return state.update(compute, batch).metrics
 
 
 # --- what a person sees -----------------------------------------------------------------------
@@ -124,7 +142,7 @@ def sheet(outputs):
 TASK = Task(
     name="mod_defog",
     settings=Defog,
-    samples=cloudy_samples,
+    samples=samples,
     make_networks=make_networks,
     make_state=make_state,
     train_step=train_step,

@@ -24,7 +24,8 @@ if __name__ == "__main__":
 
     interrupt.listen()  # first: Ctrl-C is heard while TensorFlow loads
 
-import keras
+from functools import partial
+
 import tensorflow as tf
 
 from configure import Mend
@@ -32,7 +33,8 @@ from util import command
 from util.measure.scores import validation_scores
 from util.networks.blocks import squash
 from util.networks.unet import ground_from, unet
-from util.samples.ground import cloudy_samples
+from util.samples.damage import Samples, cloud, opacity_from, open_layers
+from util.samples.ground import open_grounds
 from util.task import Task
 from util.train.losses import covered_l1, l1, seen_l1
 from util.train.state import TrainState
@@ -69,6 +71,30 @@ def find(networks, cloudy, settings, training=False):
     return opacity, first, mended
 
 
+# --- samples: what it eats --------------------------------------------------------------------
+
+
+def samples(settings, progress=True, grounds=None):
+    """Return what to train and to validate with: number -> dict of float32, 0..1.
+
+    cloudy and clear (S, S, 3), opacity (S, S, 1); S is crop_px.
+    grounds: the two grounds, where they are not clear_folder's.
+    """
+    grounds = grounds or open_grounds(settings, progress)
+    return [
+        Samples(
+            ground,
+            partial(
+                cloud,
+                draw=opacity_from(layers, settings),
+                opacity_offset=settings.opacity_offset,
+                cloud_colour=settings.cloud_colour,
+            ),
+        )
+        for ground, layers in zip(grounds, open_layers(settings, progress), strict=True)
+    ]
+
+
 # --- losses and step --------------------------------------------------------------------------
 
 
@@ -90,12 +116,6 @@ def losses(networks, batch, settings):
 
 def make_state(settings):
     """Build networks, optimisers and the gate; call within the strategy's scope."""
-    optimizers = {
-        name: keras.optimizers.Adam(
-            settings.learning_rate, beta_1=settings.beta_1, beta_2=settings.beta_2
-        )
-        for name in ("stage1", "stage2")
-    }
     # A mean over about 50 steps; it begins far above any gate.
     mean_loss = tf.Variable(
         10.0,
@@ -103,13 +123,8 @@ def make_state(settings):
         name="stage1_mean_loss",
         aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
     )
-    return TrainState(
-        networks=make_networks(settings),
-        optimizers=optimizers,
-        variables={"stage1_mean_loss": mean_loss},
-        clip_norm=settings.clip_norm,
-        jit_compile=settings.jit_compile,
-    )
+    variables = {"stage1_mean_loss": mean_loss}
+    return TrainState.of(make_networks(settings), settings, variables=variables)
 
 
 def train_step(state, batch, settings):
@@ -125,7 +140,7 @@ def train_step(state, batch, settings):
             total = values["loss"] + values["loss_mended"]
         return tape.gradient(total, weights), values
 
-    metrics = state.update(compute, batch, trains={"stage2": gate_open})
+    metrics = state.update(compute, batch, trains={"stage2": gate_open}).metrics
     moved = 0.98 * mean_loss + 0.02 * metrics["loss"]
     # A step that was skipped leaves the gate as it was, too.
     taken = tf.math.is_finite(moved) & tf.math.is_finite(metrics["gradient_norm"])
@@ -164,7 +179,7 @@ def sheet(outputs):
 TASK = Task(
     name="mod_mend",
     settings=Mend,
-    samples=cloudy_samples,
+    samples=samples,
     make_networks=make_networks,
     make_state=make_state,
     train_step=train_step,

@@ -373,7 +373,7 @@ class DeblurRival(Rival):
 
     def __init__(self, state, batch, settings, rate, layout, scale):
         super().__init__(state, batch, settings, rate, layout)
-        self.vgg, self.scale = Copied(state.features, layout), scale
+        self.vgg, self.scale = Copied(state.frozen["features"], layout), scale
         self.places = None  # where the penalty is measured, one tensor an update; else at random
 
     def __call__(self):
@@ -587,11 +587,11 @@ def prepare_deblurgan(options):
         name: DeblurRival(state, batch, settings, rate, layout, scale)
         for name, layout in layouts(options).items()
     }
-    networks = {**state.networks, "vgg": state.features}
+    networks = {**state.networks, "vgg": state.frozen["features"]}
     ours = {
         "generator's output": deblur.dehaze(networks["generator"], batch["hazy"]),
         "critic's scores": networks["critic"](batch["clear"]),
-        "features": state.features(batch["clear"]),
+        "features": state.frozen["features"](batch["clear"]),
     }
     # What is compared has no dropout, and measures the penalty at the same places. Two updates of
     # the critic: the second one's losses show the first one's gradients, the penalty's as well.

@@ -7,16 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from util.pictures.pixels import as_float
 from util.samples import clouds
 from util.samples.keys import keyed_rng
-
-STILL = {
-    "ground_gain": 0.0,
-    "ground_offset": 0.0,
-    "opacity_offset": (0.0, 0.0),
-    "cloud_colour": (1.0, 1.0),
-}
 
 
 class KnownLattice:
@@ -82,95 +74,6 @@ def test_cover_does_the_same_with_tensors():
     clear, opacity = rng.random((4, 4, 3), np.float32), rng.random((4, 4, 1), np.float32)
     covered = clouds.cover(tf.constant(clear), tf.constant(opacity))
     np.testing.assert_allclose(covered.numpy(), clouds.cover(clear, opacity), rtol=1e-6)
-
-
-# --- jitter -------------------------------------------------------------------------------------
-
-
-def test_jitter_of_nothing_changes_nothing():
-    rng = np.random.default_rng(4)
-    clear, opacity = rng.random((8, 8, 3), np.float32), rng.random((8, 8, 1), np.float32)
-    new_clear, new_opacity, colour = clouds.jitter(rng, clear, opacity, **STILL)
-    np.testing.assert_allclose(new_clear, clear, rtol=1e-6)
-    np.testing.assert_array_equal(new_opacity, opacity)
-    np.testing.assert_array_equal(colour, [1, 1, 1])
-
-
-@pytest.mark.parametrize(
-    ("options", "lowest", "highest"),
-    [
-        ({"ground_gain": 0.1}, 0.45, 0.55),
-        ({"ground_offset": 0.1}, 0.4, 0.6),
-        ({"ground_tint": 0.2}, 0.4, 0.6),
-        ({"ground_curve": 0.4}, 0.4, 0.6),  # 0.5 +- 0.4 / 4
-    ],
-)
-def test_jitter_of_the_ground_uses_its_whole_range_and_no_more(options, lowest, highest):
-    rng = np.random.default_rng(5)
-    ground, opacity = np.full((1, 1, 3), 0.5, np.float32), np.zeros((1, 1, 1), np.float32)
-    found = [clouds.jitter(rng, ground, opacity, **STILL | options)[0] for _ in range(400)]
-    edge = 0.05 * (highest - lowest)
-    assert lowest - 1e-6 <= np.min(found) <= lowest + edge
-    assert highest - edge <= np.max(found) <= highest + 1e-6
-
-
-def test_gain_moves_the_channels_together_and_tint_apart():
-    rng = np.random.default_rng(10)
-    ground, opacity = np.full((1, 1, 3), 0.5, np.float32), np.zeros((1, 1, 1), np.float32)
-
-    def spread(**options):
-        found = [clouds.jitter(rng, ground, opacity, **STILL | options)[0] for _ in range(50)]
-        return np.ptp(found, axis=-1).max()
-
-    assert spread(ground_gain=0.2, ground_curve=0.2) < 1e-6
-    assert spread(ground_tint=0.2) > 0.1
-
-
-def test_the_curve_leaves_black_and_white_where_they_are_and_keeps_the_order():
-    rng = np.random.default_rng(11)
-    ramp = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8, 1).repeat(3, -1)
-    for _ in range(30):
-        options = STILL | {"ground_curve": 0.9}
-        found = clouds.jitter(rng, ramp, ramp[..., :1], **options)[0][..., 0].ravel()
-        assert (found[0], found[-1]) == (0, pytest.approx(1, abs=1e-6))
-        assert (np.diff(found) > 0).all()
-
-
-def test_jitter_of_opacity_and_colour_uses_its_whole_range_and_no_more():
-    rng = np.random.default_rng(6)
-    ground, opacity = np.zeros((1, 1, 3), np.float32), np.full((1, 1, 1), 0.5, np.float32)
-    options = STILL | {"opacity_offset": (-0.05, 0.25), "cloud_colour": (0.8, 1.0)}
-    found = [clouds.jitter(rng, ground, opacity, **options) for _ in range(400)]
-    shifted, colours = [o[1] for o in found], np.array([o[2] for o in found])
-    for values, (low, high) in ((shifted, (0.45, 0.75)), (colours, (0.8, 1.0))):
-        edge = 0.05 * (high - low)
-        assert low - 1e-6 <= np.min(values) <= low + edge
-        assert high - edge <= np.max(values) <= high + 1e-6
-    assert np.ptp(colours, axis=1).max() > 0.05, "the channels vary together"
-
-
-def test_jitter_stays_float32_within_0_and_1():
-    rng = np.random.default_rng(7)
-    clear = np.array([0, 1], np.float32).reshape(1, 2, 1).repeat(3, -1)
-    opacity = np.array([0, 1], np.float32).reshape(1, 2, 1)
-    wild = {"ground_gain": 0.5, "ground_offset": 0.5, "opacity_offset": (-1, 1)}
-    for _ in range(50):
-        found = clouds.jitter(rng, clear, opacity, **STILL | wild)
-        for array in found:
-            assert array.dtype == np.float32
-            assert array.min() >= 0
-            assert array.max() <= 1
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_pixels_of_files_vary_as_their_brightness_does(dtype):
-    wild = {"ground_gain": 0.3, "ground_offset": 0.1, "ground_curve": 0.5, "ground_tint": 0.2}
-    pixels = np.random.default_rng(3).integers(0, np.iinfo(dtype).max + 1, (9, 14, 3), dtype)
-    for number in range(20):
-        found = clouds.vary_ground(keyed_rng(0, number, "j"), pixels, **wild)
-        expected = clouds.vary_ground(keyed_rng(0, number, "j"), as_float(pixels), **wild)
-        assert found.dtype == np.float32
-        np.testing.assert_array_equal(found, expected)
 
 
 # --- stretching, cloud layers -------------------------------------------------------------------

@@ -68,8 +68,8 @@ def test_only_the_form_of_the_source_bounds_the_scores(critic, form, made):
 
 def test_vgg16_is_in_no_checkpoint(made):
     state, *_ = made()
-    assert state.features.trainable_variables == []
-    of_vgg = {tuple(v.shape) for v in state.features.variables if len(v.shape) == 4}
+    assert state.frozen["features"].trainable_variables == []
+    of_vgg = {tuple(v.shape) for v in state.frozen["features"].variables if len(v.shape) == 4}
     assert of_vgg == {(3, 3, 3, 64), (3, 3, 64, 64)}
     assert not of_vgg & {array.shape for array in state.arrays().values()}
 
@@ -135,7 +135,10 @@ def test_the_loss_is_the_weighted_sum_of_its_parts(made):
     # The parts, from the pictures themselves; the step of 1e-9 has changed none of them.
     hazy, clear = given["hazy"], given["clear"].numpy()
     restored = state.networks["generator"]([hazy, tf.zeros(2, tf.int32)]).numpy()
-    seen, wanted = state.features(restored).numpy(), state.features(clear).numpy()
+    seen, wanted = (
+        state.frozen["features"](restored).numpy(),
+        state.frozen["features"](clear).numpy(),
+    )
     perceptual = ((seen - wanted) ** 2).mean() / 127.5**2
     assert parts["perceptual_weight"] == pytest.approx(perceptual, rel=1e-4)
     l1 = np.abs(restored - clear).mean()
@@ -201,7 +204,7 @@ def test_vgg16_that_cannot_be_had_is_named(changes, message, made):
 def settings_of(monkeypatch):
     """Return a function: words of a command line -> settings."""
     caught = []
-    monkeypatch.setattr(command, "_train", lambda task, settings, fresh: caught.append(settings))
+    monkeypatch.setitem(command._WORK, "train", lambda task, settings, *_: caught.append(settings))
     monkeypatch.setattr(command.interrupt, "listen", lambda: None)
 
     def run(*words):

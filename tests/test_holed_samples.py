@@ -10,10 +10,15 @@ import numpy as np
 import pytest
 from test_samples import NOISE, Pictures, bits
 
+import mod_GAN_poly
+import mod_GAN_spot
 from configure import Clouds
-from util.samples import clouds, ground, holes
-from util.samples.damage import HoledSamples, draw_opacity
+from util.samples import holes
+from util.samples.clouds import draw_opacity
+from util.samples.damage import Samples, cloud, holed
+from util.samples.ground import Ground
 from util.samples.keys import keyed_rng
+from util.say import UserError
 
 JITTER = {"ground_gain": 0.1, "ground_offset": 0.01, "ground_curve": 0.3, "ground_tint": 0.15}
 STILL = {"ground_gain": 0.0, "ground_offset": 0.0}
@@ -39,14 +44,14 @@ def clouds_and_polygons():
 
 
 def make(*, seed=0, hole=None, clear=None, jitter=JITTER, zoom=(0.7, 1.5)):
-    return HoledSamples(
+    ground = Ground(
         clear or Pictures([(40, 50), (33, 32), (64, 64), (80, 35)]),
         seed=seed,
         crop_px=32,
         zoom=zoom,
-        hole=hole or clouds_and_polygons(),
-        jitter=jitter,
+        varied=jitter,
     )
+    return Samples(ground, partial(holed, draw=hole or clouds_and_polygons()))
 
 
 # --- a sample -----------------------------------------------------------------------------------
@@ -102,10 +107,11 @@ def test_each_part_of_a_sample_has_a_purpose_of_its_own(monkeypatch):
     asked = []
 
     def record(*key):
-        asked.append(key)
+        if key[2] != "order of pictures":  # that of a whole epoch
+            asked.append(key)
         return keyed_rng(*key)
 
-    monkeypatch.setattr("util.samples.damage.keyed_rng", record)
+    monkeypatch.setattr("util.samples.keys.keyed_rng", record)
     make(seed=3)(11)
     assert {key[:2] for key in asked} == {(3, 11)}
     assert len(asked) == len(set(asked)) == 3
@@ -121,15 +127,11 @@ def test_samples_go_through_all_pictures_each_epoch():
 
 
 def test_ground_is_varied_as_under_clouds():
-    clear = np.random.default_rng(0).random((8, 8, 3), dtype=np.float32)
-    more = {"opacity_offset": (0.0, 0.0), "cloud_colour": (1.0, 1.0)}
+    colour = {"opacity_offset": (0.0, 0.0), "cloud_colour": (1.0, 1.0)}
+    alone = make()
+    under = Samples(alone.ground, partial(cloud, draw=SPOT, **colour))
     for number in range(5):
-        alone = clouds.vary_ground(keyed_rng(0, number, "j"), clear, **JITTER)
-        under, _, _ = clouds.jitter(
-            keyed_rng(0, number, "j"), clear, clear[..., :1], **JITTER, **more
-        )
-        np.testing.assert_array_equal(alone, under)
-        assert np.abs(alone - clear).max() > 0.01
+        np.testing.assert_array_equal(alone(number)["clear"], under(number)["clear"])
 
 
 def test_every_hole_that_cloud_shapes_leaves_something_to_see():
@@ -172,16 +174,25 @@ def settings(tmp_path):
     )
 
 
-@pytest.mark.parametrize("make_samples", [ground.spot_samples, ground.poly_samples])
+@pytest.mark.parametrize("make_samples", [mod_GAN_spot.samples, mod_GAN_poly.samples])
 def test_training_and_validation_differ_in_pictures_and_draws(make_samples, settings):
     training, validation = make_samples(settings, progress=False)
-    assert not set(training.clear.paths) & set(validation.clear.paths)
-    assert training.seed != validation.seed
-    assert (training.zoom, validation.zoom) == (settings.ground_zoom, (1.0, 1.0))
+    assert not set(training.ground.store.paths) & set(validation.ground.store.paths)
+    assert training.ground.seed != validation.ground.seed
+    assert (training.ground.zoom, validation.ground.zoom) == (settings.ground_zoom, (1.0, 1.0))
     for name in ("ground_curve", "ground_tint"):
-        assert training.jitter[name] == getattr(settings, name) > 0 == validation.jitter[name]
+        assert (
+            training.ground.varied[name]
+            == getattr(settings, name)
+            > 0
+            == validation.ground.varied[name]
+        )
     for name in ("ground_gain", "ground_offset"):
-        assert training.jitter[name] == validation.jitter[name] == getattr(settings, name)
+        assert (
+            training.ground.varied[name]
+            == validation.ground.varied[name]
+            == getattr(settings, name)
+        )
     again = make_samples(settings, progress=False)
     for one, other in zip((training, validation), again, strict=True):
         assert [bits(one(n)) for n in range(3)] == [bits(other(n)) for n in range(3)]
@@ -190,7 +201,7 @@ def test_training_and_validation_differ_in_pictures_and_draws(make_samples, sett
 def test_spots_follow_their_settings(settings):
     for share, anywhere in itertools.product((0.25, 0.5), (False, True)):
         changed = replace(settings, spot_share=share, spot_anywhere=anywhere)
-        training, _ = ground.spot_samples(changed, progress=False)
+        training, _ = mod_GAN_spot.samples(changed, progress=False)
         found = [training(n)["hole"] for n in range(6)]
         assert {float(hole.mean()) for hole in found} == {share**2}
         assert (len({hole.tobytes() for hole in found}) > 1) == anywhere
@@ -198,15 +209,15 @@ def test_spots_follow_their_settings(settings):
 
 def test_polygons_follow_their_settings(settings):
     plain = replace(settings, cloud_hole_share=0.0, edge_px=1)
-    training, _ = ground.poly_samples(plain, progress=False)
+    training, _ = mod_GAN_poly.samples(plain, progress=False)
     hard = [training(n)["hole"] for n in range(4)]
     assert all(set(np.unique(hole)) == {0, 1} for hole in hard)
-    training, _ = ground.poly_samples(replace(plain, edge_px=6), progress=False)
+    training, _ = mod_GAN_poly.samples(replace(plain, edge_px=6), progress=False)
     for number, hole in enumerate(hard):
         np.testing.assert_allclose(
             training(number)["hole"][..., 0], cv2.blur(hole, (6, 6)), atol=1e-6
         )
-    training, _ = ground.poly_samples(replace(plain, polygon_vertices=9), progress=False)
+    training, _ = mod_GAN_poly.samples(replace(plain, polygon_vertices=9), progress=False)
     assert any(not np.array_equal(training(n)["hole"], hole) for n, hole in enumerate(hard))
 
 
@@ -218,7 +229,7 @@ def test_clouds_shape_their_share_of_the_holes(settings, monkeypatch):
         return holes.spot_hole(rng, size_px)
 
     monkeypatch.setattr(holes, "polygon_hole", record)
-    training, _ = ground.poly_samples(replace(settings, noise_share=0.5), progress=False)
+    training, _ = mod_GAN_poly.samples(replace(settings, noise_share=0.5), progress=False)
     for number in range(200):
         training(number)
     # Some clouds never fit and add to the polygons.
@@ -228,16 +239,18 @@ def test_clouds_shape_their_share_of_the_holes(settings, monkeypatch):
 @pytest.mark.parametrize("changes", [{"cloud_hole_share": 0.0}, {"noise_share": 1.0}])
 def test_cloud_pictures_are_opened_only_where_they_are_used(settings, changes):
     unused = replace(settings, cloud_folder=settings.cloud_folder + "-missing")
-    for part in ground.poly_samples(replace(unused, **changes), progress=False):
+    for part in mod_GAN_poly.samples(replace(unused, **changes), progress=False):
         assert part(0)["hole"].shape == (64, 64, 1)
-    with pytest.raises(ground.UserError, match="cloud_folder"):
-        ground.poly_samples(unused, progress=False)
+    with pytest.raises(UserError, match="cloud_folder"):
+        mod_GAN_poly.samples(unused, progress=False)
 
 
 def test_validation_holes_come_from_cloud_pictures_of_their_own(settings):
     changed = replace(settings, cloud_hole_share=1.0, noise_share=0.0)
-    both = ground.poly_samples(changed, progress=False)
-    used = [part.hole.keywords["draw_opacity"].keywords["layers"] for part in both]
+    both = mod_GAN_poly.samples(changed, progress=False)
+    used = [
+        part.damage.keywords["draw"].keywords["draw_opacity"].keywords["layers"] for part in both
+    ]
     assert not set(used[0].paths) & set(used[1].paths)
     assert used[0].paths
     assert used[1].paths

@@ -2,20 +2,23 @@
 
 import itertools
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.pool import ThreadPool
 
 import cv2
 import numpy as np
 import pytest
 
+import mod_deblurgan
 from util.pictures.pairs import find_pairs, partner_indices, say_lonely
 from util.pictures.pixels import PictureError, as_float, as_pixels
 from util.pictures.store import PictureStore
 from util.samples.crops import random_zoom
-from util.samples.damage import HazySamples, PairedSamples
-from util.samples.ground import hazy_samples
+from util.samples.damage import Samples, haze
+from util.samples.ground import Ground
 from util.samples.haze import scatter, smooth_depth
-from util.samples.keys import keyed_rng, shuffled_index
+from util.samples.keys import Keys, keyed_rng, shuffled_index
+from util.samples.pairs import PairedSamples
 from util.say import UserError
 
 STILL = {"ground_gain": 0.0, "ground_offset": 0.0}
@@ -220,12 +223,15 @@ class Pictures:
     """Stand in for a PictureStore with pictures in memory."""
 
     def __init__(self, pictures):
-        self.pictures, self.skipped = pictures, []
+        self.pictures = pictures
         self.paths = [f"picture {n}" for n in range(len(pictures))]
         self.sizes = np.array([p.shape[:2] for p in pictures], np.int32)
 
     def __len__(self):
         return len(self.pictures)
+
+    def lost(self, index):
+        return False
 
     def crop(self, index, top, left, height, width):
         picture = self.pictures[index]
@@ -355,17 +361,16 @@ def test_a_lost_file_never_breaks_a_pair(folders, tmp_path, capsys):
 def haze_of(
     clear=None, depths=None, depth_of=None, *, seed=0, jitter=STILL, zoom=(0.5, 1.5), **ranges
 ):
-    return HazySamples(
-        clear or grounds(),
-        depths,
-        depth_of,
-        seed=seed,
-        crop_px=32,
-        zoom=zoom,
-        airlight=ranges.get("airlight", (0.7, 1.0)),
-        beta=ranges.get("beta", (0.5, 1.5)),
-        jitter=jitter,
-    )
+    ground = Ground(clear or grounds(), seed=seed, crop_px=32, zoom=zoom, varied=jitter)
+
+    def depth(keys):
+        index = ground.index(keys)
+        if index in (depth_of or {}):
+            return as_float(ground.window(depths, depth_of[index], keys))
+        return None
+
+    ranges = {"airlight": (0.7, 1.0), "beta": (0.5, 1.5), **ranges}
+    return Samples(ground, partial(haze, depth=depth, **ranges))
 
 
 def test_made_haze_is_the_scattering_model_on_the_clear_window():
@@ -374,7 +379,7 @@ def test_made_haze_is_the_scattering_model_on_the_clear_window():
         found = sample(number)
         index = shuffled_index(0, number, 5)
         rng = keyed_rng(0, number, "ground")
-        clear = as_float(random_zoom(sample.clear, index, rng, 32, (0.5, 1.5)))
+        clear = as_float(random_zoom(sample.ground.store, index, rng, 32, (0.5, 1.5)))
         np.testing.assert_allclose(found["clear"], clear, atol=1e-6)
         rng = keyed_rng(0, number, "haze")
         airlight, beta = rng.uniform(0.7, 1.0), rng.uniform(0.5, 1.5)
@@ -440,7 +445,7 @@ def test_jitter_changes_the_ground_under_the_haze():
 
 @dataclass(frozen=True)
 class Settings:
-    """What hazy_samples reads."""
+    """What mod_deblurgan.samples reads."""
 
     clear_folder: str
     cache_folder: str
@@ -465,18 +470,18 @@ def make(tmp_path, **changes):
     settings = Settings(
         **{"clear_folder": str(tmp_path / "clear"), "cache_folder": str(tmp_path / "c"), **changes}
     )
-    return hazy_samples(settings, progress=False)
+    return mod_deblurgan.samples(settings, progress=False)
 
 
 def test_settings_make_haze_where_there_are_no_pairs(tmp_path):
     write(tmp_path / "clear", [f"{n}.png" for n in range(8)], (40, 40))
     training, validation = make(tmp_path)
-    assert isinstance(training, HazySamples)
-    assert (len(training.clear), len(validation.clear)) == (6, 2)
-    assert not set(training.clear.paths) & set(validation.clear.paths)
-    assert (training.zoom, validation.zoom) == ((0.7, 1.4), (1.0, 1.0))
-    assert (training.jitter["ground_tint"], validation.jitter["ground_tint"]) == (0.15, 0.0)
-    assert training.seed != validation.seed
+    one, other = training.ground, validation.ground
+    assert (len(one.store), len(other.store)) == (6, 2)
+    assert not set(one.store.paths) & set(other.store.paths)
+    assert (one.zoom, other.zoom) == ((0.7, 1.4), (1.0, 1.0))
+    assert (one.varied["ground_tint"], other.varied["ground_tint"]) == (0.15, 0.0)
+    assert one.seed != other.seed
     assert {name for s in (training, validation) for name in s(0)} == {"hazy", "clear"}
 
 
@@ -524,12 +529,12 @@ def test_settings_use_the_depth_maps_that_fit(tmp_path, capsys):
     write(tmp_path / "depth", [f"{n}.png" for n in range(0, 8, 2)], (40, 40))
     write(tmp_path / "depth", ["1.png"], (50, 50))
     training, validation = make(tmp_path, depth_folder=tmp_path / "depth")
-    with_depth = [
-        int(s.clear.paths[index].stem)
+    with_depth = {
+        int(s.ground.store.paths[s.ground.index(Keys(s.ground.seed, number))].stem)
         for s in (training, validation)
-        for index in s.depth_of
-        if s.clear.paths[index].stem == s.depths.paths[s.depth_of[index]].stem
-    ]
+        for number in range(8)
+        if s.damage.keywords["depth"](Keys(s.ground.seed, number)) is not None
+    }
     assert sorted(with_depth) == [0, 2, 4, 6]
     for samples, number in itertools.product((training, validation), range(6)):
         assert np.isfinite(samples(number)["hazy"]).all()

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from tqdm import tqdm
 
+from util.run import draw
 from util.run import report as report_module
 from util.run.report import Report
 
@@ -234,8 +235,7 @@ class TestPlot:
     def panels(self, tmp_path):
         columns, rows = report_module._read_log(tmp_path / "log.csv")
         return {
-            axes.get_title(loc="left"): axes
-            for axes in report_module._plot("mod_defog", columns, rows).axes
+            axes.get_title(loc="left"): axes for axes in draw.plot("mod_defog", columns, rows).axes
         }
 
     def test_a_panel_for_each_kind_of_column(self, tmp_path):

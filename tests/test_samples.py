@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
@@ -18,10 +19,11 @@ from util.pictures.pixels import as_float, as_pixels
 from util.pictures.store import PictureStore
 from util.samples import batches as batches_module
 from util.samples.batches import ReusedMemory, batches, stack
+from util.samples.clouds import draw_opacity
 from util.samples.crops import random_zoom, resize_square, turned
-from util.samples.damage import CloudySamples
-from util.samples.ground import split_by_place
-from util.samples.keys import keyed_rng, shuffled_index
+from util.samples.damage import Samples, cloud
+from util.samples.ground import Ground
+from util.samples.keys import Keys, keyed_rng, shuffled_index
 
 NOISE = {"cell_range_px": (8.0, 40.0), "octaves": 4, "persistence": 0.5, "lacunarity": 2.0}
 JITTER = {
@@ -61,29 +63,38 @@ class Pictures:
         return as_pixels(self.crop(index, top, left, height, width), np.uint16)
 
 
+LAYERS = Pictures([(50, 60), (64, 64), (20, 90)], channels=1, seed=1)
+
+
 def make(
     *,
     seed=0,
     noise_share=0.5,
     clear=None,
-    layers=None,
+    layers=LAYERS,
     jitter=JITTER,
     window=(16, 60),
     crop=32,
     zoom=(0.7, 1.5),
 ):
     """Return samples of small pictures."""
-    return CloudySamples(
+    ground = Ground(
         clear or Pictures([(40, 50), (33, 32), (64, 64), (80, 35), (32, 32)]),
-        layers or Pictures([(50, 60), (64, 64), (20, 90)], channels=1, seed=1),
         seed=seed,
         crop_px=crop,
         zoom=zoom,
+        varied={name: value for name, value in jitter.items() if name.startswith("ground")},
+    )
+    draw = partial(
+        draw_opacity,
+        layers=layers,
+        size_px=crop,
         noise_share=noise_share,
         cloud_window_px=window,
         noise=NOISE,
-        jitter=jitter,
     )
+    colour = {name: jitter[name] for name in ("opacity_offset", "cloud_colour")}
+    return Samples(ground, partial(cloud, draw=draw, **colour))
 
 
 def bits(sample):
@@ -149,6 +160,30 @@ def test_a_sample_is_ground_under_cloud():
         np.testing.assert_allclose(found["cloudy"], mixed, atol=1e-6)
 
 
+def test_offset_and_colour_of_cloud_use_their_whole_range_and_no_more():
+    half = np.full((1, 1, 1), 0.5, np.float32)
+    ranges = {"opacity_offset": (-0.05, 0.25), "cloud_colour": (0.8, 1.0)}
+    ground = np.zeros((1, 1, 3), np.float32)
+    found = [
+        cloud(Keys(6, number), ground, draw=lambda rng: half, **ranges) for number in range(400)
+    ]
+    shifted = np.array([sample["opacity"] for sample in found])
+    colours = np.array([sample["cloudy"] / sample["opacity"] for sample in found])
+    for values, (low, high) in ((shifted, (0.45, 0.75)), (colours, (0.8, 1.0))):
+        edge = 0.05 * (high - low)
+        assert low - 1e-6 <= np.min(values) <= low + edge
+        assert high - edge <= np.max(values) <= high + 1e-6
+    assert np.ptp(colours, axis=-1).max() > 0.05, "the channels vary together"
+
+
+def test_cloud_stays_float32_within_0_and_1():
+    wild = {"opacity_offset": (-1.0, 1.0), "cloud_colour": (0.0, 1.0)}
+    for number in range(50):
+        for array in make(jitter=STILL | wild)(number).values():
+            assert array.dtype == np.float32
+            assert 0 <= array.min() <= array.max() <= 1 + 1e-6
+
+
 def test_ground_does_not_depend_on_how_the_cloud_is_made():
     noise, pictures = make(noise_share=1, jitter=STILL), make(noise_share=0, jitter=STILL)
     for number in range(8):
@@ -161,18 +196,18 @@ def test_each_part_of_a_sample_has_a_purpose_of_its_own(monkeypatch):
     asked = []
 
     def record(*key):
-        asked.append(key)
+        if key[2] != "order of pictures":  # that of a whole epoch
+            asked.append(key)
         return keyed_rng(*key)
 
-    monkeypatch.setattr("util.samples.damage.keyed_rng", record)
+    monkeypatch.setattr("util.samples.keys.keyed_rng", record)
     make(seed=3)(11)
     assert {key[:2] for key in asked} == {(3, 11)}
     assert len(asked) == len(set(asked)) == 3
 
 
 def test_noise_alone_needs_no_cloud_pictures():
-    sample = make(noise_share=1)
-    sample.layers = None
+    sample = make(noise_share=1, layers=None)
     assert all(sample(n)["opacity"].max() > 0.5 for n in range(8))
 
 
@@ -354,42 +389,6 @@ def test_shrinking_uses_every_pixel(side_px):
     of_areas = cv2.resize(noise, (32, 32), interpolation=cv2.INTER_AREA)
     assert found.std() < 1.25 * of_areas.std()
     assert np.corrcoef(found.ravel(), of_areas.ravel())[0, 1] > 0.75
-
-
-# --- training and validation --------------------------------------------------------------------
-
-
-def tree(*counts):
-    return [Path(f"{f:02}") / f"{i:03}.png" for f, n in enumerate(counts) for i in range(n)]
-
-
-@pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 0.99])
-@pytest.mark.parametrize("counts", [(2,), (5, 5), (1, 9, 2), (30, 1, 1), (1, 1, 1), (7,)])
-def test_split_is_a_split(counts, share):
-    paths = tree(*counts)
-    train, validation = split_by_place(paths, share)
-    assert not set(train) & set(validation)
-    assert sorted(train + validation) == paths
-    assert train
-    assert validation
-
-
-@pytest.mark.parametrize("share", [0.1, 0.2, 0.4])
-def test_split_keeps_the_share_of_each_folder(share):
-    paths = tree(10, 2, 20, 1)
-    _, validation = split_by_place(paths, share)
-    kept = [sum(p.parent.name == f"{f:02}" for p in validation) for f in range(4)]
-    assert kept == [round(10 * share), 1, round(20 * share), 0]
-
-
-def test_split_spreads_what_it_keeps():
-    _, validation = split_by_place(tree(20), 0.25)
-    places = [int(p.stem) for p in validation]
-    assert set(np.diff(places)) == {4}
-
-
-def test_a_single_picture_stands_on_both_sides():
-    assert split_by_place(tree(1), 0.2) == (tree(1), tree(1))
 
 
 # --- batches ------------------------------------------------------------------------------------

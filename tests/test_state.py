@@ -1,12 +1,15 @@
 """The state of a run: everything in it moves together or not at all."""
 
 import math
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import task_of
 
+from util.train.loop import make_step
 from util.train.schedule import learning_rate
 from util.train.state import TrainState
 
@@ -40,7 +43,7 @@ def take_step(state, pictures, spoil=0.0):
             gradients[-1] += spoil
             return {"net": gradients}, {"loss": loss}
 
-        metrics = state.update(compute, batch)
+        metrics = state.update(compute, batch).metrics
         state.end_step()
         return metrics
 
@@ -63,7 +66,7 @@ def take_updates(state, pictures, spoils):
                 gradients[-1] += spoils[place]
                 return {"net": gradients}, {"loss": loss}
 
-            found.append(state.update(compute, batch)["gradient_norm"])
+            found.append(state.update(compute, batch).metrics["gradient_norm"])
         state.end_step()
         return found
 
@@ -148,17 +151,40 @@ def test_a_skipped_step_leaves_kernels_under_a_spectral_norm_alone(pictures):
     assert any("vector_u" in name for name in moved)
 
 
-def test_data_among_the_metrics_comes_back_whole(pictures):
+def test_pictures_come_back_whole_beside_the_metrics(pictures):
     state = small_state()
 
     def compute(batch):
         weights = state.networks["net"].trainable_variables
-        found = {"made": 2 * batch["x"], "mean": tf.reduce_mean(batch["x"])}
-        return {"net": [0 * w.value for w in weights]}, found
+        mean = tf.reduce_mean(batch["x"])
+        return {"net": [0 * w.value for w in weights]}, {"mean": mean}, {"made": 2 * batch["x"]}
 
-    metrics = state.update(compute, {"x": tf.constant(pictures)})
-    np.testing.assert_array_equal(metrics["made"], 2 * pictures)
+    metrics, made = state.update(compute, {"x": tf.constant(pictures)})
+    np.testing.assert_array_equal(made["made"], 2 * pictures)
+    assert metrics.keys() == {"mean", "gradient_norm"}
     assert float(metrics["mean"]) == pytest.approx(pictures.mean())
+
+
+def test_each_network_has_an_adam_and_a_rate_of_its_own(tiny_settings, tmp_path):
+    settings = tiny_settings(tmp_path, beta_1=0.25, beta_2=0.75, learning_rate=0.5, warmup_steps=0)
+    pictures = keras.Input((4, 4, 3))
+    networks = {n: keras.Model(pictures, keras.layers.Conv2D(1, 1)(pictures)) for n in "ab"}
+    state = TrainState.of(networks, settings, rates={"b": 0.125})
+    assert [(o.beta_1, o.beta_2) for o in state.optimizers.values()] == [(0.25, 0.75)] * 2
+    assert len({id(optimizer) for optimizer in state.optimizers.values()}) == 2
+
+    def train_step(state, batch, settings):
+        def compute(batch):
+            gradients = {n: [w.value * 0 for w in net.weights] for n, net in networks.items()}
+            return gradients, {"loss": tf.constant(0.0)}
+
+        return state.update(compute, batch).metrics
+
+    step = make_step(replace(task_of("mod_defog"), train_step=train_step), state, settings)
+    metrics, _ = step({"x": tf.zeros((1, 4, 4, 3))})
+    rates = {n: float(o.learning_rate) for n, o in state.optimizers.items()}
+    assert rates == {"a": 0.5, "b": 0.125}  # the first step: the schedule has not begun to fall
+    assert float(metrics["learning_rate"]) == 0.5
 
 
 def test_clipping_keeps_the_direction_and_limits_the_length(pictures):

@@ -12,7 +12,6 @@ from conftest import PROJECT, SCRIPTS, digest_of, state_arrays, task_of
 
 from util.run.folder import RunFolder
 from util.run.report import Report
-from util.samples import ground
 from util.samples.batches import stack
 from util.say import UserError
 from util.train import loop
@@ -227,7 +226,7 @@ def test_a_folder_without_pictures_names_the_setting(tiny_settings, tmp_path):
     (tmp_path / "empty").mkdir()
     settings = tiny_settings(tmp_path, clear_folder=str(tmp_path / "empty"))
     with pytest.raises(UserError, match=r"clear_folder = .*empty.*no picture found"):
-        ground.cloudy_samples(settings)
+        task_of("mod_defog").samples(settings)
 
 
 def test_the_best_score_stands_only_if_its_network_was_saved(tiny_settings, tmp_path, monkeypatch):

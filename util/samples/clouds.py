@@ -5,7 +5,7 @@ import math
 import cv2
 import numpy as np
 
-from util.pictures.pixels import as_float
+from util.samples.crops import random_window
 
 MIN_CELL_PX = 2.0  # a finer lattice is below what pixels can show
 ONE_THREAD_PRODUCT = 250_000  # multiplications; OpenBLAS starts threads from 262,144
@@ -28,101 +28,6 @@ def cover(clear, opacity, cloud_colour=1.0):
     float32, the shape of `clear`
     """
     return clear * (1.0 - opacity) + cloud_colour * opacity
-
-
-def vary_ground(rng, clear, *, ground_gain, ground_offset, ground_curve=0.0, ground_tint=0.0):
-    """Vary light and colour of ground a little.
-
-    Parameters
-    ----------
-    clear : uint8, uint16 or float32 (H, W, 3)
-        A picture as its file has it, or 0..1.
-    rng, ground_gain, ground_offset, ground_curve, ground_tint
-        As in `jitter`.
-
-    Returns
-    -------
-    float32 (H, W, 3), 0..1
-    """
-    draws = rng.uniform(-1.0, 1.0, 8)
-    gain = ((1.0 + ground_gain * draws[0]) * (1.0 + ground_tint * draws[1:4])).astype(np.float32)
-    offset = (ground_offset * draws[4:7]).astype(np.float32)
-    bend = gain * np.float32(ground_curve * draws[7])
-    if clear.dtype == np.uint8:
-        # A table of what becomes of each grey level takes half the time of working out all pixels.
-        return cv2.LUT(clear, _curved(_GREY_LEVELS, gain, bend, offset))
-    if clear.dtype == np.uint16:
-        clear = as_float(clear)
-    return _curved(clear, gain, bend, offset)
-
-
-_GREY_LEVELS = as_float(np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(1, 256, 3))
-
-
-def _curved(clear, gain, bend, offset):
-    """Return ``gain * x + bend * x * (1 - x) + offset`` of float32 (H, W, 3), clipped to 0..1."""
-    # As rows of whole lines, and in place: NumPy is slow where a row has 3 numbers, and with every
-    # array more. The same as (linear - bend * x) * x + offset.
-    width = clear.shape[1]
-    linear, bend, offset = (np.tile(part, width) for part in (gain + bend, bend, offset))
-    lines = clear.reshape(len(clear), -1)
-    varied = bend * lines
-    np.subtract(linear, varied, out=varied)
-    varied *= lines
-    varied += offset
-    return np.clip(varied, 0.0, 1.0, out=varied).reshape(clear.shape)
-
-
-def jitter(
-    rng,
-    clear,
-    opacity,
-    *,
-    ground_gain,
-    ground_offset,
-    opacity_offset,
-    cloud_colour,
-    ground_curve=0.0,
-    ground_tint=0.0,
-):
-    """Vary light, colour and cover a little, so that one network serves many cameras.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-    clear : uint8, uint16 or float32 (H, W, 3)
-        A picture as its file has it, or 0..1.
-    opacity : float32 (H, W, 1), 0..1
-    ground_gain : float
-        The ground is multiplied by 1 +- this.
-    ground_offset : float
-        +- this is added to each channel of the ground.
-    opacity_offset : (float, float)
-        A number from this range is added to the opacity.
-    cloud_colour : (float, float)
-        The cloud's brightness in each channel is drawn from this range.
-    ground_curve : float, below 1
-        The ground is brightened or darkened in its middle tones: ``x + c * x * (1 - x)`` with c
-        within +- this.
-    ground_tint : float
-        Each channel of the ground is multiplied by 1 +- this.
-
-    Returns
-    -------
-    clear : float32 (H, W, 3), 0..1
-    opacity : float32 (H, W, 1), 0..1
-    colour : float32 (3,)
-    """
-    clear = vary_ground(
-        rng,
-        clear,
-        ground_gain=ground_gain,
-        ground_offset=ground_offset,
-        ground_curve=ground_curve,
-        ground_tint=ground_tint,
-    )
-    opacity = np.clip(opacity + np.float32(rng.uniform(*opacity_offset)), 0.0, 1.0)
-    return clear, opacity, rng.uniform(*cloud_colour, 3).astype(np.float32)
 
 
 def stretch(opacity):
@@ -319,3 +224,35 @@ def noise_opacity(
     cells_px = cells_px[:1] + [cell_px for cell_px in cells_px[1:] if cell_px >= MIN_CELL_PX]
     weights = [persistence**octave for octave in range(len(cells_px))]
     return stretch(fractal_noise(rng, size_px, cells_px, weights))
+
+
+def draw_opacity(rng, layers, size_px, *, noise_share, cloud_window_px, noise):
+    """Draw opacity from Perlin noise or from a window of a cloud-layer picture.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    layers : PictureStore or None
+        Cloud-layer pictures; may be None where `noise_share` is 1.
+    size_px : int
+        Side of the result.
+    noise_share : float
+        Share of the maps that are Perlin noise; the others come from a cloud layer.
+    cloud_window_px : (int, int)
+        Smallest and largest window that is cut out of a cloud layer.
+    noise : dict
+        Arguments of `noise_opacity`.
+
+    Returns
+    -------
+    float32 (size_px, size_px, 1), 0..1
+    """
+    if rng.random() < noise_share:
+        return noise_opacity(rng, size_px, **noise)[..., None]
+    low, high = cloud_window_px
+    index = int(rng.integers(len(layers)))
+    high = min(high, int(layers.sizes[index].min()))
+    # In float32: a window of few grey levels is stretched, and rounding would show as steps.
+    window_px = int(rng.integers(low, high + 1))
+    window = random_window(layers, layers.crop, index, rng, window_px, size_px)
+    return layer_opacity(window)[..., None]

@@ -1,21 +1,170 @@
-"""Open the pictures that a script's settings name, and make its samples from them."""
+"""Clear ground: open the pictures that settings name, split them, and cut varied crops."""
 
-from functools import partial
-from pathlib import Path
+import cv2
+import numpy as np
 
 from util.pictures.find import pictures_of
-from util.pictures.pairs import find_pairs, partner_indices, say_lonely
-from util.pictures.pixels import PictureError
+from util.pictures.pixels import PictureError, as_float
 from util.pictures.store import PictureStore
-from util.samples.damage import (
-    CloudySamples,
-    HazySamples,
-    HoledSamples,
-    PairedSamples,
-    draw_opacity,
-)
-from util.samples.holes import cloud_or_polygon_hole, spot_hole
+from util.samples.crops import random_zoom
+from util.samples.keys import shuffled_index
 from util.say import UserError
+
+VALIDATION_SEED = 1_000_003  # added to the run's: validation draws clouds of its own
+
+
+class Ground:
+    """Give crops of clear pictures: a pure function of a sample's keys.
+
+    Each picture comes once an epoch.
+
+    Parameters
+    ----------
+    store : PictureStore
+    seed, crop_px : int
+    zoom : (float, float)
+        See `util.samples.crops.random_zoom`.
+    varied : dict
+        Arguments of `vary_ground`.
+    """
+
+    def __init__(self, store, *, seed, crop_px, zoom, varied):
+        self.store, self.seed = store, seed
+        self.crop_px, self.zoom, self.varied = crop_px, zoom, varied
+
+    def index(self, keys):
+        """Return which picture of the store a sample uses."""
+        return shuffled_index(keys.seed, keys.number, len(self.store))
+
+    def window(self, store, index, keys):
+        """Return the pixels of a sample's window, the same of every store with pictures of a size.
+
+        uint8 or uint16 (S, S, C), not varied.
+        """
+        return random_zoom(store, index, keys.anew("ground"), self.crop_px, self.zoom)
+
+    def __call__(self, keys):
+        """Return clear ground, float32 (S, S, 3), 0..1."""
+        pixels = self.window(self.store, self.index(keys), keys)
+        return vary_ground(keys("jitter"), pixels, **self.varied)
+
+
+def vary_ground(rng, clear, *, ground_gain, ground_offset, ground_curve=0.0, ground_tint=0.0):
+    """Vary light and colour of ground a little.
+
+    Parameters
+    ----------
+    clear : uint8, uint16 or float32 (H, W, 3)
+        A picture as its file has it, or 0..1.
+    rng : numpy.random.Generator
+    ground_gain : float
+        The ground is multiplied by 1 +- this.
+    ground_offset : float
+        +- this is added to each channel.
+    ground_curve : float, below 1
+        The middle tones are brightened or darkened: ``x + c * x * (1 - x)`` with c within +- this.
+    ground_tint : float
+        Each channel is multiplied by 1 +- this.
+
+    Returns
+    -------
+    float32 (H, W, 3), 0..1
+    """
+    draws = rng.uniform(-1.0, 1.0, 8)
+    gain = ((1.0 + ground_gain * draws[0]) * (1.0 + ground_tint * draws[1:4])).astype(np.float32)
+    offset = (ground_offset * draws[4:7]).astype(np.float32)
+    bend = gain * np.float32(ground_curve * draws[7])
+    if clear.dtype == np.uint8:
+        # A table of what becomes of each grey level takes half the time of working out all pixels.
+        return cv2.LUT(clear, _curved(_GREY_LEVELS, gain, bend, offset))
+    if clear.dtype == np.uint16:
+        clear = as_float(clear)
+    return _curved(clear, gain, bend, offset)
+
+
+_GREY_LEVELS = as_float(np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(1, 256, 3))
+
+
+def _curved(clear, gain, bend, offset):
+    """Return ``gain * x + bend * x * (1 - x) + offset`` of float32 (H, W, 3), clipped to 0..1."""
+    # As rows of whole lines, and in place: NumPy is slow where a row has 3 numbers, and with every
+    # array more. The same as (linear - bend * x) * x + offset.
+    width = clear.shape[1]
+    linear, bend, offset = (np.tile(part, width) for part in (gain + bend, bend, offset))
+    lines = clear.reshape(len(clear), -1)
+    varied = bend * lines
+    np.subtract(linear, varied, out=varied)
+    varied *= lines
+    varied += offset
+    return np.clip(varied, 0.0, 1.0, out=varied).reshape(clear.shape)
+
+
+# --- from settings ------------------------------------------------------------------------------
+
+
+def open_grounds(settings, progress=True):
+    """Return the ground to train on and that to validate on: different pictures of clear_folder.
+
+    Raises
+    ------
+    UserError
+        The folder is missing or holds no usable picture; the message names folder and setting.
+    """
+    stores = open_stores(
+        settings.clear_folder, "clear_folder", settings, settings.crop_px, progress=progress
+    )
+    return [ground_of(store, settings, training=i == 0) for i, store in enumerate(stores)]
+
+
+def ground_of(store, settings, *, training):
+    """Return the ground of a store of clear pictures, varied as settings say."""
+    return Ground(
+        store,
+        **keyed(settings, training=training),
+        varied={
+            "ground_gain": settings.ground_gain,
+            "ground_offset": settings.ground_offset,
+            # What only makes few pictures into many has no place in the validation.
+            "ground_curve": settings.ground_curve if training else 0.0,
+            "ground_tint": settings.ground_tint if training else 0.0,
+        },
+    )
+
+
+def keyed(settings, *, training):
+    """Return what all samples follow from: their seed, side and zoom."""
+    return {
+        "seed": settings.seed + (0 if training else VALIDATION_SEED),
+        "crop_px": settings.crop_px,
+        "zoom": settings.ground_zoom if training else (1.0, 1.0),
+    }
+
+
+def open_stores(folder, setting, settings, crop_px, *, grey=False, progress=True):
+    """Return the training and the validation pictures of a folder as two PictureStores.
+
+    Errors as in `open_grounds`.
+    """
+    return [
+        open_store(part, setting, settings, crop_px, grey=grey, progress=progress)
+        for part in split_by_place(pictures_of(folder, setting), settings.validation_share)
+    ]
+
+
+def open_store(paths, setting, settings, crop_px, *, grey=False, progress=True):
+    """Return a PictureStore of these files; UserError names the setting if none is usable."""
+    try:
+        return PictureStore(
+            paths,
+            settings.cache_folder,
+            crop_px=crop_px,
+            grey=grey,
+            max_pixels=settings.max_pixels,
+            full_scale=settings.full_scale or None,
+            progress=progress,
+        )
+    except PictureError as error:
+        raise UserError(f"{setting}: {error}") from None
 
 
 def split_by_place(paths, share):
@@ -47,263 +196,3 @@ def split_by_place(paths, share):
         count = min(len(group) - 1, max(1, round(share * len(group))))
         kept |= {group[int((i + 0.5) * len(group) / count)] for i in range(count)}
     return [p for p in paths if p not in kept], [p for p in paths if p in kept]
-
-
-VALIDATION_SEED = 1_000_003  # added to the run's: validation draws clouds of its own
-
-
-def open_stores(folder, setting, settings, *, crop_px, grey=False, progress=True):
-    """Return the training and the validation pictures of a folder as two PictureStores.
-
-    Raises
-    ------
-    UserError
-        The folder is missing or holds no usable picture; the message names folder and setting.
-    """
-    return [
-        _open_store(part, setting, settings, crop_px=crop_px, grey=grey, progress=progress)
-        for part in split_by_place(pictures_of(folder, setting), settings.validation_share)
-    ]
-
-
-def _open_store(paths, setting, settings, *, crop_px, grey=False, progress=True):
-    """Return a PictureStore of these files; UserError names the setting if none is usable."""
-    try:
-        return PictureStore(
-            paths,
-            Path(settings.cache_folder),
-            crop_px=crop_px,
-            grey=grey,
-            max_pixels=settings.max_pixels,
-            full_scale=settings.full_scale or None,
-            progress=progress,
-        )
-    except PictureError as error:
-        raise UserError(f"{setting}: {error}") from None
-
-
-def _open_clear(settings, progress):
-    """Return the clear pictures to train and to validate with."""
-    return open_stores(
-        settings.clear_folder,
-        "clear_folder",
-        settings,
-        crop_px=settings.crop_px,
-        progress=progress,
-    )
-
-
-def _open_layers(settings, progress):
-    """Return the cloud layers to train and to validate with; None twice if noise is enough."""
-    if settings.noise_share == 1:
-        return None, None
-    return open_stores(
-        settings.cloud_folder,
-        "cloud_folder",
-        settings,
-        crop_px=settings.cloud_window_px[0],
-        grey=True,
-        progress=progress,
-    )
-
-
-def _opacity_settings(settings):
-    """Return the arguments of `util.samples.damage.draw_opacity` that settings give."""
-    return {
-        "noise_share": settings.noise_share,
-        "cloud_window_px": settings.cloud_window_px,
-        "noise": {
-            "cell_range_px": settings.noise_cell_px,
-            "octaves": settings.noise_octaves,
-            "persistence": settings.noise_persistence,
-            "lacunarity": settings.noise_lacunarity,
-        },
-    }
-
-
-def _keyed(settings, training):
-    """Return what all samples follow from: their seed, side and zoom."""
-    return {
-        "seed": settings.seed + (0 if training else VALIDATION_SEED),
-        "crop_px": settings.crop_px,
-        "zoom": settings.ground_zoom if training else (1.0, 1.0),
-    }
-
-
-def _ground_settings(settings, training):
-    """Return the arguments of `util.samples.clouds.vary_ground` that settings give."""
-    return {
-        "ground_gain": settings.ground_gain,
-        "ground_offset": settings.ground_offset,
-        # What only makes few pictures into many has no place in the validation.
-        "ground_curve": settings.ground_curve if training else 0.0,
-        "ground_tint": settings.ground_tint if training else 0.0,
-    }
-
-
-def cloudy_samples(settings, progress=True):
-    """Return the training and the validation samples of a script that covers ground with cloud.
-
-    Returns
-    -------
-    (CloudySamples, CloudySamples)
-        Made of different pictures, of ground and of cloud.
-    """
-    clear = _open_clear(settings, progress)
-    layers = _open_layers(settings, progress)
-    return tuple(
-        CloudySamples(
-            clear[i],
-            layers[i],
-            **_keyed(settings, training),
-            **_opacity_settings(settings),
-            jitter={
-                **_ground_settings(settings, training),
-                "opacity_offset": settings.opacity_offset,
-                "cloud_colour": settings.cloud_colour,
-            },
-        )
-        for i, training in ((0, True), (1, False))
-    )
-
-
-def spot_samples(settings, progress=True):
-    """Return the training and the validation samples of a script that fills square holes.
-
-    Returns
-    -------
-    (HoledSamples, HoledSamples)
-        Made of different pictures.
-    """
-    hole = partial(
-        spot_hole,
-        size_px=settings.crop_px,
-        side_share=settings.spot_share,
-        anywhere=settings.spot_anywhere,
-    )
-    return _holed_samples(settings, (hole, hole), progress)
-
-
-def poly_samples(settings, progress=True):
-    """Return the samples of a script that fills polygons and holes in the shape of cloud.
-
-    Returns
-    -------
-    (HoledSamples, HoledSamples)
-        To train and to validate with; made of different pictures, of ground and of cloud.
-    """
-    layers = (None, None)
-    if settings.cloud_hole_share > 0:
-        layers = _open_layers(settings, progress)
-    holes = [
-        partial(
-            cloud_or_polygon_hole,
-            size_px=settings.crop_px,
-            cloud_share=settings.cloud_hole_share,
-            draw_opacity=partial(
-                draw_opacity,
-                layers=part,
-                size_px=settings.crop_px,
-                **_opacity_settings(settings),
-            ),
-            vertices=settings.polygon_vertices,
-            edge_px=settings.edge_px,
-        )
-        for part in layers
-    ]
-    return _holed_samples(settings, holes, progress)
-
-
-def _holed_samples(settings, holes, progress):
-    """Return HoledSamples to train and to validate with, each with its own way to draw holes."""
-    clear = _open_clear(settings, progress)
-    return tuple(
-        HoledSamples(
-            clear[i],
-            **_keyed(settings, training),
-            hole=holes[i],
-            jitter=_ground_settings(settings, training),
-        )
-        for i, training in ((0, True), (1, False))
-    )
-
-
-def hazy_samples(settings, progress=True):
-    """Return the training and the validation samples of a script that takes haze off.
-
-    Where `hazy_folder` is empty, haze is made from the clear pictures, with the depth maps of
-    `depth_folder` where there are some. Pictures without a partner are named on stderr.
-
-    Returns
-    -------
-    (PairedSamples, PairedSamples) or (HazySamples, HazySamples)
-        Made of different pictures.
-    """
-    if settings.hazy_folder:
-        return _paired_samples(settings, progress)
-    clear = _open_clear(settings, progress)
-    pairs = []
-    if settings.depth_folder:
-        pairs, lonely = find_pairs(settings.depth_folder, settings.clear_folder, "depth_folder")
-        say_lonely(lonely)
-    return tuple(
-        HazySamples(
-            clear[i],
-            *_open_depths(pairs, clear[i], settings, progress),
-            **_keyed(settings, training),
-            airlight=settings.airlight,
-            beta=settings.haze_beta,
-            jitter=_ground_settings(settings, training),
-        )
-        for i, training in ((0, True), (1, False))
-    )
-
-
-def _open_depths(pairs, clear, settings, progress):
-    """Return the depth maps of a store's pictures, or None, and which is whose."""
-    here = set(clear.paths)
-    pairs = [(path, depths[:1]) for path, depths in pairs if path in here]
-    if not pairs:
-        return None, {}
-    paths = [depths[0] for _, depths in pairs]
-    store = _open_store(
-        paths, "depth_folder", settings, crop_px=settings.crop_px, grey=True, progress=progress
-    )
-    partners, lonely = partner_indices(pairs, clear, store, settings.crop_px)
-    say_lonely(lonely)
-    return store, {index: depths[0] for index, depths in partners}
-
-
-def _paired_samples(settings, progress):
-    """Return PairedSamples to train and to validate with."""
-    pairs, lonely = find_pairs(settings.hazy_folder, settings.clear_folder)
-    say_lonely(lonely)
-    samples = []
-    parts = split_by_place([path for path, _ in pairs], settings.validation_share)
-    for i, part in enumerate(parts):
-        kept = set(part)
-        here = [pair for pair in pairs if pair[0] in kept]
-        # Not padded to the crop, so that the sizes of partners can be compared.
-        stores = [
-            _open_store(paths, setting, settings, crop_px=1, progress=progress)
-            for paths, setting in (
-                ([path for path, _ in here], "clear_folder"),
-                ([path for _, found in here for path in found], "hazy_folder"),
-            )
-        ]
-        partners, unfit = partner_indices(here, *stores, settings.crop_px)
-        say_lonely(unfit)
-        if not partners:
-            raise UserError(
-                f"hazy_folder = {settings.hazy_folder}: no pair is left to "
-                f"{('train', 'validate')[i]} with, see above. Partners must have the same size, "
-                f"at least half of crop_px = {settings.crop_px}"
-            )
-        samples.append(
-            PairedSamples(
-                *stores,
-                partners,
-                **_keyed(settings, training=i == 0),
-            )
-        )
-    return tuple(samples)

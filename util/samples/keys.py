@@ -43,6 +43,30 @@ def keyed_rng(seed, number, purpose):
     return np.random.Generator(np.random.Philox(_Key(seed, number), counter=counter))
 
 
+class Keys:
+    """Give the random generators of one sample: one a purpose, and the same one when asked again.
+
+    Parameters
+    ----------
+    seed, number : int
+        See `keyed_rng`.
+    """
+
+    def __init__(self, seed, number):
+        self.seed, self.number = seed, number
+        self._made = {}
+
+    def __call__(self, purpose):
+        """Return the generator of a purpose; it goes on where it was left."""
+        if purpose not in self._made:
+            self._made[purpose] = self.anew(purpose)
+        return self._made[purpose]
+
+    def anew(self, purpose):
+        """Return a generator of a purpose that begins at its beginning."""
+        return keyed_rng(self.seed, self.number, purpose)
+
+
 @functools.lru_cache(maxsize=8)
 def _order(seed, epoch, count):
     return keyed_rng(seed, epoch, "order of pictures").permutation(count)

@@ -54,8 +54,8 @@ class PastPictures:
 
     @staticmethod
     def make_variables(slots, size_px):
-        """Return the variables of an empty history: dict name -> tf.Variable."""
-        return {
+        """Return the variables of an empty memory: dict name -> tf.Variable."""
+        return {  # under the names that checkpoints have had from the first
             "history_pictures": _variable(tf.zeros((slots, size_px, size_px, 4)), "pictures"),
             "history_fill": _variable(tf.constant(0, tf.int64), "fill"),
         }
@@ -63,7 +63,7 @@ class PastPictures:
     def draw(self, step, count):
         """Return `count` remembered pictures, float32 (count, S, S, 4), and whether there are any.
 
-        A picture may come twice. From an empty history they are zeros, and False.
+        A picture may come twice. From an empty memory they are zeros, and False.
         """
         key = draw_key(self._seed, step, _WHICH_PAST)
         filled = tf.maximum(self._fill, 1)
@@ -189,7 +189,7 @@ def train_critic(state, batch, compute, *, name, form, updates, seed, weight_lim
     found = []
     for update in range(updates):
         key = draw_key(seed, state.step, _BETWEEN + update)
-        metrics = state.update(lambda batch, key=key: compute(batch, key), batch)
+        metrics = state.update(lambda batch, key=key: compute(batch, key), batch).metrics
         if form == "wgan":
             for weight in state.networks[name].trainable_variables:
                 weight.assign(tf.clip_by_value(weight.value, -weight_limit, weight_limit))

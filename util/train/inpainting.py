@@ -2,7 +2,6 @@
 
 import math
 
-import keras
 import tensorflow as tf
 
 from util.measure.scores import hole_scores
@@ -43,26 +42,13 @@ def make_networks(settings):
 
 
 def make_state(settings):
-    """Build networks, optimisers, history and balance; call within the strategy's scope."""
-    networks = make_networks(settings)
-    optimizers = {
-        name: keras.optimizers.Adam(
-            settings.learning_rate, beta_1=settings.beta_1, beta_2=settings.beta_2
-        )
-        for name in networks
-    }
+    """Build networks, optimisers, past pictures and balance; call within the strategy's scope."""
     variables = {}
     if settings.past_size:
         variables |= PastPictures.make_variables(settings.past_size, settings.crop_px)
     if settings.adversarial not in losses.WASSERSTEIN:
         variables |= Balance.make_variables(settings.balance_window)
-    return TrainState(
-        networks=networks,
-        optimizers=optimizers,
-        variables=variables,
-        clip_norm=settings.clip_norm,
-        jit_compile=settings.jit_compile,
-    )
+    return TrainState.of(make_networks(settings), settings, variables=variables)
 
 
 def complete(generator, holed, hole, training=False):
@@ -85,19 +71,18 @@ def adversarial_weight(step, settings):
 
 
 def generator_losses(networks, batch, settings, weight):
-    """Return the generator's losses, and the completed pictures with their scores, as a dict."""
+    """Return the generator's losses, dict of scalars, the completed pictures and their scores."""
     made, _ = complete(networks["generator"], batch["holed"], batch["hole"], training=True)
     scores = networks["discriminator"]([made, batch["hole"]], training=True)
     adversarial = losses.fooled(settings.adversarial, scores)
     reconstruction = losses.hole_l1(made, batch["clear"], batch["hole"])
     loss = weight * adversarial + settings.reconstruction_weight * reconstruction
-    return {
+    found = {
         "loss_generator": loss,
         "loss_adversarial": adversarial,
         "loss_reconstruction": reconstruction,
-        "made": made,
-        "scores": scores,
     }
+    return found, made, scores
 
 
 def train_step(state, batch, settings):
@@ -109,11 +94,11 @@ def train_step(state, batch, settings):
     """
     networks, form = state.networks, settings.adversarial
     weight = adversarial_weight(state.step, settings)
-    history, past, has_past = None, None, False
+    memory, past, has_past = None, None, False
     if settings.past_size:
         refresh = math.ceil(settings.past_share * settings.batch_size)
-        history = PastPictures(state.variables, seed=settings.seed, refresh=refresh)
-        past, has_past = history.draw(state.step, settings.batch_size)
+        memory = PastPictures(state.variables, seed=settings.seed, refresh=refresh)
+        past, has_past = memory.draw(state.step, settings.batch_size)
 
     def judge(real, hole, fake_scores):
         """Return the discriminator's loss; past and real pictures go through it as one batch."""
@@ -127,13 +112,11 @@ def train_step(state, batch, settings):
         return discriminator_loss(form, of_real, fake_scores, of_past, has_past)
 
     if form in losses.WASSERSTEIN:
-        metrics = _wasserstein_updates(state, batch, settings, weight, judge)
+        metrics, made = _wasserstein_updates(state, batch, settings, weight, judge)
     else:
-        metrics = _balanced_update(state, batch, settings, weight, judge)
-    sound = tf.math.is_finite(metrics["gradient_norm"])
-    made = metrics.pop("made")
-    if history:
-        history.take_in(state.step, made, sound)
+        metrics, made = _balanced_update(state, batch, settings, weight, judge)
+    if memory:
+        memory.take_in(state.step, made, sound=tf.math.is_finite(metrics["gradient_norm"]))
     return {**metrics, "adversarial_weight": weight}
 
 
@@ -144,41 +127,37 @@ def _balanced_update(state, batch, settings, weight, judge):
     def compute(batch):
         weights = {name: net.trainable_variables for name, net in state.networks.items()}
         with tf.GradientTape(persistent=True) as tape:
-            found = generator_losses(state.networks, batch, settings, weight)
-            of_discriminator = judge(batch["clear"], batch["hole"], found["scores"])
+            found, made, scores = generator_losses(state.networks, batch, settings, weight)
+            of_discriminator = judge(batch["clear"], batch["hole"], scores)
         gradients = {
             "generator": tape.gradient(found["loss_generator"], weights["generator"]),
             "discriminator": tape.gradient(of_discriminator, weights["discriminator"]),
         }
-        scores = found.pop("scores")
         found["loss_discriminator"] = of_discriminator
         found["loss_of_balance"] = losses.not_fooled(settings.adversarial, scores)
-        found["made"] = tf.concat([found["made"], batch["hole"]], axis=-1)
-        return gradients, found
+        return gradients, found, {"made": tf.concat([made, batch["hole"]], axis=-1)}
 
-    metrics = state.update(compute, batch, trains)
+    metrics, pictures = state.update(compute, batch, trains)
     behind = metrics.pop("loss_of_balance")
     sound = tf.math.is_finite(metrics["gradient_norm"])
     balance.note(behind, metrics["loss_discriminator"], sound)
-    return {**metrics, **{f"trained_{n}": tf.cast(t, tf.float32) for n, t in trains.items()}}
+    trained = {f"trained_{n}": tf.cast(t, tf.float32) for n, t in trains.items()}
+    return {**metrics, **trained}, pictures["made"]
 
 
 def _wasserstein_updates(state, batch, settings, weight, judge):
     def compute_generator(batch):
         with tf.GradientTape() as tape:
-            found = generator_losses(state.networks, batch, settings, weight)
+            found, made, _ = generator_losses(state.networks, batch, settings, weight)
         weights = state.networks["generator"].trainable_variables
-        del found["scores"]
         gradients = {"generator": tape.gradient(found["loss_generator"], weights)}
-        found["made"] = tf.concat([found["made"], batch["hole"]], axis=-1)
-        return gradients, found
+        return gradients, found, {"made": tf.concat([made, batch["hole"]], axis=-1)}
 
-    metrics = state.update(compute_generator, batch)
-    made = metrics["made"]
+    metrics, pictures = state.update(compute_generator, batch)
 
     def compute_critic(batch, key):
         critic, hole = state.networks["discriminator"], batch["hole"]
-        fake = of_this_replica(made)[..., :3]
+        fake = of_this_replica(pictures["made"])[..., :3]
         with tf.GradientTape() as tape:
             scores = critic([fake, hole], training=True)
             loss = judge(batch["clear"], hole, scores)
@@ -199,7 +178,7 @@ def _wasserstein_updates(state, batch, settings, weight, judge):
         seed=settings.seed,
         weight_limit=settings.weight_limit,
     )
-    return {**metrics, **of_critic}
+    return {**metrics, **of_critic}, pictures["made"]
 
 
 # --- what a person sees -----------------------------------------------------------------------

@@ -45,15 +45,20 @@ def make_step(task, state, settings):
 
     @tf.function
     def step(batch):
-        rate = learning_rate(
-            state.step,
-            highest=settings.learning_rate,
-            warmup_steps=settings.warmup_steps,
-            total_steps=settings.steps,
-            final_share=settings.final_rate_share,
-        )
-        for optimizer in state.optimizers.values():
-            optimizer.learning_rate.assign(rate)
+        def rate_now(highest):
+            return learning_rate(
+                state.step,
+                highest=highest,
+                warmup_steps=settings.warmup_steps,
+                total_steps=settings.steps,
+                final_share=settings.final_rate_share,
+            )
+
+        rate = rate_now(settings.learning_rate)
+        for name, optimizer in state.optimizers.items():
+            own = state.rates.get(name, settings.learning_rate)
+            same = own == settings.learning_rate
+            optimizer.learning_rate.assign(rate if same else rate_now(own))
         metrics = task.train_step(state, batch, settings)
         state.end_step()
         return {**metrics, "learning_rate": rate}, tf.identity(state.skipped_in_a_row)

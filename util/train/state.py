@@ -1,12 +1,20 @@
 """Everything that changes during a run, in one place."""
 
 import hashlib
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from util.run.checkpoint import layout_of, named_weights
+
+
+class Update(NamedTuple):
+    """What an update of the weights brought: scalars, and pictures that were made for it."""
+
+    metrics: dict
+    pictures: dict
 
 
 class TrainState:
@@ -21,19 +29,35 @@ class TrainState:
     optimizers : dict[str, keras.Optimizer]
         Under the name of the network that each one trains.
     variables : dict[str, tf.Variable]
-        Whatever else the steps change (gates, balances, histories).
+        Whatever else the steps change (gates, balances, earlier pictures).
+    rates : dict[str, float]
+        Highest learning rate of each optimiser; the schedule scales it.
+    frozen : dict[str, keras.Model]
+        Networks that losses look through and no step changes; no checkpoint holds them.
     clip_norm : float
         Each network's gradient is shortened to this norm; 0 leaves it as it is.
     jit_compile : bool
         Compile losses and gradients with XLA.
     """
 
-    def __init__(self, *, networks, optimizers, variables=None, clip_norm=0.0, jit_compile=False):
+    def __init__(
+        self,
+        *,
+        networks,
+        optimizers,
+        variables=None,
+        rates=None,
+        frozen=None,
+        clip_norm=0.0,
+        jit_compile=False,
+    ):
         for name, optimizer in optimizers.items():
             optimizer.build(networks[name].trainable_variables)
         self.strategy = tf.distribute.get_strategy()
         self.networks = networks
         self.optimizers = optimizers
+        self.rates = rates or {}
+        self.frozen = frozen or {}
         self.clip_norm = clip_norm
         self.jit_compile = jit_compile
         self.step = _counter("step")
@@ -45,6 +69,31 @@ class TrainState:
         self.best_score = float("nan")
         self.interval_steps = 0
         self.interval_sums = {}
+
+    @classmethod
+    def of(cls, networks, settings, *, variables=None, frozen=None, rates=None):
+        """Build the state of networks that Adam trains, each with an optimiser of its own.
+
+        Parameters
+        ----------
+        networks : dict[str, keras.Model]
+        settings : the script's settings
+        variables, frozen : dict
+            See the class.
+        rates : dict[str, float]
+            Highest learning rates of those networks that do not have the settings'.
+        """
+        rates = dict.fromkeys(networks, settings.learning_rate) | (rates or {})
+        betas = {"beta_1": settings.beta_1, "beta_2": settings.beta_2}
+        return cls(
+            networks=networks,
+            optimizers={n: keras.optimizers.Adam(rates[n], **betas) for n in networks},
+            variables=variables,
+            rates=rates,
+            frozen=frozen,
+            clip_norm=settings.clip_norm,
+            jit_compile=settings.jit_compile,
+        )
 
     def named_variables(self):
         """Return every variable that a checkpoint must hold: dict name -> tf.Variable, ordered."""
@@ -105,20 +154,20 @@ class TrainState:
         Parameters
         ----------
         compute : callable
-            ``compute(batch) -> (gradients, metrics)`` on one replica: gradients is dict network
-            -> list as from ``tape.gradient`` of the mean loss over the replica's batch; metrics
-            is a flat dict of scalars, means over the replica's batch. A tensor in it that has
-            axes is data with the batch as the first one, such as pictures that were made.
+            ``compute(batch) -> (gradients, metrics)`` or ``(gradients, metrics, pictures)`` on
+            one replica: gradients is dict network -> list as from ``tape.gradient`` of the mean
+            loss over the replica's batch; metrics is a dict of scalars, means over the replica's
+            batch; pictures is a dict of tensors whose first axis is the batch.
         batch : distributed or plain dict of tensors
         trains : dict[str, bool tensor], optional
             Whether a network that is named here is trained in this step; the others are.
 
         Returns
         -------
-        dict[str, float32 scalar]
-            Means over all replicas, data joined over all replicas, and ``gradient_norm``: the
-            length before clipping (where nothing is clipped, the mean of the replicas' own); it
-            is not finite if and only if nothing changed.
+        Update
+            Metrics as means over all replicas, with ``gradient_norm``: the length before clipping
+            (where nothing is clipped, the mean of the replicas' own), which is not finite if and
+            only if nothing changed. Pictures joined over all replicas.
         """
         strategy = self.strategy
         replicas = strategy.num_replicas_in_sync
@@ -126,17 +175,17 @@ class TrainState:
             compute = tf.function(compute, jit_compile=True)
 
         def on_replica(batch):
-            gradients, metrics = compute(batch)
+            gradients, metrics, *pictures = compute(batch)
             norms = {}
             for name, grads in gradients.items():
                 gradients[name], norms[name] = self._prepared(grads, replicas)
             norm = tf.linalg.global_norm(list(norms.values()))
             bad = 1.0 - tf.cast(tf.math.is_finite(norm), tf.float32)
-            return gradients, {**metrics, "gradient_norm": norm}, bad
+            return gradients, {**metrics, "gradient_norm": norm}, dict(*pictures), bad
 
         guarded = [v.value for model in self.networks.values() for v in _rewritten(model)]
         before = [tf.identity(v) for v in guarded]
-        gradients, metrics, bad = strategy.run(on_replica, (batch,))
+        gradients, metrics, pictures, bad = strategy.run(on_replica, (batch,))
         sound = strategy.reduce("SUM", bad, axis=None) < 0.5
 
         def apply(name):
@@ -164,7 +213,10 @@ class TrainState:
 
         tf.cond(sound, keep, undo)
         self._sound.append(sound)
-        return {name: self._joined(value) for name, value in metrics.items()}
+        if replicas > 1:
+            metrics = {n: strategy.reduce("MEAN", v, axis=None) for n, v in metrics.items()}
+            pictures = {n: strategy.gather(v, axis=0) for n, v in pictures.items()}
+        return Update(metrics, pictures)
 
     def end_step(self):
         """Count the step, and whether one of its updates changed nothing."""
@@ -173,14 +225,6 @@ class TrainState:
         self.skipped.assign_add(skipped)
         self.skipped_in_a_row.assign((self.skipped_in_a_row + 1) * skipped)
         self.step.assign_add(1)
-
-    def _joined(self, value):
-        """Return what the replicas brought as one: the mean of scalars, the whole batch of data."""
-        if self.strategy.num_replicas_in_sync == 1:
-            return value
-        if self.strategy.experimental_local_results(value)[0].shape.rank:
-            return self.strategy.gather(value, axis=0)
-        return self.strategy.reduce("MEAN", value, axis=None)
 
     def _prepared(self, grads, replicas):
         """Return one network's gradients, ready for its optimiser, and their norm before clipping.

@@ -1,0 +1,144 @@
+"""Clear ground: varied within its ranges, split by place, a pure function of a sample's keys."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_samples import Pictures
+
+from util.pictures.pixels import as_float
+from util.samples.crops import random_zoom
+from util.samples.ground import Ground, split_by_place, vary_ground
+from util.samples.keys import Keys, keyed_rng
+
+STILL = {"ground_gain": 0.0, "ground_offset": 0.0}
+
+
+# --- varied -------------------------------------------------------------------------------------
+
+
+def test_variation_of_nothing_changes_nothing():
+    rng = np.random.default_rng(4)
+    clear = rng.random((8, 8, 3), np.float32)
+    np.testing.assert_allclose(vary_ground(rng, clear, **STILL), clear, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "lowest", "highest"),
+    [
+        ({"ground_gain": 0.1}, 0.45, 0.55),
+        ({"ground_offset": 0.1}, 0.4, 0.6),
+        ({"ground_tint": 0.2}, 0.4, 0.6),
+        ({"ground_curve": 0.4}, 0.4, 0.6),  # 0.5 +- 0.4 / 4
+    ],
+)
+def test_variation_uses_its_whole_range_and_no_more(options, lowest, highest):
+    rng = np.random.default_rng(5)
+    ground = np.full((1, 1, 3), 0.5, np.float32)
+    found = [vary_ground(rng, ground, **STILL | options) for _ in range(400)]
+    edge = 0.05 * (highest - lowest)
+    assert lowest - 1e-6 <= np.min(found) <= lowest + edge
+    assert highest - edge <= np.max(found) <= highest + 1e-6
+
+
+def test_gain_moves_the_channels_together_and_tint_apart():
+    rng = np.random.default_rng(10)
+    ground = np.full((1, 1, 3), 0.5, np.float32)
+
+    def spread(**options):
+        found = [vary_ground(rng, ground, **STILL | options) for _ in range(50)]
+        return np.ptp(found, axis=-1).max()
+
+    assert spread(ground_gain=0.2, ground_curve=0.2) < 1e-6
+    assert spread(ground_tint=0.2) > 0.1
+
+
+def test_the_curve_leaves_black_and_white_where_they_are_and_keeps_the_order():
+    rng = np.random.default_rng(11)
+    ramp = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8, 1).repeat(3, -1)
+    for _ in range(30):
+        found = vary_ground(rng, ramp, **STILL | {"ground_curve": 0.9})[..., 0].ravel()
+        assert (found[0], found[-1]) == (0, pytest.approx(1, abs=1e-6))
+        assert (np.diff(found) > 0).all()
+
+
+def test_varied_ground_stays_float32_within_0_and_1():
+    rng = np.random.default_rng(7)
+    clear = np.array([0, 1], np.float32).reshape(1, 2, 1).repeat(3, -1)
+    for _ in range(50):
+        found = vary_ground(rng, clear, ground_gain=0.5, ground_offset=0.5)
+        assert found.dtype == np.float32
+        assert 0 <= found.min() <= found.max() <= 1
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_pixels_of_files_vary_as_their_brightness_does(dtype):
+    wild = {"ground_gain": 0.3, "ground_offset": 0.1, "ground_curve": 0.5, "ground_tint": 0.2}
+    pixels = np.random.default_rng(3).integers(0, np.iinfo(dtype).max + 1, (9, 14, 3), dtype)
+    for number in range(20):
+        found = vary_ground(keyed_rng(0, number, "j"), pixels, **wild)
+        expected = vary_ground(keyed_rng(0, number, "j"), as_float(pixels), **wild)
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, expected)
+
+
+# --- crops --------------------------------------------------------------------------------------
+
+
+def test_windows_of_stores_with_pictures_of_one_size_are_alike():
+    clear, other = Pictures([(40, 50), (64, 44)]), Pictures([(40, 50), (64, 44)], seed=9)
+    ground = Ground(clear, seed=2, crop_px=32, zoom=(0.7, 1.2), varied=STILL)
+    for number in range(8):
+        keys = Keys(2, number)
+        found = ground(keys)
+        index = ground.index(keys)
+        here = ground.window(clear, index, keys)
+        np.testing.assert_allclose(found, as_float(here), atol=1e-6)
+        there = ground.window(other, index, keys)
+        assert not np.array_equal(here, there)
+        again = random_zoom(other, index, keyed_rng(2, number, "ground"), 32, (0.7, 1.2))
+        np.testing.assert_array_equal(there, again)
+
+
+def test_a_generator_goes_on_where_it_was_left_and_can_begin_anew():
+    keys, alone = Keys(3, 7), keyed_rng(3, 7, "a")
+    first, second = keys("a").random(4), keys("a").random(4)
+    np.testing.assert_array_equal(np.concatenate([first, second]), alone.random(8))
+    np.testing.assert_array_equal(keys.anew("a").random(4), first)
+    assert not np.array_equal(keys("b").random(4), first)
+
+
+# --- training and validation --------------------------------------------------------------------
+
+
+def tree(*counts):
+    return [Path(f"{f:02}") / f"{i:03}.png" for f, n in enumerate(counts) for i in range(n)]
+
+
+@pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 0.99])
+@pytest.mark.parametrize("counts", [(2,), (5, 5), (1, 9, 2), (30, 1, 1), (1, 1, 1), (7,)])
+def test_split_is_a_split(counts, share):
+    paths = tree(*counts)
+    train, validation = split_by_place(paths, share)
+    assert not set(train) & set(validation)
+    assert sorted(train + validation) == paths
+    assert train
+    assert validation
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.4])
+def test_split_keeps_the_share_of_each_folder(share):
+    paths = tree(10, 2, 20, 1)
+    _, validation = split_by_place(paths, share)
+    kept = [sum(p.parent.name == f"{f:02}" for p in validation) for f in range(4)]
+    assert kept == [round(10 * share), 1, round(20 * share), 0]
+
+
+def test_split_spreads_what_it_keeps():
+    _, validation = split_by_place(tree(20), 0.25)
+    places = [int(p.stem) for p in validation]
+    assert set(np.diff(places)) == {4}
+
+
+def test_a_single_picture_stands_on_both_sides():
+    assert split_by_place(tree(1), 0.2) == (tree(1), tree(1))

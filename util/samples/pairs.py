@@ -1,0 +1,109 @@
+"""Samples from pairs of pictures, and depth maps: partners of the clear pictures, cut alike."""
+
+from util.pictures.pairs import find_pairs, partner_indices, say_lonely
+from util.pictures.pixels import PictureError, as_float
+from util.samples.crops import random_zoom
+from util.samples.ground import keyed, open_store, split_by_place
+from util.samples.keys import Keys, shuffled_index
+from util.say import UserError
+
+
+class PairedSamples:
+    """Make samples of hazy and clear ground from pairs: a pure function of the sample's number.
+
+    Each clear picture comes once an epoch, with one of its hazy ones at random.
+
+    Parameters
+    ----------
+    clear, hazy : PictureStore
+    partners : list of (int, tuple of int)
+        Index of a clear picture in its store, and those of its hazy ones, of the same size.
+    seed, crop_px : int
+    zoom : (float, float)
+        See `util.samples.crops.random_zoom`.
+    """
+
+    def __init__(self, clear, hazy, partners, *, seed, crop_px, zoom):
+        self.clear, self.hazy, self.partners = clear, hazy, partners
+        self.seed, self.crop_px, self.zoom = seed, crop_px, zoom
+
+    def __call__(self, number):
+        """Return hazy and clear (S, S, 3): float32, 0..1, the same window and turn of both."""
+        keys = Keys(self.seed, number)
+        first = shuffled_index(self.seed, number, len(self.partners))
+        choice = keys("haze choice").random()
+        for index in range(first, first + len(self.partners)):
+            clear, partners = self.partners[index % len(self.partners)]
+            sides = {"hazy": (self.hazy, partners[int(choice * len(partners))])}
+            sides["clear"] = (self.clear, clear)
+            cut = {
+                name: as_float(random_zoom(*side, keys.anew("ground"), self.crop_px, self.zoom))
+                for name, side in sides.items()
+            }
+            # Where a file was lost, its store gave another picture, which is no partner.
+            if not any(store.lost(place) for store, place in sides.values()):
+                return cut
+        raise PictureError(f"no usable pair is left of {len(self.partners)}")
+
+
+def paired_samples(settings, progress=True):
+    """Return PairedSamples of hazy_folder and clear_folder, to train and to validate with.
+
+    Pictures without a partner are named on stderr.
+
+    Raises
+    ------
+    UserError
+        A folder is missing or empty, or no pair is left.
+    """
+    pairs, lonely = find_pairs(settings.hazy_folder, settings.clear_folder)
+    say_lonely(lonely)
+    samples = []
+    parts = split_by_place([path for path, _ in pairs], settings.validation_share)
+    for part, training in zip(parts, (True, False), strict=True):
+        kept = set(part)
+        here = [pair for pair in pairs if pair[0] in kept]
+        sides = [path for path, _ in here], [path for _, found in here for path in found]
+        # Not padded to the crop, so that the sizes of partners can be compared.
+        stores = [
+            open_store(paths, setting, settings, 1, progress=progress)
+            for paths, setting in zip(sides, ("clear_folder", "hazy_folder"), strict=True)
+        ]
+        partners, unfit = partner_indices(here, *stores, settings.crop_px)
+        say_lonely(unfit)
+        if not partners:
+            raise UserError(
+                f"hazy_folder = {settings.hazy_folder}: no pair is left to "
+                f"{'train' if training else 'validate'} with, see above. Partners must have the "
+                f"same size, at least half of crop_px = {settings.crop_px}"
+            )
+        samples.append(PairedSamples(*stores, partners, **keyed(settings, training=training)))
+    return samples
+
+
+def depth_from(ground, settings, progress=True):
+    """Return a function ``keys -> depth`` from depth_folder's maps; None if there are none.
+
+    Depth is float32 (S, S, 1), 0..1, cut like the clear ground; None for a picture without a map.
+    """
+    if not settings.depth_folder:
+        return None
+    pairs, lonely = find_pairs(settings.depth_folder, settings.clear_folder, "depth_folder")
+    say_lonely(lonely)
+    here = set(ground.store.paths)
+    pairs = [(path, depths[:1]) for path, depths in pairs if path in here]
+    if not pairs:
+        return None
+    paths = [depths[0] for _, depths in pairs]
+    maps = open_store(
+        paths, "depth_folder", settings, settings.crop_px, grey=True, progress=progress
+    )
+    partners, unfit = partner_indices(pairs, ground.store, maps, settings.crop_px)
+    say_lonely(unfit)
+    depth_of = {index: depths[0] for index, depths in partners}
+
+    def depth(keys):
+        place = depth_of.get(ground.index(keys))
+        return None if place is None else as_float(ground.window(maps, place, keys))
+
+    return depth
