@@ -6,11 +6,10 @@
 
 Where cloud is opaque nothing shines through, so the generator paints what fits. The discriminator
 sees the whole picture in one tower and the hole's inside alone in another; it also judges earlier
-pictures of the generator, from a history. At first the generator learns the mean of what could be
+pictures of the generator again. At first the generator learns the mean of what could be
 there, by the L1 distance; then the adversarial loss sets in and makes it sharp. Who is far behind
-trains alone until the two are balanced again. The hole is a random
-polygon with a soft edge, united with a circle so that it is never empty; or it has the shape of
-thick cloud.
+trains alone until the two are balanced again. The hole is a random polygon with a soft edge, united
+with a circle so that it is never empty; or it has the shape of thick cloud.
 
     python mod_GAN_poly.py            train, or go on training; Ctrl-C stops and saves
     python mod_GAN_poly.py --fresh    begin anew; the old run moves to History/
@@ -19,6 +18,10 @@ thick cloud.
 In runs/mod_GAN_poly/: latest.png (look at it), sheets/, log.csv, losses.png (losses and, below
 them, who trained), tensorboard/, checkpoints/, best.npz. On two CPU cores the first useful sheet
 appears after about 3 minutes.
+
+What is shared with mod_GAN_spot.py: the networks in util/networks/inpainting.py; losses, step and
+what a person sees in util/train/inpainting.py; the memory of earlier pictures, the balance and the
+order of updates in util/train/adversarial.py; the holes in util/samples/holes.py.
 
 Global and local discriminator: S. Iizuka, E. Simo-Serra, H. Ishikawa, "Globally and locally
 consistent image completion", ACM Transactions on Graphics 36(4), 2017.

@@ -146,6 +146,8 @@ def train_step(state, batch, settings):
     form, critic = form_of(settings), state.networks["critic"]
 
     def compute_generator(batch):
+        # 1. The generator makes pictures: does VGG16 see what it sees in the clear ones, are their
+        # pixels near, does the critic take them for real?
         wanted = state.frozen["features"](batch["clear"])  # no gradient goes through these
         with tf.GradientTape() as tape:
             found, made = generator_losses(state, batch, wanted, settings)
@@ -153,11 +155,13 @@ def train_step(state, batch, settings):
         gradients = {"generator": tape.gradient(found["loss_generator"], weights)}
         return gradients, found, {"made": made}
 
+    # 2. Move the generator.
     metrics, pictures = state.update(compute_generator, batch)
     if not settings.adversarial_weight:
         return metrics  # nobody listens to the critic
 
     def compute_critic(batch, key):
+        # 3. The critic tells the clear pictures from those just made.
         real, fake = batch["clear"], of_this_replica(pictures["made"])
         with tf.GradientTape() as tape:
             loss = judged_real(form, critic(real, training=True))
@@ -169,6 +173,7 @@ def train_step(state, batch, settings):
                 found["gradient_penalty"] = penalty
         return {"critic": tape.gradient(loss, critic.trainable_variables)}, found
 
+    # 4. Move the critic, several times.
     of_critic = train_critic(
         state,
         batch,

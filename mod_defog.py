@@ -105,11 +105,14 @@ def train_step(state, batch, settings):
     """Take one step on a batch; return its losses, means over all replicas."""
 
     def compute(batch):
+        # 1. How far off is what the network finds?
         with tf.GradientTape() as tape:
             values = losses(state.networks, batch, settings)
+        # 2. Which way should its weights go?
         weights = state.networks["unet"].trainable_variables
         return {"unet": tape.gradient(values["loss"], weights)}, values
 
+    # 3. Move them; a step with anything that is not finite changes nothing.
     return state.update(compute, batch).metrics
 
 

@@ -129,10 +129,12 @@ def make_state(settings):
 
 def train_step(state, batch, settings):
     """Take one step on a batch; return its losses, means over all replicas, and who trained."""
+    # 1. Is the first network good enough for the second to learn from it?
     mean_loss = state.variables["stage1_mean_loss"]
     gate_open = mean_loss <= settings.gate_loss
 
     def compute(batch):
+        # 2. How far off are the two, and which way should their weights go?
         weights = {name: net.trainable_variables for name, net in state.networks.items()}
         with tf.GradientTape() as tape:
             values = losses(state.networks, batch, settings)
@@ -140,7 +142,9 @@ def train_step(state, batch, settings):
             total = values["loss"] + values["loss_mended"]
         return tape.gradient(total, weights), values
 
+    # 3. Move the first, and the second if the gate is open.
     metrics = state.update(compute, batch, trains={"stage2": gate_open}).metrics
+    # 4. The gate follows the first one's loss.
     moved = 0.98 * mean_loss + 0.02 * metrics["loss"]
     # A step that was skipped leaves the gate as it was, too.
     taken = tf.math.is_finite(moved) & tf.math.is_finite(metrics["gradient_norm"])

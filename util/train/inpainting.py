@@ -94,6 +94,7 @@ def train_step(state, batch, settings):
     """
     networks, form = state.networks, settings.adversarial
     weight = adversarial_weight(state.step, settings)
+    # 1. Which earlier pictures will the discriminator see again?
     memory, past, has_past = None, None, False
     if settings.past_size:
         refresh = math.ceil(settings.past_share * settings.batch_size)
@@ -111,10 +112,12 @@ def train_step(state, batch, settings):
         of_real, of_past = tf.split(discriminator(both, training=True), 2)
         return discriminator_loss(form, of_real, fake_scores, of_past, has_past)
 
+    # 2. The generator completes the pictures, the discriminator judges them, and they move.
     if form in losses.WASSERSTEIN:
         metrics, made = _wasserstein_updates(state, batch, settings, weight, judge)
     else:
         metrics, made = _balanced_update(state, batch, settings, weight, judge)
+    # 3. Some of what was just made will be seen again.
     if memory:
         memory.take_in(state.step, made, sound=tf.math.is_finite(metrics["gradient_norm"]))
     return {**metrics, "adversarial_weight": weight}
