@@ -150,6 +150,38 @@ def test_util_does_not_know_configure(name):
     assert "configure" not in imports_of(name)
 
 
+# What exists once, by the calls that nobody else may make.
+ONCE = {
+    "util.say": {"print", "tqdm.write", "os.write", "sys.stderr.write", "sys.stdout.write"},
+    "util.files": {"os.replace", "os.rename", "os.link", "tempfile.mkstemp", "uuid4"},
+}
+# They rename what is there already and make no temporary file.
+MOVES = {"util.run.checkpoint": {"os.replace"}, "util.run.history": {"os.rename"}}
+
+
+def calls(source):
+    """Return the names of everything that a source calls, as they are written."""
+    return {ast.unparse(n.func) for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call)}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_people_are_spoken_to_and_files_are_replaced_in_one_place(name):
+    made = calls(PROGRAM[name].read_text(encoding="utf-8"))
+    for owner, only_there in ONCE.items():
+        if name != owner:
+            assert not made & only_there - MOVES.get(name, set())
+
+
+def test_those_places_do_make_these_calls():
+    for owner, only_there in {**ONCE, **MOVES}.items():
+        assert calls(PROGRAM[owner].read_text(encoding="utf-8")) & only_there
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_file_is_longer_than_360_lines(name):
+    assert len(PROGRAM[name].read_text(encoding="utf-8").splitlines()) <= 360
+
+
 @pytest.mark.parametrize("path", EVERYTHING, ids=lambda p: p.relative_to(PROJECT).as_posix())
 def test_nothing_runs_text_or_unpickles(path):
     assert not dangers(path.read_text(encoding="utf-8"))

@@ -26,7 +26,8 @@ def in_place_of(path):
     try:
         yield temporary
         os.replace(temporary, path)
-        sync(path.parent)
+        with contextlib.suppress(OSError):  # it is done; only a power cut could undo it
+            sync(path.parent)
     except OSError as error:
         if error.errno is None:
             raise
@@ -62,13 +63,14 @@ def write(path, content):
 
 
 def sync(path):
-    """Make a file, or a rename in a folder, outlast a power cut, where the system can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    """Make a file, or the names in a folder, outlast a power cut."""
+    if os.name != "posix":  # elsewhere a folder cannot be opened for this
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def sweep(folder, older_than_s=0):

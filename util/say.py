@@ -32,6 +32,14 @@ def say(*lines):
         sys.stderr.flush()
 
 
+def say_first(lines, limit=10):
+    """Say the first lines of many, and how many more there are."""
+    for line in lines[:limit]:
+        say(line)
+    if len(lines) > limit:
+        say(f"and {len(lines) - limit} more")
+
+
 def show(*lines):
     """Print lines of results to stdout."""
     with contextlib.suppress(*_GONE):

@@ -4,9 +4,8 @@ import re
 from pathlib import Path
 
 from util.pictures.find import pictures_of, stem_of
-from util.say import UserError, say
+from util.say import UserError, say_first
 
-_LINES = 10
 # RESIDE: <id>_<A>_<beta>, such as 0005_0.85_0.04 for the clear picture 0005.
 _RESIDE = re.compile(r"(?P<id>.+)_\d*\.?\d+_\d*\.?\d+")
 
@@ -82,10 +81,7 @@ def _clear_names(name):
 
 def say_lonely(lonely):
     """Print which pictures have no partner and why, ten lines at most, to stderr."""
-    for path, reason in lonely[:_LINES]:
-        say(f"unpaired {path}: {reason}")
-    if len(lonely) > _LINES:
-        say(f"and {len(lonely) - _LINES} more")
+    say_first([f"unpaired {path}: {reason}" for path, reason in lonely])
 
 
 def partner_indices(pairs, clear, hazy, crop_px):

@@ -17,7 +17,7 @@ from util.pictures.pixels import (
 )
 from util.pictures.places import Place, Places
 from util.pictures.read import MAX_PIXELS, reason_of
-from util.say import say
+from util.say import say, say_first
 
 _OPEN_MAPS = 128  # each open map holds a file descriptor; the usual limit is 1024
 _LINES = 10
@@ -83,10 +83,7 @@ class PictureStore:
         self.sizes = np.array(sizes, np.int32).reshape(-1, 2)
         if not self.paths:
             raise PictureError(self._nothing(paths))
-        for path, reason in self.skipped[:_LINES]:
-            say(f"skipped {path}: {reason}")
-        if len(self.skipped) > _LINES:
-            say(f"and {len(self.skipped) - _LINES} more, see PictureStore.skipped")
+        say_first([f"skipped {path}: {reason}" for path, reason in self.skipped])
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -1,5 +1,6 @@
 """Earlier runs: moved into History/, never deleted and never overwritten."""
 
+import contextlib
 import errno
 import os
 import shutil
@@ -40,24 +41,20 @@ def move_to_history(run_dir: Path, history_dir: Path) -> Path | None:
     except OSError as error:
         text = f"{run_dir} could not be moved to {target}: {error}; {whole}"
         raise OSError(error.errno or errno.EIO, text) from error
-    files.sync(target.parent)
+    with contextlib.suppress(OSError):  # the move is done; only a power cut could undo it
+        files.sync(target.parent)
     return target
 
 
 def _copy(source: Path, target: Path) -> None:
     """Copy a folder so that `target` appears complete and on disk, or not at all."""
-    unfinished = files.free_name(target.parent, f".{target.name}.unfinished")
-    try:
+    with files.in_place_of(target) as unfinished:
         shutil.copytree(source, unfinished, symlinks=True)
         if _sizes(source) != _sizes(unfinished):
             raise OSError(errno.EIO, "the copy differs from the original")
         for path in (*unfinished.rglob("*"), unfinished):
             if not path.is_symlink():
                 files.sync(path)
-        os.rename(unfinished, target)
-    except BaseException:  # Ctrl-C too: half a copy is worth nothing and may fill the disk
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
 
 
 def _sizes(folder: Path) -> dict[str, int | None]:
