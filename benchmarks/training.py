@@ -7,7 +7,9 @@
 loop   blocks of steps in the real loop (`util.train.loop.train`: real samples, logging, the bar)
        take turns with blocks of the compiled step alone on one batch that is repeated.
 save   how long a checkpoint of the real state takes, as a share of the steps between two.
-start  a new process, from the command to the end of the first step, part by part.
+start  a new process, from the command to the end of the first step, part by part; and from the
+       command to the first checkpoint of `train` and to the first picture of `apply`, in turns with
+       another checkout if one is named (--against).
 
 Run it while nothing else runs: reading and drawing samples uses what the step leaves free.
 """
@@ -245,6 +247,49 @@ def print_starts(options, folder):
     print(f"(the second step takes {second:.2f}; the first start also decodes the pictures)")
 
 
+def seconds_until(file, checkout, words):
+    """Start a checkout's mod_defog; return the seconds until it has written a file, and end it."""
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "mod_defog.py", *map(str, words), "--devices=cpu"],
+        cwd=checkout,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not file.exists():
+        if process.poll():
+            raise SystemExit(f"mod_defog of {checkout} ended before it wrote {file.name}")
+        time.sleep(0.002)
+    seconds = time.perf_counter() - start
+    process.kill()
+    process.wait()
+    return seconds
+
+
+def print_results(options, folder):
+    """Measure how long the first result of train and of apply takes, in each checkout in turn."""
+    checkouts = [PROJECT, *([options.against.resolve()] if options.against else [])]
+    seconds = {(c, command): [] for c in checkouts for command in ("train", "apply")}
+    for number in range(options.starts + 1):
+        for place, checkout in enumerate(checkouts):
+            # A cache for each: the first start of all fills it, and is not counted.
+            here = folder / f"checkout{place}"
+            common = [f"--cache-folder={here / 'cache'}", f"--runs-folder={here / f'r{number}'}"]
+            saved = here / f"r{number}" / "mod_defog" / "checkpoints" / "step-0000001.npz"
+            trained = seconds_until(saved, checkout, ["--save-every=1", *common])
+            out = here / f"out{number}"
+            words = ["apply", PROJECT / "data" / "cloudy", "--out", out, *common]
+            applied = seconds_until(out / "l8_alabama.png", checkout, words)
+            if number:
+                seconds[checkout, "train"].append(trained)
+                seconds[checkout, "apply"].append(applied)
+    print(f"\nfrom the command to the first result, s; median of {options.starts}, in turns")
+    print(f"{'':44}{'train':>9}{'apply':>9}")
+    for checkout in checkouts:
+        medians = [statistics.median(seconds[checkout, c]) for c in ("train", "apply")]
+        print(f"{checkout!s:44}" + "".join(f"{s:9.2f}" for s in medians))
+
+
 def main():
     """Measure what is asked for and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -255,6 +300,7 @@ def main():
     parser.add_argument("--saves", type=int, default=15, help="checkpoints written [15]")
     parser.add_argument("--starts", type=int, default=3, help="starts after the first [3]")
     parser.add_argument("--only", choices=("loop", "start"), help="loop and save, or start")
+    parser.add_argument("--against", type=Path, metavar="DIR", help="another checkout, for start")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -264,6 +310,7 @@ def main():
             print_saving(state, settings, statistics.median(in_loop_s), options, folder)
         if options.only != "loop":
             print_starts(options, folder)
+            print_results(options, folder)
 
 
 if __name__ == "__main__":
