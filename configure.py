@@ -6,25 +6,25 @@ you are.
 "Source" in a comment is the value of the published system, where ours differs from it.
 """
 
-from dataclasses import dataclass
-
 from util.settings import (
     AT_ONCE,
     FIXED,
     HERE,
     OTHER_SAMPLES,
     Rule,
+    Settings,
     at_least,
     between,
     one_of,
     range_within,
     row,
     rule,
+    settings_class,
 )
 
 
-@dataclass(frozen=True)
-class Common:
+@settings_class
+class Common(Settings):
     """Settings that every script has."""
 
     # --- folders ---
@@ -82,7 +82,7 @@ class Common:
     seed: int = 0  # everything random follows from it
 
 
-@dataclass(frozen=True)
+@settings_class
 class CloudShapes(Common):
     """Settings of the scripts that draw the opacity of cloud."""
 
@@ -101,7 +101,7 @@ class CloudShapes(Common):
     )
 
 
-@dataclass(frozen=True)
+@settings_class
 class Clouds(CloudShapes):
     """Settings of the scripts that draw half-transparent cloud over clear ground."""
 
@@ -117,7 +117,7 @@ class Clouds(CloudShapes):
     seen_weight: float = 1.0  # weight of the ground's own L1 where opacity < 0.75 (source 0)
 
 
-@dataclass(frozen=True)
+@settings_class
 class Defog(Clouds):
     """Settings of mod_defog.py."""
 
@@ -128,7 +128,7 @@ class Defog(Clouds):
     upsampling: str = "transposed"  # transposed (source) or resize (nearest, then 3x3)
 
 
-@dataclass(frozen=True)
+@settings_class
 class Mend(Clouds):
     """Settings of mod_mend.py."""
 
@@ -148,7 +148,7 @@ class Mend(Clouds):
     )
 
 
-@dataclass(frozen=True)
+@settings_class
 class Inpaint(Common):
     """Settings of the scripts that repaint holes with a generator and a discriminator."""
 
@@ -190,7 +190,7 @@ class Inpaint(Common):
     hole_margin_px: int = 0  # holes grow by this, where masks leave a rim of cloud
 
 
-@dataclass(frozen=True)
+@settings_class
 class GANSpot(Inpaint):
     """Settings of mod_GAN_spot.py."""
 
@@ -199,7 +199,7 @@ class GANSpot(Inpaint):
     spot_anywhere: bool = False  # false: in the centre (source), true: at a random place
 
 
-@dataclass(frozen=True)
+@settings_class
 class GANPoly(Inpaint, CloudShapes):
     """Settings of mod_GAN_poly.py."""
 
@@ -209,7 +209,7 @@ class GANPoly(Inpaint, CloudShapes):
     cloud_hole_share: float = 0.0  # share of holes with the shape of thick cloud (source 0)
 
 
-@dataclass(frozen=True)
+@settings_class
 class Deblur(Common):
     """Settings of mod_deblurgan.py."""
 

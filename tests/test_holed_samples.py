@@ -1,7 +1,7 @@
 """A sample with a hole depends on its number alone; what is known of it is the clear picture."""
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from multiprocessing.pool import ThreadPool
 
@@ -19,6 +19,7 @@ from util.samples.damage import Samples, cloud, holed
 from util.samples.ground import Ground
 from util.samples.keys import keyed_rng
 from util.say import UserError
+from util.settings import settings_class
 
 JITTER = {"ground_gain": 0.1, "ground_offset": 0.01, "ground_curve": 0.3, "ground_tint": 0.15}
 STILL = {"ground_gain": 0.0, "ground_offset": 0.0}
@@ -145,7 +146,7 @@ def test_every_hole_that_cloud_shapes_leaves_something_to_see():
 # --- from settings ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@settings_class
 class Holes(Clouds):
     """The settings that `spot_samples` and `poly_samples` read."""
 

@@ -16,7 +16,7 @@ from conftest import PROJECT, digest_of
 
 # Step 1: settings.
 SETTINGS = '''
-@dataclass(frozen=True)
+@settings_class
 class Stripes(Common):
     """Settings of mod_stripes.py."""
 

@@ -8,7 +8,8 @@ configure.py costs nothing.
 import os
 import sys
 from collections import namedtuple  # typing takes a quarter of this file's time to import
-from dataclasses import fields, replace
+from dataclasses import FrozenInstanceError, dataclass, fields, replace
+from functools import partial
 from math import isfinite
 
 from util.say import UserError
@@ -18,6 +19,37 @@ FIXED = "fixed"  # the networks depend on it: it cannot change within a run
 OTHER_SAMPLES = "other samples"  # from there on the samples are others
 HERE = "here"  # of this machine and this start alone: a checkpoint's own value means nothing
 AT_ONCE = "at once"  # counts from the next step on
+
+
+# A dataclass whose methods are those of `Settings`: to generate them for nine classes of up to
+# sixty fields took most of the time in which configure.py is imported.
+settings_class = partial(dataclass, init=False, repr=False, eq=False)
+
+
+class Settings:
+    """Hold settings, each with its default, none of which can change.
+
+    rows : dict name -> Row
+    renamed : dict name -> name
+        What settings were called before.
+    """
+
+    rows, renamed = {}, {}
+
+    def __init__(self, **values):
+        known = {field.name: field.default for field in fields(self)}
+        if unknown := values.keys() - known:
+            raise TypeError(f"{type(self).__name__} has no setting {', '.join(sorted(unknown))}")
+        vars(self).update(known | values)
+
+    def __setattr__(self, name, value):
+        raise FrozenInstanceError(f"{name} cannot change; use dataclasses.replace")
+
+    def __eq__(self, other):
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __repr__(self):
+        return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in vars(self).items())})"
 
 
 class Rule(namedtuple("Rule", "right remedy beside", defaults=[()])):
