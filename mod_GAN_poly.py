@@ -36,12 +36,13 @@ from functools import partial
 
 from configure import GANPoly
 from util import command
+from util.measure.evaluation import HOLES
+from util.restore import holes
 from util.samples.damage import Samples, holed, opacity_from, open_layers
 from util.samples.ground import open_grounds
 from util.samples.holes import cloud_or_polygon_hole
 from util.task import Task
 from util.train import inpainting
-from util.use.evaluate import HOLES
 
 # --- samples: what it eats --------------------------------------------------------------------
 
@@ -81,11 +82,8 @@ TASK = Task(
     train_step=inpainting.train_step,
     restore=inpainting.restore,
     sheet=inpainting.sheet,
-    scores=inpainting.scores,
-    best=("hole_score", -1),
-    evaluation=HOLES,
-    inputs={"holed": 3, "hole": 1},
-    outputs={"restored": 3, "patch": 3},
+    kind=holes.KIND,
+    measure=HOLES,
 )
 
 if __name__ == "__main__":

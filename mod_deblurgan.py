@@ -33,10 +33,10 @@ import tensorflow as tf
 
 from configure import Deblur
 from util import command
-from util.measure.baselines import dark_channel_prior
-from util.measure.scores import psnr, ssim
+from util.measure.evaluation import HAZE
 from util.networks.deblurgan import dehaze, dropout_key, generator, patch_critic, source_critic
 from util.networks.vgg16 import perceptual_loss, vgg16_features
+from util.restore import whole
 from util.samples.damage import Samples, haze
 from util.samples.ground import open_grounds
 from util.samples.pairs import depth_from, paired_samples
@@ -44,7 +44,6 @@ from util.task import Task
 from util.train.adversarial import of_this_replica, penalised, train_critic
 from util.train.losses import fooled, judged_fake, judged_real, l1
 from util.train.state import TrainState
-from util.use.evaluate import HAZE
 
 # --- networks ---------------------------------------------------------------------------------
 
@@ -204,19 +203,6 @@ def sheet(outputs):
     return {"hazy": outputs["hazy"], "dehazed": outputs["restored"], "clear": outputs["clear"]}
 
 
-def scores(output):
-    """Return PSNR and SSIM of one dehazed picture, and of the dark channel prior beside them.
-
-    output : hazy, restored and clear (H, W, 3), float32, 0..1
-    """
-    rival = dark_channel_prior(output["hazy"])
-    return {
-        f"{score.__name__}{whose}": score(picture, output["clear"])
-        for score in (psnr, ssim)
-        for whose, picture in (("", output["restored"]), ("_dark_channel", rival))
-    }
-
-
 TASK = Task(
     name="mod_deblurgan",
     settings=Deblur,
@@ -226,11 +212,8 @@ TASK = Task(
     train_step=train_step,
     restore=restore,
     sheet=sheet,
-    scores=scores,
-    best=("psnr", 1),
-    evaluation=HAZE,
-    inputs={"hazy": 3},
-    outputs={"restored": 3},
+    kind=whole.every_pixel("hazy"),
+    measure=HAZE,
 )
 
 if __name__ == "__main__":

@@ -30,15 +30,15 @@ import tensorflow as tf
 
 from configure import Defog
 from util import command
-from util.measure.scores import validation_scores
+from util.measure.evaluation import CLOUDS
 from util.networks.blocks import squash
 from util.networks.unet import ground_from, unet
+from util.restore import whole
 from util.samples.damage import Samples, cloud, opacity_from, open_layers
 from util.samples.ground import open_grounds
 from util.task import Task
 from util.train.losses import covered_l1, l1, seen_l1
 from util.train.state import TrainState
-from util.use.evaluate import CLOUDS
 
 # --- networks ---------------------------------------------------------------------------------
 
@@ -151,9 +151,8 @@ TASK = Task(
     train_step=train_step,
     restore=restore,
     sheet=sheet,
-    scores=validation_scores,
-    best=("psnr_seen", 1),
-    evaluation=CLOUDS,
+    kind=whole.CLOUD,
+    measure=CLOUDS,
 )
 
 if __name__ == "__main__":

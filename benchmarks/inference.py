@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from util.restore import tiles
-from util.use import apply
+from util.restore.bands import restore_picture
 from util.use.trained import Trained, choose_device
 
 
@@ -41,7 +41,7 @@ def main():
 
 def measure(task, settings, sides, rounds):
     networks = task.make_state(settings).networks
-    signature = {n: tf.TensorSpec((None, None, None, c)) for n, c in task.inputs.items()}
+    signature = {n: tf.TensorSpec((None, None, None, c)) for n, c in task.kind.given.items()}
 
     @tf.function(input_signature=[signature])
     def restore(batch):
@@ -64,14 +64,14 @@ def measure(task, settings, sides, rounds):
         for side, pixels in pictures.items():
             within.clear()
             start = time.perf_counter()
-            apply.restore_picture(network, pixels)
+            restore_picture(network, pixels)
             total = time.perf_counter() - start
             if number:  # the first round warms up
                 rows[side].append((total, sum(within)))
     print(f"{task.name}, {rounds} rounds, medians")
     print("       side  tiles   MP/s  network share  around it / network  overlap: more pixels")
     for side, times in rows.items():
-        plan = tiles.plan(side, side, **apply.tiling(settings))
+        plan = tiles.plan(side, side, **tiles.tiling(settings))
         total = statistics.median(t for t, _ in times)
         share = statistics.median(n / t for t, n in times)
         around = statistics.median((t - n) / n for t, n in times)

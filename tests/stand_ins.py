@@ -6,9 +6,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from configure import Common, GANPoly
+from configure import Common, Defog, GANPoly
+from util.measure.evaluation import CLOUDS, HAZE, HOLES
+from util.restore import holes, whole
 from util.task import Task
-from util.use import evaluate
 from util.use.trained import Trained
 
 TINY = {"crop_px": 64, "validation_samples": 3, "devices": "cpu"}  # apply_margin_px stays 160
@@ -32,10 +33,7 @@ def filler(samples=None, **changes):
         patch = networks["net"](tf.concat([batch["holed"], batch["hole"]], axis=-1))
         return {"restored": batch["holed"] + patch * batch["hole"], "patch": patch}
 
-    inputs, outputs = {"holed": 3, "hole": 1}, {"restored": 3, "patch": 3}
-    return _trained(
-        "mod_filler", GANPoly, restore, inputs, outputs, evaluate.HOLES, samples, changes
-    )
+    return _trained("mod_filler", GANPoly, restore, holes.KIND, HOLES, samples, changes)
 
 
 def dehazer(samples=None, **changes):
@@ -44,26 +42,32 @@ def dehazer(samples=None, **changes):
     def restore(networks, batch, settings):
         return {"restored": networks["net"](batch["hazy"])}
 
-    inputs, outputs = {"hazy": 3}, {"restored": 3}
-    return _trained(
-        "mod_dehazer", Common, restore, inputs, outputs, evaluate.HAZE, samples, changes
-    )
+    kind = whole.every_pixel("hazy")
+    return _trained("mod_dehazer", Common, restore, kind, HAZE, samples, changes)
 
 
-def _trained(name, settings, restore, inputs, outputs, kind, samples, changes):
+def clearer(samples=None, **changes):
+    """Return a Trained that finds opacity, and the list of the batches that it is given."""
+
+    def restore(networks, batch, settings):
+        made = networks["net"](batch["cloudy"])
+        return {"restored": made, "found_opacity": tf.maximum(made[..., :1] - 0.4, 0)}
+
+    return _trained("mod_clearer", Defog, restore, whole.CLOUD, CLOUDS, samples, changes)
+
+
+def _trained(name, settings, restore, kind, measure, samples, changes):
     task = Task(
         name=name, settings=settings, samples=samples, make_networks=None, make_state=None,
-        train_step=None,
-        restore=restore, sheet=None, scores=None, best=None, inputs=inputs, outputs=outputs,
-        evaluation=kind,
+        train_step=None, restore=restore, sheet=None, kind=kind, measure=measure,
     )  # fmt: skip
-    networks = {"net": two_convolutions(sum(inputs.values()))}
+    networks = {"net": two_convolutions(sum(kind.given.values()))}
     settings = settings(**{**TINY, **changes})
     calls = []
 
     def counted(batch):
         calls.append({n: np.array(v) for n, v in batch.items()})
-        assert batch.keys() == inputs.keys()
+        assert batch.keys() == kind.given.keys()
         return restore(networks, batch, settings)
 
     return Trained(task, settings, networks, Path("none.npz"), 0, counted), calls

@@ -13,7 +13,6 @@ from configure import Defog
 from util import command, interrupt
 from util.pictures.read import read_picture
 from util.pictures.write import write_picture
-from util.restore import tiles
 from util.use import apply, trained
 
 TINY = {
@@ -157,55 +156,6 @@ def test_networks_are_built_as_they_were_trained(network):
     assert network.step == 2
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_clear_pixels_come_out_bit_for_bit(dtype):
-    came = picture(5, 50, 60, dtype)
-    top = float(np.iinfo(dtype).max)
-    opacity = np.random.default_rng(6).uniform(0, 0.1, (50, 60)).astype(np.float32)
-    ground = np.random.default_rng(7).random((50, 60, 3), np.float32)
-    made = apply.keep_clear(came, ground, opacity, clear_below=0.02, top_value=top)
-    assert made.dtype == dtype
-    np.testing.assert_array_equal(made[opacity < 0.02], came[opacity < 0.02])
-    thick = opacity >= 0.04
-    np.testing.assert_allclose(made[thick], np.rint(ground[thick] * top), atol=1)
-
-
-def test_no_edge_shows_at_the_threshold():
-    came = np.full((1, 1001, 3), 200, np.uint8)
-    opacity = np.linspace(0, 0.06, 1001, dtype=np.float32)[None]
-    ground = np.zeros((1, 1001, 3), np.float32)
-    made = apply.keep_clear(came, ground, opacity, clear_below=0.02, top_value=255.0)
-    assert np.abs(np.diff(made[0, :, 0].astype(int))).max() <= 1
-
-
-def test_threshold_zero_keeps_nothing_and_nan_is_refused():
-    came, ground = picture(1, 4, 4), np.zeros((4, 4, 3), np.float32)
-    opacity = np.zeros((4, 4), np.float32)
-    assert not apply.keep_clear(came, ground, opacity, clear_below=0.0, top_value=255.0).any()
-    ground[0, 0, 0] = np.nan
-    with pytest.raises(ValueError, match="NaN"):
-        apply.keep_clear(came, ground, opacity, clear_below=0.02, top_value=255.0)
-
-
-def test_full_scale_comes_out_in_the_files_own_values(network):
-    came = np.random.default_rng(8).integers(0, 10_001, (64, 64, 3)).astype(np.uint16)
-    restored, _ = apply.restore_picture(network, came, full_scale=10_000.0)
-    spread = (came * (65535 / 10_000)).astype(np.uint16)
-    wanted, _ = apply.restore_picture(network, spread)
-    np.testing.assert_allclose(restored, wanted / 6.5535, atol=3)
-    assert restored.max() <= 10_000
-
-
-def test_in_place_gives_the_same(network):
-    came = picture(9, 700, 300)
-    small = trained.replace(network.settings, apply_tile_px=288, apply_margin_px=96)
-    network = trained.replace(network, settings=small)
-    wanted = apply.restore_picture(network, came)
-    got = apply.restore_picture(network, came.copy(), in_place=True)
-    for a, b in zip(wanted, got, strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
 @pytest.mark.parametrize("when", ["write_picture", "restore_picture"])
 def test_interrupted_leaves_whole_files_only(folders, tmp_path, capsys, monkeypatch, when):
     source, out = tmp_path / "in", tmp_path / "out"
@@ -262,102 +212,6 @@ def run_task(capsys, task, *arguments):
     interrupt.leave()
     said = capsys.readouterr()
     return end.value.code, said.out + said.err
-
-
-def two_holes(side=2000):
-    hole = np.zeros((side, side), bool)
-    hole[300:340, 1500:1550] = True
-    hole[1700:1712, 40:60] = True
-    return hole
-
-
-def test_only_windows_around_holes_are_worked_on():
-    network, calls = filler()
-    came, hole = picture(1, 2000, 2000), two_holes()
-    made = apply.fill_picture(network, came, hole)
-    windows = apply.hole_windows(network.settings, hole)
-    assert len(calls) == len(windows) == 2
-    assert sum(call["hole"].size for call in calls) < 0.08 * hole.size
-    for call, window in zip(list(calls), windows, strict=True):
-        at = window[:2]
-        holed = np.where(hole[at][..., None], 0, came[at]).astype(np.float32)[None] / 255
-        np.testing.assert_array_equal(call["holed"], holed)
-        np.testing.assert_array_equal(call["hole"][0, ..., 0], hole[at])
-        direct = network.restore({"holed": holed, "hole": np.float32(hole[at])[None, ..., None]})
-        direct = np.rint(np.array(direct["restored"][0]) * 255)
-        np.testing.assert_array_equal(made[at], direct.astype(np.uint8))
-    np.testing.assert_array_equal(made[~hole], came[~hole])
-    assert (made[hole] != came[hole]).mean() > 0.9
-    in_place = came.copy()
-    assert apply.fill_picture(network, in_place, hole, in_place=True) is in_place
-    np.testing.assert_array_equal(in_place, made)
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("size", [(1, 1), (5, 90), (70, 33), (300, 200)])
-def test_known_pixels_are_kept_in_any_size(dtype, size):
-    network, _ = filler()
-    came, hole = picture(2, *size, dtype), picture(3, *size)[..., 0] < 100
-    hole[0, 0] = True
-    made = apply.fill_picture(network, came, hole)
-    assert made.dtype == dtype
-    np.testing.assert_array_equal(made[~hole], came[~hole])
-    # What was in the hole has no say.
-    other = np.where(hole[..., None], came[::-1, ::-1], came)
-    np.testing.assert_array_equal(apply.fill_picture(network, other, hole), made)
-
-
-def test_a_window_larger_than_a_tile_is_filled_without_seams():
-    came, hole = picture(4, 700, 500), np.zeros((700, 500), bool)
-    hole[20:650, 30:480] = True
-    hole[:, 200:220] = False
-    whole, whole_calls = filler(apply_margin_px=16)
-    tiled, tiled_calls = filler(apply_margin_px=16, apply_tile_px=256)
-    ends = []
-    for network in (whole, tiled):
-        made = apply.fill_picture(network, came.copy(), hole, in_place=True)
-        assert made.dtype == came.dtype
-        ends.append(made)
-    assert len(whole_calls) == 1 < len(tiled_calls)
-    assert max(call["hole"].size for call in tiled_calls) <= 256**2
-    np.testing.assert_array_equal(*ends)
-
-
-def test_tiles_without_a_hole_cost_nothing():
-    hole = np.zeros((1200, 1200), bool)
-    at = np.arange(1200)
-    hole[at, at] = True  # its box is the whole picture
-    network, calls = filler(apply_margin_px=16, apply_tile_px=256)
-    apply.fill_picture(network, picture(5, 1200, 1200), hole)
-    assert sum(call["hole"].size for call in calls) < 0.6 * hole.size
-
-
-def test_holes_of_full_scale_and_nan():
-    network, _ = filler()
-    came, hole = picture(6, 64, 64, np.uint16) // 7, np.zeros((64, 64), bool)
-    hole[20:40, 20:40] = True
-    made = apply.fill_picture(network, came, hole, full_scale=10_000.0)
-    spread = np.minimum(came * (65535 / 10_000), 65535).astype(np.uint16)
-    wanted = apply.fill_picture(network, spread, hole)
-    np.testing.assert_allclose(made[hole], wanted[hole] / 6.5535, atol=3)
-    np.testing.assert_array_equal(made[~hole], came[~hole])
-    net = network.networks["net"]
-    net.set_weights([w * np.nan for w in net.get_weights()])
-    with pytest.raises(ValueError, match="NaN"):
-        apply.fill_picture(network, came, hole)
-
-
-def test_completed_is_what_apply_writes_and_soft_edges_are_mixed():
-    network, _ = filler()
-    clear = picture(7, 80, 100).astype(np.float32) / 255
-    hole = np.zeros((80, 100, 1), np.float32)
-    hole[20:50, 30:60] = 1
-    hole[50, 30:60] = 0.5
-    holed = clear * (1 - hole)
-    wanted = tiles.run(network.restore, {"holed": holed, "hole": hole}, tile_px=512, margin_px=32)
-    np.testing.assert_allclose(apply.complete(network, holed, hole), wanted["restored"], atol=1e-6)
-    nothing = np.zeros_like(hole)
-    np.testing.assert_array_equal(apply.complete(network, clear, nothing), clear)
 
 
 def test_a_folder_with_masks_goes_out(tmp_path, capsys, monkeypatch):

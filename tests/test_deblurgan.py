@@ -9,8 +9,6 @@ import tensorflow as tf
 import mod_deblurgan
 from configure import Deblur
 from util import command
-from util.measure.baselines import dark_channel_prior
-from util.measure.scores import psnr
 from util.networks.vgg16 import BUNDLED_WEIGHTS
 from util.pictures.pixels import as_float
 from util.pictures.read import read_picture
@@ -251,7 +249,7 @@ def trained(made):
 def test_any_picture_comes_out_in_its_size(size, trained):
     hazy = np.random.default_rng(0).random((2, *size, 3), np.float32)
     found = trained.restore({"hazy": hazy})
-    assert found.keys() == mod_deblurgan.TASK.outputs.keys()
+    assert found.keys() == mod_deblurgan.TASK.kind.found.keys()
     restored = found["restored"].numpy()
     assert restored.shape == hazy.shape
     assert restored.min() >= 0
@@ -287,19 +285,6 @@ def test_evaluate_sets_it_beside_doing_nothing_and_the_dark_channel_prior(
 def test_the_exported_network_is_the_network(trained, tmp_path, capsys):
     assert export.export(trained, "keras", tmp_path / "net.keras") == 0
     assert "restored: " in capsys.readouterr().out
-
-
-def test_scores_are_those_of_the_network_and_its_rival(trained):
-    rng = np.random.default_rng(0)
-    clear, restored = (rng.random((32, 32, 3), np.float32) for _ in range(2))
-    hazy = 0.5 * clear + 0.45
-    found = mod_deblurgan.scores({"hazy": hazy, "restored": restored, "clear": clear})
-    assert list(found) == ["psnr", "psnr_dark_channel", "ssim", "ssim_dark_channel"]
-    assert found["psnr"] == psnr(restored, clear)
-    assert found["psnr_dark_channel"] == psnr(dark_channel_prior(hazy), clear)
-    perfect = mod_deblurgan.scores({"hazy": hazy, "restored": clear, "clear": clear})
-    assert perfect["ssim"] == pytest.approx(1)
-    assert perfect["ssim_dark_channel"] == found["ssim_dark_channel"]
 
 
 def test_the_bundled_weights_are_there():

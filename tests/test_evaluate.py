@@ -1,11 +1,12 @@
 """evaluate: the right figures for the right pictures, in a table and in a file."""
 
 import csv
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
-from stand_ins import dehazer, filler
+from stand_ins import clearer, dehazer, filler
 from test_apply import (  # noqa: F401 - fixtures
     at,
     folders,
@@ -17,9 +18,11 @@ from test_apply import (  # noqa: F401 - fixtures
 )
 
 from util import interrupt
-from util.measure.baselines import BASELINES, dark_channel_prior
+from util.measure.baselines import dark_channel_prior
+from util.measure.evaluation import CLOUDS, KEPT, NETWORK, Evaluation, LeftOut
 from util.measure.scores import hole_scores, mae, psnr, ssim
 from util.pictures.write import write_picture
+from util.restore.bands import restore_picture
 from util.use import evaluate
 
 
@@ -35,10 +38,10 @@ def test_frozen_samples_all_methods_and_the_same_again(folders, tmp_path, capsys
         assert status == 0
     assert "samples 0 to 2 (3) of 64 x 64 px, seed 0" in said
     assert "step 2" in said
-    for method in (evaluate.NETWORK, evaluate.KEPT, *BASELINES):
+    for method in (NETWORK, KEPT, *CLOUDS.rivals):
         assert method in said
     first, second = map(read, files)
-    assert len(first) == 3 * (2 + len(BASELINES))
+    assert len(first) == 3 * (2 + len(CLOUDS.rivals))
     for a, b in zip(first, second, strict=True):
         assert {k: v for k, v in a.items() if k not in ("seconds", "memory_mb")} == {
             k: v for k, v in b.items() if k not in ("seconds", "memory_mb")
@@ -93,16 +96,6 @@ def test_bad_input(folders, tmp_path, capsys):  # noqa: F811
         ("--data", "x", "--pairs", "y", "z"),
     ):
         assert run(capsys, "evaluate", *words, *at(folders))[0] == 2
-
-
-def test_table_means_leave_empty_regions_out():
-    rows = [
-        {"picture": n, "method": "m", "psnr_whole": p, "ssim_whole": 1.0, "mae_whole": 0.5,
-         "seconds": 1.0, "memory_mb": 3.0}
-        for n, p in (("a", 10.0), ("b", float("nan")), ("c", 20.0))
-    ]  # fmt: skip
-    last = evaluate.table(rows).splitlines()[-1]
-    assert last.split("|")[1].split() == ["15.0", "1.00", ".5000"]
 
 
 def test_interrupted_leaves_no_half_csv(folders, tmp_path, capsys, monkeypatch):  # noqa: F811
@@ -188,21 +181,6 @@ def test_a_fixed_hole_fills_one_group_of_columns(tmp_path, capsys, monkeypatch):
     assert "missing |" not in said
 
 
-def test_table_of_holes_takes_the_median_of_sharpness():
-    rows = [
-        {"method": "network", "cover": c, "hole_l1": 0.25, "hole_psnr": p, "hole_ssim": 0.5,
-         "hole_sharpness": s, "seconds": 1.0, "memory_mb": 3.0}
-        for c, p, s in ((0.05, 10.0, 1.0), (0.05, 20.0, 50.0), (0.15, 30.0, 2.0))
-    ]  # fmt: skip
-    lines = evaluate.table(rows, evaluate.HOLES).splitlines()
-    assert "> 20" not in lines[0]
-    cells = [cell.split() for cell in lines[-1].split("|")]
-    assert cells[1] == [".2500", "20.0", ".500", "2.00"]
-    assert cells[2] == [".2500", "15.0", ".500", "25.50"]
-    assert cells[3] == [".2500", "30.0", ".500", "2.00"]
-    assert len({len(line) for line in lines[1:]}) == 1
-
-
 def test_pairs_with_masks(tmp_path, capsys, monkeypatch):
     stand_in, calls = filler()
     places = [tmp_path / name for name in ("holed", "clear", "masks")]
@@ -257,3 +235,42 @@ def test_haze_beside_nothing_and_the_dark_channel(tmp_path, capsys, monkeypatch)
     evaluated(capsys, monkeypatch, stand_in, "--pairs", *places, "--csv", file)
     a, b = (picture(seed, 40, 50).astype(np.float32) / 255 for seed in (1, 2))
     assert float(read(file)[1]["psnr_whole"]) == pytest.approx(psnr(a, b), abs=1e-3)
+
+
+def test_a_script_of_ones_own_needs_only_the_name_of_its_picture(tmp_path, capsys, monkeypatch):
+    stand_in, _ = dehazer(samples_of(hazy))
+    task = replace(stand_in.task, measure=Evaluation(damaged="hazy"))
+    file = tmp_path / "e.csv"
+    said = evaluated(capsys, monkeypatch, replace(stand_in, task=task), "--csv", file)
+    assert "PSNR SSIM   MAE | picture" in said
+    assert [row["method"] for row in read(file)] == 3 * [NETWORK, "nothing"]
+
+
+def test_who_has_no_answer_is_left_out_and_who_goes_on_from_another_takes_as_long(
+    tmp_path, capsys, monkeypatch
+):
+    def give_up(sample):
+        raise LeftOut("too dark for it")
+
+    def cloudy(clear, number):
+        return {"cloudy": clear * np.float32(0.5) + np.float32(0.5)}
+
+    stand_in, _ = clearer(samples_of(cloudy), clear_below=0.1)
+    rivals = {"brave": give_up, "silent": CLOUDS.rivals["oracle: unmix"]}
+    task = replace(stand_in.task, measure=replace(CLOUDS, rivals=rivals))
+    file = tmp_path / "e.csv"
+    said = evaluated(capsys, monkeypatch, replace(stand_in, task=task), "--csv", file)
+    assert said.count("too dark for it, left out") == 3
+    assert said.count("left out") == 3
+    rows = read(file)
+    assert [row["method"] for row in rows] == 3 * [NETWORK, KEPT]
+    for first, kept in zip(rows[::2], rows[1::2], strict=True):
+        assert float(kept["seconds"]) >= float(first["seconds"])
+        assert float(kept["memory_mb"]) >= float(first["memory_mb"])
+    # What apply would write, but for the rounding of what the network is given.
+    sample = stand_in.task.samples(None, progress=False)[1](0)
+    pixels = np.rint(sample["cloudy"] * 65535).astype(np.uint16)
+    restored, _ = restore_picture(stand_in, pixels)
+    assert 0.01 < (restored == pixels).mean() < 0.99
+    wanted = psnr(restored.astype(np.float32) / 65535, sample["clear"])
+    assert float(rows[1]["psnr_whole"]) == pytest.approx(wanted, abs=0.01)

@@ -117,7 +117,7 @@ def test_the_picture_to_compare_on_has_a_hole():
     task = mod_GAN_poly.TASK
     batch = export._batch(task, export._parity_picture(64))
     assert {n: v.shape for n, v in batch.items()} == {
-        n: (1, 64, 64, c) for n, c in task.inputs.items()
+        n: (1, 64, 64, c) for n, c in task.kind.given.items()
     }
     assert batch["hole"].mean() == 0.25
     assert not (batch["holed"] * batch["hole"]).any()

@@ -58,7 +58,7 @@ def test_what_is_restored_has_the_size_of_the_picture(script, tiny_settings, tmp
         settings = tiny_settings(tmp_path, script, **({"head": head} if head else {}))
         networks = task.make_state(settings).networks
         rng = np.random.default_rng(0)
-        batch = {n: rng.random((2, 64, 96, c), np.float32) for n, c in task.inputs.items()}
+        batch = {n: rng.random((2, 64, 96, c), np.float32) for n, c in task.kind.given.items()}
         restored = task.restore(networks, {n: tf.constant(v) for n, v in batch.items()}, settings)
         assert restored["restored"].shape == (2, 64, 96, 3)
         for values in restored.values():
@@ -348,7 +348,7 @@ settings = make("nan", norm="batch")
 sample, _ = task.samples(settings, progress=False)
 def half_spoilt(number):
     values = sample(number)
-    given = next(iter(task.inputs))
+    given = next(iter(task.kind.given))
     return {n: v * np.nan if number == 3 and n == given else v for n, v in values.items()}
 with two.scope():
     state = task.make_state(settings)

@@ -139,13 +139,14 @@ Without --data and --pairs on the held-out pictures of the run, the same samples
 def _help(task, command):
     """Return what a command does for a script, as text."""
     if command == "apply":
-        clouds = _APPLY_CLOUDS if task.finds_opacity else _APPLY_WHOLE
-        return (_APPLY_HOLES if task.takes_hole else clouds) + _STATUS
+        clouds = _APPLY_CLOUDS if task.kind.finds_opacity else _APPLY_WHOLE
+        return (_APPLY_HOLES if task.kind.takes_hole else clouds) + _STATUS
     if command == "evaluate":
-        return task.evaluation.help + _EVALUATE
-    inputs = ", ".join(f'"{n}" (.., {channels})' for n, channels in task.inputs.items())
-    outputs = ", ".join(f'"{n}" (.., {channels})' for n, channels in task.outputs.items())
-    note = '\nHoles are 1 where the picture is missing, and there "holed" is 0.' * task.takes_hole
+        return task.measure.help + _EVALUATE
+    inputs = ", ".join(f'"{n}" (.., {channels})' for n, channels in task.kind.given.items())
+    outputs = ", ".join(f'"{n}" (.., {channels})' for n, channels in task.kind.found.items())
+    holes = '\nHoles are 1 where the picture is missing, and there "holed" is 0.'
+    note = holes * task.kind.takes_hole
     return f"""Write the trained network as one file (or folder) for other programs.
 
 Pictures are float32 (batch, height, width, channels), 0..1, sides multiples of 32 and 64 or more.
@@ -169,7 +170,7 @@ def _arguments_of_apply(parser, task):
 
 def _arguments_of_evaluate(parser, task):
     parser.add_argument("--data", metavar="DIR", help="clear pictures to make samples of")
-    damaged = next(iter(task.inputs)).upper()
+    damaged = next(iter(task.kind.given)).upper()
     parser.add_argument(
         "--pairs", nargs=2, metavar=(damaged, "CLEAR"), help="two folders with equal names"
     )
@@ -181,7 +182,7 @@ def _arguments_of_evaluate(parser, task):
 
 
 def _holes(parser, task):
-    if task.takes_hole:
+    if task.kind.takes_hole:
         parser.add_argument(
             "--holes",
             metavar="FOLDER-or-FILE",

@@ -1,7 +1,41 @@
 """What a script hands to the shared commands: plain functions and data, no base class."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Hold how a picture of any size is restored: `util.restore.whole` and `holes` have some.
+
+    given : dict name -> channels
+        The pictures of a batch that the script's `restore` reads; the first is the one to restore.
+        With "hole" (1 = missing) a picture comes with what is missing of it.
+    found : dict name -> channels
+        Of what `restore` returns, what is of use to others: "restored" first. With "found_opacity"
+        the opacity comes out as well.
+    rows : callable
+        ``rows(trained, source, hole, white=, progress=)``, the finished rows from the top down;
+        see `util.restore.bands.bands`, which calls it.
+    complete : callable
+        ``complete(trained, sample) -> dict of float32 (H, W, C)`` named as in `found`: what is
+        found in a sample of any size, for measuring.
+    """
+
+    given: dict[str, int]
+    found: dict[str, int]
+    rows: Callable
+    complete: Callable
+
+    @property
+    def takes_hole(self):
+        """Whether pictures come with a hole."""
+        return "hole" in self.given
+
+    @property
+    def finds_opacity(self):
+        """Whether the network says how opaque the cloud is that it takes off."""
+        return "found_opacity" in self.found
 
 
 @dataclass(frozen=True)
@@ -24,18 +58,10 @@ class Task:
         ``restore(networks, batch, settings) -> dict of pictures``.
     sheet : callable
         ``sheet(outputs) -> dict title -> (N, H, W, C)``: the columns of a sheet of pictures.
-    scores : callable
-        ``scores(output) -> dict of floats`` for one sample with its outputs.
-    best : (str, int)
-        The score that decides which checkpoint is best, and 1 if more is better, -1 if less.
-    inputs : dict name -> channels
-        The pictures of a batch that `restore` reads; the first is the one to restore. With "hole"
-        (1 = missing) only what is missing is restored.
-    outputs : dict name -> channels
-        Of what `restore` returns, what is of use to others: "restored" first. With "found_opacity"
-        apply keeps the pixels that no cloud touches.
-    evaluation : util.use.evaluate.Evaluation
-        What the network is measured by, and beside whom.
+    kind : Kind
+        How a picture of any size is restored.
+    measure : util.measure.evaluation.Evaluation
+        What a run follows, what the network is measured by, and beside whom.
     """
 
     name: str
@@ -46,18 +72,5 @@ class Task:
     train_step: Callable
     restore: Callable
     sheet: Callable
-    scores: Callable
-    best: tuple[str, int]
-    evaluation: object
-    inputs: dict[str, int] = field(default_factory=lambda: {"cloudy": 3})
-    outputs: dict[str, int] = field(default_factory=lambda: {"restored": 3, "found_opacity": 1})
-
-    @property
-    def takes_hole(self):
-        """Whether pictures come with a hole, which alone is restored."""
-        return "hole" in self.inputs
-
-    @property
-    def finds_opacity(self):
-        """Whether the network says how opaque the cloud is that it takes off."""
-        return "found_opacity" in self.outputs
+    kind: Kind
+    measure: object

@@ -6,8 +6,6 @@ oracles are told the true opacity and show how far one can get. Pictures are flo
 ValueError.
 """
 
-from collections.abc import Callable
-
 import cv2
 import numpy as np
 from skimage import restoration
@@ -284,52 +282,6 @@ def unmix_and_inpaint(
     """
     unmixed = unmix(cloudy, opacity, cloud_colour=cloud_colour, floor=1 - thick_from)
     return inpaint_telea(unmixed, np.asarray(opacity) >= thick_from, radius_px)
-
-
-# ---- the rows of the evaluation table, in its order ----
-
-
-def _paint_thick(inpaint):
-    def restore(cloudy, opacity):
-        cloudy = _checked_picture(cloudy)
-        return inpaint(cloudy, _checked_opacity(opacity, cloudy) >= THICK_FROM)
-
-    return restore
-
-
-# name -> function(cloudy float32 (H, W, 3), true opacity (H, W)) -> restored float32 (H, W, 3).
-BASELINES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "nothing": lambda cloudy, opacity: cloudy,
-    "dark channel prior": lambda cloudy, opacity: dark_channel_prior(cloudy),
-    "Telea": _paint_thick(inpaint_telea),
-    "Navier-Stokes": _paint_thick(inpaint_navier_stokes),
-    "biharmonic": _paint_thick(inpaint_biharmonic),
-    "oracle: unmix": unmix,
-    "oracle: unmix + Telea": unmix_and_inpaint,
-}
-
-# What needs to be told nothing: the rows of the table of a script that takes haze off.
-HAZE_BASELINES = {name: BASELINES[name] for name in ("nothing", "dark channel prior")}
-
-
-def _paint_hole(inpaint):
-    def restore(holed, hole):
-        holed = _checked_picture(holed)
-        hole = _checked_opacity(hole, holed).astype(np.float32)
-        return holed + inpaint(holed, hole > 0) * hole[..., None]
-
-    return restore
-
-
-# name -> function(holed float32 (H, W, 3), hole (H, W), 0..1, 1 = missing) -> restored float32
-# (H, W, 3). A pixel that is missing in part, at a soft edge, is too dark to be told to a painter:
-# they fill it, and of the filling as much is added as is missing, like the network's.
-HOLE_BASELINES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "mean colour": _paint_hole(inpaint_mean),
-    "Telea": _paint_hole(inpaint_telea),
-    "Navier-Stokes": _paint_hole(inpaint_navier_stokes),
-    "biharmonic": _paint_hole(inpaint_biharmonic),
-}
 
 
 def _checked_picture(picture):

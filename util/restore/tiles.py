@@ -19,18 +19,14 @@ greatest difference of any pixel, in steps of 1/255, by its distance from a tile
 So the default margin of 160 stays below 1/255. With it and tiles of at most 2304 x 2304 pixels the
 overlaps add 28 % to the network's work at 4096 x 4096, 42 % at 10,000 x 10,000, nothing up to
 2304 x 2304. Group and instance norm look at a whole tile, so there each tile has its own result.
-
-Where only holes are to be filled, `windows` finds the parts of the picture that are worth the work.
 """
 
 from dataclasses import dataclass
 from math import ceil
-from typing import NamedTuple
 
-import cv2
 import numpy as np
 
-from util.pictures.pixels import as_float
+from util.pictures.pixels import as_float, top_of
 
 BLEND_PX = 32  # least width over which two tiles fade into each other
 # Memory of a pixel in a row of finished tiles, 16 bytes, over that of one in the tile that a U-Net
@@ -67,6 +63,11 @@ class Plan:
     def work(self):
         """Pixels that the network goes through, those of overlaps as often as they are."""
         return self.tiles * self.tile_height * self.tile_width
+
+
+def tiling(settings):
+    """Return the arguments of `plan` and `bands` that the settings hold."""
+    return {"tile_px": settings.apply_tile_px, "margin_px": settings.apply_margin_px}
 
 
 def plan(height, width, *, tile_px, margin_px, multiple=32, least_px=64):
@@ -148,97 +149,6 @@ def plan(height, width, *, tile_px, margin_px, multiple=32, least_px=64):
     )
 
 
-class Window(NamedTuple):
-    """A part of a picture to work on: `picture[rows, columns]`, as slices of the picture.
-
-    The core holds all the missing pixels that this window answers for; each lies in one core.
-    """
-
-    rows: slice
-    columns: slice
-    core_rows: slice
-    core_columns: slice
-
-
-def windows(hole, *, context_px, least_px, multiple=32):
-    """Choose the windows in which the holes of a picture are filled: list of Window.
-
-    Holes less than about `context_px` apart, and those whose windows together cover no less than
-    one that holds both, share a window. No two cores overlap.
-
-    Parameters
-    ----------
-    hole : bool (H, W)
-        True where something is missing.
-    context_px : int
-        A window reaches at least so far beyond its holes, but not over the picture's border.
-    least_px : int
-        Its sides are no shorter, unless the picture's are.
-    multiple : int
-        Its sides are multiples of this, unless they are the picture's.
-    """
-    height, width = hole.shape
-    # Components of coarse cells: labels of every pixel would take four times a large picture.
-    by_rows = np.logical_or.reduceat(hole, np.arange(0, height, multiple), axis=0)
-    cells = np.logical_or.reduceat(by_rows, np.arange(0, width, multiple), axis=1)
-    reach = 2 * (context_px // (2 * multiple)) + 1
-    grown = cv2.dilate(cells.astype(np.uint8), np.ones((reach, reach), np.uint8))
-    count, labels = cv2.connectedComponents(grown)
-    at = np.stack(np.nonzero(cells))
-    label = labels[at[0], at[1]]
-    first = np.full((count, 2), np.iinfo(int).max)
-    last = np.full((count, 2), -1)
-    for axis in (0, 1):
-        np.minimum.at(first[:, axis], label, at[axis] * multiple)
-        np.maximum.at(last[:, axis], label, (at[axis] + 1) * multiple)
-    cores = []  # top, left, bottom, right
-    for (top, left), (bottom, right) in zip(first, last, strict=True):
-        if bottom > 0:  # label 0 is what is known
-            part = hole[top:bottom, left:right]
-            rows, columns = (np.flatnonzero(part.any(axis=axis)) for axis in (1, 0))
-            cores.append(
-                (top + rows[0], left + columns[0], top + rows[-1] + 1, left + columns[-1] + 1)
-            )
-    cores = np.array(cores, int).reshape(-1, 4)
-    sides = np.array([height, width])
-
-    def lengths(cores):
-        wanted = np.maximum(cores[:, 2:] - cores[:, :2] + 2 * context_px, least_px)
-        return np.minimum(-(-wanted // multiple) * multiple, sides)
-
-    cores = _merged(cores, lambda cores: lengths(cores).prod(axis=1))
-    found = []
-    for core, length in zip(cores, lengths(cores), strict=True):
-        start = core[:2] - (length - (core[2:] - core[:2])) // 2
-        start = np.clip(start, 0, sides - length)
-        corners = ((start, start + length), (core[:2], core[2:]))
-        found.append(Window(*(slice(int(a[i]), int(b[i])) for a, b in corners for i in (0, 1))))
-    return found
-
-
-def _merged(cores, area):
-    """Return the cores, int (N, 4), with those united that overlap or are cheaper as one."""
-    i, since = 0, 0
-    while since < len(cores):  # until no core has found a partner once round
-        i %= len(cores)
-        both = np.concatenate(
-            [np.minimum(cores[:, :2], cores[i, :2]), np.maximum(cores[:, 2:], cores[i, 2:])], axis=1
-        )
-        alone = area(cores)
-        low = np.maximum(cores[:, :2], cores[i, :2])
-        overlap = (low < np.minimum(cores[:, 2:], cores[i, 2:])).all(axis=1)
-        joins = overlap | (area(both) <= alone + alone[i])
-        joins[i] = False
-        if joins.any():
-            j = int(joins.argmax())
-            cores[i] = both[j]
-            cores = np.delete(cores, j, axis=0)
-            i, since = i - (j < i), 0
-        else:
-            i, since = i + 1, since + 1
-    return cores
-
-
 def ramp(overlap_px, margin_px):
     """Return the weight of the later of two tiles across their overlap, float32 (overlap_px,).
 
@@ -249,7 +159,20 @@ def ramp(overlap_px, margin_px):
     return (0.5 - 0.5 * np.cos(np.pi * np.clip(at, 0, 1))).astype(np.float32)
 
 
-def bands(function, pictures, *, tile_px, margin_px, multiple=32, least_px=64, progress=None):
+class Part:
+    """A part of whatever can be sliced: nothing is read before the part itself is sliced."""
+
+    def __init__(self, source, rows, columns):
+        self._source, self._starts = source, (rows.start, columns.start)
+        self.shape = (rows.stop - rows.start, columns.stop - columns.start, *source.shape[2:])
+        self.dtype = source.dtype
+
+    def __getitem__(self, at):
+        starts = zip(self._starts, at, strict=True)
+        return self._source[tuple(slice(n + s.start, n + s.stop) for n, s in starts)]
+
+
+def bands(function, pictures, *, white=None, progress=None, **how):
     """Run `function` over a picture tile by tile; give the result in bands, from the top down.
 
     In memory are one tile and one row of tiles, whatever the picture's height.
@@ -259,13 +182,15 @@ def bands(function, pictures, *, tile_px, margin_px, multiple=32, least_px=64, p
     function : callable
         ``function(batch) -> dict name -> (1, h, w, C)`` float32, NumPy or tensor, for a batch
         dict name -> float32 (1, h, w, C), 0..1.
-    pictures : dict name -> array (H, W, C)
-        Of one size; uint8, uint16 (then meaning 0..1 over the type's range), or float32. A
-        memory-mapped one is read tile by tile.
-    tile_px, margin_px, multiple, least_px : int
-        See `plan`.
+    pictures : dict name -> (H, W, C)
+        Of one size; uint8, uint16, float32 or bool. Arrays, or whatever else has shape and dtype
+        and gives an array for ``picture[rows, columns]`` with two slices: it is read tile by tile.
+    white : float, optional
+        What 1.0 is in uint8 and uint16 [the type's greatest value]; what is above it is 1.0, too.
     progress : callable, optional
         Called after each tile.
+    how : int
+        tile_px, margin_px, multiple and least_px; see `plan`.
 
     Yields
     ------
@@ -276,15 +201,13 @@ def bands(function, pictures, *, tile_px, margin_px, multiple=32, least_px=64, p
     height, width = next(iter(pictures.values())).shape[:2]
     if any(picture.shape[:2] != (height, width) for picture in pictures.values()):
         raise ValueError("the pictures differ in size")
-    p = plan(
-        height, width, tile_px=tile_px, margin_px=margin_px, multiple=multiple, least_px=least_px
-    )
+    p, margin_px = plan(height, width, **how), how["margin_px"]
     carry = {}  # the last rows of the row of tiles above
     strip = {}  # the row of tiles in hand
     for i, top in enumerate(p.tops):
         for j, left in enumerate(p.lefts):
             batch = {
-                name: _as_float(_block(picture, top - p.above, left - p.before, p))[None]
+                name: _as_float(_block(picture, top - p.above, left - p.before, p), white)[None]
                 for name, picture in pictures.items()
             }
             shared = p.lefts[j - 1] + p.tile_width - left if j else 0
@@ -346,10 +269,13 @@ def _block(picture, top, left, p):
     height, width = picture.shape[:2]
     bottom, right = top + p.tile_height, left + p.tile_width
     if min(top, left) >= 0 and bottom <= height and right <= width:
-        return picture[top:bottom, left:right]
+        return np.asarray(picture[top:bottom, left:right])
     rows = _mirrored(top, p.tile_height, height)
     columns = _mirrored(left, p.tile_width, width)
-    return picture[rows[:, None], columns]
+    # By plain slices, which are all that a file can be asked for.
+    first, before = int(rows.min()), int(columns.min())
+    block = np.asarray(picture[first : int(rows.max()) + 1, before : int(columns.max()) + 1])
+    return block[rows[:, None] - first, columns - before]
 
 
 def _mirrored(start, length, side):
@@ -359,7 +285,8 @@ def _mirrored(start, length, side):
     return np.minimum(at, period - at)
 
 
-def _as_float(block):
-    if block.dtype == np.float32:
-        return np.ascontiguousarray(block)
-    return as_float(block)
+def _as_float(block, white):
+    if block.dtype in (np.float32, bool):
+        return np.array(block, np.float32)  # its own: what a function returns is written to
+    value, top = as_float(block), top_of(block.dtype)
+    return value if white in (None, top) else np.minimum(value * np.float32(top / white), 1)

@@ -4,7 +4,6 @@ import math
 
 import tensorflow as tf
 
-from util.measure.scores import hole_scores
 from util.networks.inpainting import inpainting_generator, two_tower_discriminator
 from util.train import losses
 from util.train.adversarial import (
@@ -208,17 +207,3 @@ def sheet(outputs):
         "completed": outputs["restored"],
         "patch": outputs["patch"],
     }
-
-
-def scores(output):
-    """Return the scores of one completed picture: those of the hole, and one over all of them.
-
-    output : restored and clear (H, W, 3), hole (H, W, 1), float32, 0..1
-
-    "hole_score", which decides on the best network, is the mean error in the hole, once more for
-    each factor of e by which the sharpness is off: a blur has a small error, noise a large one.
-    """
-    found = hole_scores(output["restored"], output["clear"], output["hole"])
-    sharpness = found["hole_sharpness"]
-    off = 0.0 if math.isnan(sharpness) else abs(math.log(max(sharpness, 1e-3)))  # nan: flat truth
-    return {**found, "hole_score": found["hole_l1"] * (1.0 + off)}

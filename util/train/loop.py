@@ -91,7 +91,7 @@ class Validation:
         """Return the mean scores over all validation samples."""
         outputs = self.outputs()
         rows = [
-            self._task.scores({n: v[i] for n, v in outputs.items()})
+            self._task.measure.validation({n: v[i] for n, v in outputs.items()})
             for i in range(self._settings.validation_samples)
         ]
         return mean_scores(rows)
@@ -235,7 +235,7 @@ class _Start:
     def _validate(self, done):
         scores = self.validation.scores()
         self.report.scores(done, scores)
-        name, sign = self.task.best
+        name, sign = self.task.measure.best
         better = sign * scores[name] > sign * self.state.best_score
         if better or (np.isnan(self.state.best_score) and np.isfinite(scores[name])):
             before, self.state.best_score = self.state.best_score, scores[name]

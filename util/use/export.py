@@ -46,7 +46,7 @@ class Restoration(keras.Model):
         self._script, self._values = script, values
         # Keras would take a dataclass apart to look for layers in it.
         real = task.settings(**{k: v for k, v in values.items() if k in names})
-        self._inputs_of_task, self._outputs_of_task = tuple(task.inputs), tuple(task.outputs)
+        self._inputs_of_task, self._outputs_of_task = tuple(task.kind.given), tuple(task.kind.found)
         networks = networks or task.make_networks(real)
         self._order = tuple(networks)
         for name, network in networks.items():
@@ -115,7 +115,7 @@ def export(trained, kind, path):
     picture = _parity_picture(trained.settings.crop_px if kind == "litert" else 256)
     batch = _batch(trained.task, picture)
     found = trained.restore(batch)
-    wanted = {n: found[n].numpy() for n in trained.task.outputs}
+    wanted = {n: found[n].numpy() for n in trained.task.kind.found}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with files.in_place_of(path) as temporary:
@@ -139,11 +139,10 @@ def export(trained, kind, path):
 
 
 def _model(trained):
-    if len(trained.task.inputs) > 1:
-        inputs = {n: keras.Input((None, None, c), name=n) for n, c in trained.task.inputs.items()}
-    else:
-        ((name, channels),) = trained.task.inputs.items()
-        inputs = keras.Input((None, None, channels), name=name)
+    given = trained.task.kind.given
+    inputs = {n: keras.Input((None, None, channels), name=n) for n, channels in given.items()}
+    if len(inputs) == 1:
+        (inputs,) = inputs.values()
     model = Restoration(trained.task.name, asdict(trained.settings), trained.networks)
     model(inputs)  # lets Keras know the signature
     return model
@@ -160,8 +159,8 @@ def _parity_picture(side):
 
 def _batch(task, picture):
     """Return the inputs of a task made from a picture; a hole is its middle, half as long."""
-    name = next(iter(task.inputs))
-    if not task.takes_hole:
+    name = next(iter(task.kind.given))
+    if not task.kind.takes_hole:
         return {name: picture}
     hole = np.zeros((*picture.shape[:3], 1), np.float32)
     height, width = picture.shape[1:3]
@@ -188,7 +187,7 @@ def _keras(model, path, batch, crop_px):
 
 def _signature(model, size=None):
     inputs = model._inputs_of_task
-    channels = _task(model._script).inputs
+    channels = _task(model._script).kind.given
     batch = 1 if size else None
     specs = {n: tf.TensorSpec((batch, size, size, channels[n]), name=n) for n in inputs}
     return specs if len(specs) > 1 else next(iter(specs.values()))

@@ -95,7 +95,7 @@ def _load(task, settings, path, given):
     settings = as_trained(settings, meta["settings"], given)
     networks = task.make_networks(settings)
     step = checkpoint.load_networks(path, networks)
-    signature = {n: tf.TensorSpec((None, None, None, c)) for n, c in task.inputs.items()}
+    signature = {n: tf.TensorSpec((None, None, None, c)) for n, c in task.kind.given.items()}
 
     @tf.function(input_signature=[signature], jit_compile=settings.jit_compile)
     def restore(batch):
