@@ -9,7 +9,10 @@ import tensorflow as tf
 from conftest import state_arrays, task_of
 
 from util.run.folder import RunFolder
+from util.pictures.pixels import as_float
+from util.restore.bands import restore_picture
 from util.train import inpainting, loop
+from util.use.trained import Trained
 
 POLY = "mod_GAN_poly"
 
@@ -46,13 +49,32 @@ def test_known_pixels_come_out_bit_for_bit(painting, made):
 
 
 def test_what_the_hole_hides_has_no_influence(made):
-    """Even where a caller forgot to zero it the samples have: nothing of it may shine through."""
-    state, _, batch, settings = made()
-    given = batch()
-    hidden = given["clear"] + given["hole"] * 0.3  # other ground below the hole
-    again = {**given, "clear": hidden}
-    first, second = (inpainting.restore(state.networks, b, settings) for b in (given, again))
-    np.testing.assert_array_equal(first["restored"], second["restored"])
+    """Pictures come with cloud where they are missing, or with what was filled there before."""
+    state, _, _, settings = made()
+    rng = np.random.default_rng(0)
+    first, hole = rng.integers(0, 256, (80, 100, 3), np.uint8), np.zeros((80, 100), bool)
+    hole[20:50, 30:70] = True
+    second = np.where(hole[..., None], 255 - first, first)
+
+    def restore(batch):
+        return inpainting.restore(state.networks, batch, settings)
+
+    # The generator looks at what it is given, hidden or not ...
+    given = [{"holed": as_float(p[:64, :96])[None]} for p in (first, second)]
+    missing = hole[None, :64, :96, None].astype(np.float32)
+    patches = [restore({**batch, "hole": missing})["patch"].numpy() for batch in given]
+    assert np.abs(patches[0] - patches[1]).max() > 1 / 255
+    # ... so what is hidden must not be given to it.
+    network = Trained(task_of(POLY), settings, state.networks, "none.npz", 0, restore)
+    made_of = [restore_picture(network, pixels, hole)[0] for pixels in (first, second)]
+    np.testing.assert_array_equal(*made_of)
+    np.testing.assert_array_equal(made_of[0][~hole], first[~hole])
+    assert (made_of[0][hole] != first[hole]).mean() > 0.9
+    samples = [
+        {"holed": as_float(p), "hole": hole[..., None].astype(np.float32)} for p in (first, second)
+    ]
+    completed = [network.task.kind.complete(network, s)["restored"] for s in samples]
+    np.testing.assert_array_equal(*(picture[hole] for picture in completed))
 
 
 def test_the_adversarial_weight_rises_after_the_reconstruction_steps(tiny_settings, tmp_path):

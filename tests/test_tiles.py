@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from configure import Common
 from util.restore import tiles
 
 SIZES = [(1, 1), (31, 33), (200, 77), (1000, 40), (64, 64), (300, 700)]
@@ -37,15 +38,14 @@ def test_tiled_equals_whole(size):
     np.testing.assert_allclose(tiled, whole, atol=1e-6)
 
 
-def test_too_small_a_margin_is_noticed_by_this_comparison():
+@pytest.mark.parametrize("margin_px", [0, 4, 8, 16])
+def test_too_small_a_margin_is_noticed_by_this_comparison(margin_px):
+    """The blur reaches 8 pixels: with as much thrown away nothing shows, with less it does."""
     picture = np.random.default_rng(1).random((300, 700, 3), np.float32)
-    whole = tiles.run(blur, {"cloudy": picture}, tile_px=2048, margin_px=0)["restored"]
-    tiled = tiles.run(
-        lambda b: {"restored": blur(b)["restored"] * (1 + (b["cloudy"].shape[2] < 700))},
-        {"cloudy": picture},
-        **SMALL,
-    )
-    assert np.abs(tiled["restored"] - whole).max() > 0.1
+    whole = tiles.run(blur, {"cloudy": picture}, tile_px=2048, margin_px=margin_px)["restored"]
+    tiled = tiles.run(blur, {"cloudy": picture}, tile_px=160, margin_px=margin_px)["restored"]
+    noticed = not np.allclose(tiled, whole, atol=1e-6)
+    assert noticed == (margin_px < 8)
 
 
 @pytest.mark.parametrize("size", [*SIZES, (5000, 3000), (10_000, 10_000), (40, 20_000)])
@@ -104,16 +104,39 @@ def test_wrong_arguments():
         )
 
 
-def test_the_receptive_field_that_the_margin_stands_for():
-    """The radius in the docstring, from the layers: what a bottom pixel sees, and who sees it."""
-    radius, jump = 0, 1
-    for _ in range(5):  # 4x4 of stride 2: one pixel before, two after
-        radius, jump = radius + 2 * jump, 2 * jump
-    radius += 2 * jump  # two 3x3 in the middle
-    for _ in range(5):  # a transposed 4x4 reaches one coarse pixel to each side
-        radius += jump
-        jump //= 2
-    assert radius + 2 == 190  # and two 3x3 at full size
+def varied_unet(**how):
+    """A U-Net with larger weights than at the start: differences come through."""
+    from util.networks.unet import unet
+
+    net = unet(2, **how)
+    rng = np.random.default_rng(3)
+    for variable in net.variables:
+        if variable.path.endswith("kernel"):
+            fan = np.prod(variable.shape[:-1])
+            variable.assign(rng.normal(0, 1.5 / np.sqrt(fan), variable.shape))
+    return net
+
+
+@pytest.mark.parametrize("upsampling", ["transposed", "resize"])
+def test_the_receptive_field_that_the_margin_stands_for(upsampling):
+    """Which rows of a picture move one of its pixels? Measured, for each place on the grid."""
+    import tensorflow as tf
+
+    net = varied_unet(norm="none", upsampling=upsampling)
+    side, places = 512, range(240, 272)
+    picture = tf.constant(np.random.default_rng(4).random((len(places), side, 64, 3), np.float32))
+    with tf.GradientTape() as tape:
+        tape.watch(picture)
+        made = net(picture)
+        one_each = sum(made[i, row, 32, 0] for i, row in enumerate(places))
+    moved = np.abs(tape.gradient(one_each, picture)).sum(axis=(2, 3)) > 0
+    reach = []
+    for row, moves in zip(places, moved, strict=True):
+        at = np.flatnonzero(moves)
+        assert 0 < at[0] < at[-1] < side - 1  # no border cut it off
+        reach.append(max(row - at[0], at[-1] - row))
+    assert max(reach) == 159  # as the module's docstring says
+    assert Common().apply_margin_px > 159
 
 
 @pytest.mark.slow
@@ -121,18 +144,15 @@ def test_the_receptive_field_that_the_margin_stands_for():
 def test_a_unet_in_tiles_equals_the_unet_in_one_piece(norm):
     import tensorflow as tf
 
-    from util.networks.unet import unet
-
-    net = unet(2, norm=norm)
-    rng = np.random.default_rng(3)
-    for variable in net.variables:  # larger than at the start: differences come through
-        if variable.path.endswith("kernel"):
-            fan = np.prod(variable.shape[:-1])
-            variable.assign(rng.normal(0, 1.5 / np.sqrt(fan), variable.shape))
+    net = varied_unet(norm=norm)
     signature = [{"cloudy": tf.TensorSpec((None, None, None, 3))}]
     function = tf.function(lambda b: {"y": net(b["cloudy"], training=False)}, signature)
-    picture = rng.random((900, 700, 3), np.float32)
+    picture = np.random.default_rng(5).random((900, 700, 3), np.float32)
     whole = tiles.run(function, {"cloudy": picture}, tile_px=2304, margin_px=96)["y"]
-    exact = tiles.run(function, {"cloudy": picture}, tile_px=640, margin_px=192)["y"]
+    exact, near = (
+        tiles.run(function, {"cloudy": picture}, tile_px=640, margin_px=margin)["y"]
+        for margin in (160, 64)
+    )
     np.testing.assert_allclose(exact, whole, atol=1e-4 * np.abs(whole).max())
+    assert np.abs(near - whole).max() > 1e-2 * np.abs(whole).max()
     assert function.experimental_get_tracing_count() == 1

@@ -8,17 +8,17 @@ at multiples of the network's stride, so that every pixel meets the same grid as
 picture, and at the picture's border a tile sees just what the whole picture would show it.
 
 The result of a U-Net (util.networks.unet) without norm, or with batch norm, thus equals that of
-the whole picture, exactly but for rounding, with a margin of 192: the U-Net's receptive field has
-a radius of 190. In practice less does. Measured with mod_defog.py (no norm) on three scenes:
-greatest difference of any pixel, in steps of 1/255, by its distance from a tile's edge
+the whole picture, exactly but for rounding, with the default margin of 160: no pixel sees further
+than 159. What less would do, measured with mod_defog.py (no norm) on three scenes: greatest
+difference of any pixel, in steps of 1/255, by its distance from a tile's edge
 
     distance             0-31   32-63  64-95  96-127  128-159  160 and more
     after 400 steps      86     21     7.7    0.66    0.01     0
     after 6,000 steps    115    79     45     28      1.9      0
 
-So the default margin of 160 stays below 1/255. With it and tiles of at most 2304 x 2304 pixels the
-overlaps add 28 % to the network's work at 4096 x 4096, 42 % at 10,000 x 10,000, nothing up to
-2304 x 2304. Group and instance norm look at a whole tile, so there each tile has its own result.
+With this margin and tiles of at most 2304 x 2304 pixels the overlaps add 28 % to the network's
+work at 4096 x 4096, 42 % at 10,000 x 10,000, nothing up to 2304 x 2304. Group and instance norm
+look at a whole tile, so there each tile has its own result.
 """
 
 from dataclasses import dataclass
