@@ -173,16 +173,7 @@ def train_step(state, batch, settings):
         return {"critic": tape.gradient(loss, critic.trainable_variables)}, found
 
     # 4. Move the critic, several times.
-    of_critic = train_critic(
-        state,
-        batch,
-        compute_critic,
-        name="critic",
-        form=form,
-        updates=settings.critic_steps,
-        seed=settings.seed,
-        weight_limit=settings.weight_limit,
-    )
+    of_critic = train_critic(state, batch, compute_critic, settings, name="critic", form=form)
     return {**metrics, **of_critic}
 
 

@@ -1,5 +1,7 @@
 """The memory and the balance of adversarial training, and the order of a critic's updates."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -227,16 +229,9 @@ def test_a_critic_updates_several_times_with_new_keys_and_is_clipped(limit):
         return {"critic": tape.gradient(loss, critic.trainable_variables)}, {"loss": loss}
 
     batch = {"x": tf.ones((2, 2, 2, 3))}
-    metrics = train_critic(
-        state,
-        batch,
-        compute,
-        name="critic",
-        form="wgan" if limit else "wgan-gp",
-        updates=3,
-        seed=1,
-        weight_limit=limit,
-    )
+    settings = SimpleNamespace(critic_steps=3, seed=1, weight_limit=limit)
+    form = "wgan" if limit else "wgan-gp"
+    metrics = train_critic(state, batch, compute, settings, name="critic", form=form)
     assert len({tuple(key) for key in keys}) == 3
     # Weights and bias fall by 0.01 an update; the score is the sum of 12 weights and the bias.
     weight = np.clip(0.005 - 0.03, -limit or -1, limit or 1)

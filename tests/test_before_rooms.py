@@ -27,7 +27,7 @@ scripts = pytest.mark.parametrize("script", ["mod_defog", "mod_GAN_poly"])
 def batch_of(task):
     """Return the batch that restored.npz was made from."""
     rng = np.random.default_rng(0)
-    batch = {n: rng.random((1, 64, 64, c), np.float32) for n, c in task.inputs.items()}
+    batch = {n: rng.random((1, 64, 64, c), np.float32) for n, c in task.kind.given.items()}
     if "hole" in batch:
         batch["hole"] = np.round(batch["hole"])
         batch["holed"] *= 1 - batch["hole"]

@@ -264,7 +264,7 @@ def settings_of(monkeypatch, capsys):
         caught.append(settings)
         return 0
 
-    monkeypatch.setitem(command._WORK, "train", catch)
+    monkeypatch.setattr(command, "_train", catch)
     monkeypatch.setattr(command.interrupt, "listen", lambda: None)
     tasks = {c: Task("mod_defog", c, *[None] * 9) for c in (configure.Defog, configure.GANPoly)}
 

@@ -202,7 +202,7 @@ def test_vgg16_that_cannot_be_had_is_named(changes, message, made):
 def settings_of(monkeypatch):
     """Return a function: words of a command line -> settings."""
     caught = []
-    monkeypatch.setitem(command._WORK, "train", lambda task, settings, *_: caught.append(settings))
+    monkeypatch.setattr(command, "_train", lambda task, settings, *_: caught.append(settings))
     monkeypatch.setattr(command.interrupt, "listen", lambda: None)
 
     def run(*words):

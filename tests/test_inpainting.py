@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 from conftest import state_arrays, task_of
 
-from util.run.folder import RunFolder
 from util.pictures.pixels import as_float
 from util.restore.bands import restore_picture
+from util.run.folder import RunFolder
 from util.train import inpainting, loop
 from util.use.trained import Trained
 

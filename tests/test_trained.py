@@ -53,7 +53,7 @@ def test_what_was_saved_restores_as_it_did(script, saved):
     task, settings, run = saved(script)
     network = trained.load(task, replace(settings, seed=5), None)
     rng = np.random.default_rng(0)
-    batch = {n: rng.random((2, 64, 64, c), np.float32) for n, c in task.inputs.items()}
+    batch = {n: rng.random((2, 64, 64, c), np.float32) for n, c in task.kind.given.items()}
     state = task.make_state(settings)
     checkpoint.load(run.best, state)
     expected = task.restore(state.networks, {n: tf.constant(v) for n, v in batch.items()}, settings)

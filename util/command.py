@@ -38,10 +38,12 @@ def _run(task, description, arguments):
     texts = {name: getattr(options, f"setting_{name}") for name in names}
     given = {name: text for name, text in texts.items() if text is not None}
     settings = from_texts(task.settings, given, extra)
+    if command == "train":
+        return _train(task, settings, options.fresh)
     try:
-        return _WORK[command](task, settings, options, given)
+        return _use(task, settings, command, options, given)
     except SystemExit:
-        if command != "train" and interrupt.requested():
+        if interrupt.requested():
             say("", f"{task.name}: stopped; files that were finished are whole")
             raise SystemExit(interrupt.exit_status() or 130) from None
         raise
@@ -182,12 +184,10 @@ def _arguments_of_evaluate(parser, task):
 
 
 def _holes(parser, task):
+    parser.set_defaults(holes=None)
     if task.kind.takes_hole:
-        parser.add_argument(
-            "--holes",
-            metavar="FOLDER-or-FILE",
-            help="masks with the pictures' names, or one for all; white is missing",
-        )
+        text = "masks with the pictures' names, or one for all; white is missing"
+        parser.add_argument("--holes", metavar="FOLDER-or-FILE", help=text)
 
 
 def _arguments_of_export(parser, task):
@@ -205,51 +205,48 @@ _ARGUMENTS = {
 }
 
 
-def _apply(task, settings, options, given):
-    from util.use import apply, trained
-
-    with trained.choose_device(settings).scope():
-        network = trained.load(task, settings, options.checkpoint, given)
-        return apply.apply(
-            network,
-            options.sources,
-            options.out,
-            overwrite=options.overwrite,
-            holes=getattr(options, "holes", None),
-        )
+# What a command does with a network; what does not fit is refused before one is loaded.
 
 
-def _evaluate(task, settings, options, given):
-    from util.use import evaluate, trained
+def _apply(options):
+    from util.use.apply import apply
+
+    return lambda network: apply(
+        network, options.sources, options.out, overwrite=options.overwrite, holes=options.holes
+    )
+
+
+def _evaluate(options):
+    from util.use.evaluate import evaluate
 
     if options.data and options.pairs:
         raise UserError("--data and --pairs exclude each other: give one of them")
-    holes = getattr(options, "holes", None)
-    if holes and not options.pairs:
+    if options.holes and not options.pairs:
         raise UserError("--holes belongs to --pairs; samples have holes of their own")
     if options.count is not None and options.count < 1:
         raise UserError(f"--count {options.count}: must be 1 or more")
+    how = {name: getattr(options, name) for name in ("data", "pairs", "holes", "count")}
+    return lambda network: evaluate(network, csv_file=options.csv, **how)
+
+
+def _export(options):
+    from util.use.export import export
+
+    return lambda network: export(network, options.format, Path(options.out))
+
+
+_USE = {"apply": _apply, "evaluate": _evaluate, "export": _export}
+
+
+def _use(task, settings, command, options, given):
+    from util.use import trained
+
+    work = _USE[command](options)
     with trained.choose_device(settings).scope():
-        network = trained.load(task, settings, options.checkpoint, given)
-        return evaluate.evaluate(
-            network,
-            data=options.data,
-            pairs=options.pairs,
-            holes=holes,
-            count=options.count,
-            csv_file=options.csv,
-        )
+        return work(trained.load(task, settings, options.checkpoint, given))
 
 
-def _export(task, settings, options, given):
-    from util.use import export, trained
-
-    with trained.choose_device(settings).scope():
-        network = trained.load(task, settings, options.checkpoint, given)
-        return export.export(network, options.format, Path(options.out))
-
-
-def _train(task, settings, options, given):
+def _train(task, settings, fresh):
     from util.run import machines
     from util.run.folder import RunFolder
     from util.train import loop
@@ -260,10 +257,7 @@ def _train(task, settings, options, given):
         return loop.train(task, settings, strategy)
     run = RunFolder(task.name, settings)
     with run.held():
-        if options.fresh:
+        if fresh:
             run.move_to_history()
         run.take_up()
         return loop.train(task, settings, strategy)
-
-
-_WORK = {"train": _train, "apply": _apply, "evaluate": _evaluate, "export": _export}

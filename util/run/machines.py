@@ -54,11 +54,9 @@ def choose_strategy(devices):
         )
     if len(wanted) > 1:
         return tf.distribute.MirroredStrategy([f"/{w}" for w in wanted])
-    return tf.distribute.get_strategy() if wanted == ["cpu:0"] else _one_device(wanted[0])
-
-
-def _one_device(name):
-    return tf.distribute.OneDeviceStrategy(f"/{name}")
+    if wanted == ["cpu:0"]:
+        return tf.distribute.get_strategy()
+    return tf.distribute.OneDeviceStrategy(f"/{wanted[0]}")
 
 
 def _several_machines():

@@ -167,7 +167,7 @@ def penalised(critic, real, fake, key):
     return losses.gradient_penalty(critic, real, fake, epsilon)
 
 
-def train_critic(state, batch, compute, *, name, form, updates, seed, weight_limit):
+def train_critic(state, batch, compute, settings, *, name, form):
     """Update a critic several times on one batch; return the mean metrics of the updates.
 
     Parameters
@@ -177,22 +177,20 @@ def train_critic(state, batch, compute, *, name, form, updates, seed, weight_lim
     compute : callable
         ``compute(batch, key) -> (gradients, metrics)`` on one replica, for `TrainState.update`;
         key is that of the update's own random numbers.
+    settings : the script's settings
+        Of them critic_steps, seed and weight_limit count: "wgan" clips the weights to it.
     name : str
         The critic's name among the networks.
-    updates : int
     form : str
         One of `util.train.losses.WASSERSTEIN`.
-    seed : int
-    weight_limit : float
-        What "wgan" clips the critic's weights to, +-, after each update.
     """
-    found = []
+    found, updates, limit = [], settings.critic_steps, settings.weight_limit
     for update in range(updates):
-        key = draw_key(seed, state.step, _BETWEEN + update)
+        key = draw_key(settings.seed, state.step, _BETWEEN + update)
         metrics = state.update(lambda batch, key=key: compute(batch, key), batch).metrics
         if form == "wgan":
             for weight in state.networks[name].trainable_variables:
-                weight.assign(tf.clip_by_value(weight.value, -weight_limit, weight_limit))
+                weight.assign(tf.clip_by_value(weight.value, -limit, limit))
         del metrics["gradient_norm"]  # that of the generator is the one to show
         found.append(metrics)
     return {n: tf.add_n([metrics[n] for metrics in found]) / updates for n in found[0]}

@@ -170,16 +170,8 @@ def _wasserstein_updates(state, batch, settings, weight, judge):
                 found["gradient_penalty"] = penalty
         return {"discriminator": tape.gradient(loss, critic.trainable_variables)}, found
 
-    of_critic = train_critic(
-        state,
-        batch,
-        compute_critic,
-        name="discriminator",
-        form=settings.adversarial,
-        updates=settings.critic_steps,
-        seed=settings.seed,
-        weight_limit=settings.weight_limit,
-    )
+    names = {"name": "discriminator", "form": settings.adversarial}
+    of_critic = train_critic(state, batch, compute_critic, settings, **names)
     return {**metrics, **of_critic}, pictures["made"]
 
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from util import interrupt
 from util.pictures.find import find_pictures, stem_of
 from util.pictures.pixels import PictureError
-from util.pictures.read import read_picture
+from util.pictures.read import read
 from util.pictures.write import write_picture
 from util.restore.bands import restore_picture, tile_counts
 from util.restore.masks import Holes
@@ -175,12 +175,13 @@ def _job(task, path, source, out):
 
 
 def _restore_file(trained, job, many_tiles, holes):
-    pixels, full_scale = _read(job.source, trained.settings)
+    settings = trained.settings
+    scale = settings.full_scale or None
+    pixels, white = read(job.source, max_pixels=settings.max_pixels, full_scale=scale)
     if pixels.dtype == np.uint16 and job.restored.suffix.lower() == ".bmp":
         raise ValueError("16-bit pixels do not fit into a .bmp; rename the file")
-    find = {"full_scale": full_scale}
-    hole = holes.find(job.source, job.stem, pixels, **find) if holes else None
-    counts = tile_counts(trained.settings, pixels.shape, hole)
+    hole = holes.find(job.source, job.stem, pixels, full_scale=white) if holes else None
+    counts = tile_counts(settings, pixels.shape, hole)
     if not counts:
         say(f"{job.source}: nothing is missing; its pixels go out as they came")
     if max(counts, default=0) > 1:
@@ -192,7 +193,7 @@ def _restore_file(trained, job, many_tiles, holes):
         leave=False,
         disable=None if sum(counts) > 1 else True,
     ) as bar:
-        how = {"white": full_scale, "progress": bar.update, "in_place": True}
+        how = {"white": white, "progress": bar.update, "in_place": True}
         restored, opacity = restore_picture(trained, pixels, hole, **how)
     # A signal now waits until both files are whole.
     interrupt.guard()
@@ -205,27 +206,3 @@ def _restore_file(trained, job, many_tiles, holes):
         interrupt.leave()
     if interrupt.requested():
         raise SystemExit(interrupt.exit_status())
-
-
-def _read(path, settings):
-    """Return the pixels as they are in the file, and the value that means 1.0 if not the type's.
-
-    `read_picture` would rescale 16-bit pixels to a full scale; here they must come out again as
-    they went in, so the scale goes along with them.
-    """
-    limit = {"max_pixels": settings.max_pixels}
-
-    def own(pixels):  # Pillow's are read-only; the result is to be written over them
-        return pixels if pixels.flags.writeable else pixels.copy()
-
-    scale = settings.full_scale or None
-    if not scale:
-        return own(read_picture(path, **limit)), None
-    scaled = read_picture(path, full_scale=scale, **limit)
-    if scaled.dtype == np.uint8:
-        return own(scaled), None
-    try:
-        raw = read_picture(path, **limit)
-    except PictureError:  # floats without a known range: now uint16 over the type's range
-        return own(scaled), None
-    return own(raw), None if np.array_equal(raw, scaled) else scale

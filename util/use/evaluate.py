@@ -6,7 +6,6 @@ What is measured, and beside whom, is the `Evaluation` of the script's Task.
 import os
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +17,9 @@ from util.measure.scores import SSIM_WINDOW_PX
 from util.pictures.find import by_stem, find_pictures
 from util.pictures.pixels import PictureError, as_float, as_pixels
 from util.pictures.read import read_picture
-from util.pictures.store import PictureStore
 from util.restore.whole import clear_kept
 from util.run.folder import RunFolder
+from util.samples.ground import ground_of, open_store
 from util.say import UserError, say, show
 from util.use.apply import find_holes
 from util.use.table import csv_text, notes, table
@@ -91,27 +90,18 @@ def _write(path, text):
 
 def _samples(trained, data, count):
     """Return a line that says which samples, an iterator (name, sample), and how many."""
-    task, settings = trained.task, trained.settings
-    if data:
-        folder = Path(data).resolve()
-        # Partners and depth maps belong to the pictures of the run.
-        alone = {n: "" for n in ("hazy_folder", "depth_folder") if hasattr(settings, n)}
-        settings = replace(settings, clear_folder=str(folder), **alone)
-    sample = task.samples(settings, progress=True)[1]
+    settings, grounds = trained.settings, None
+    where = f"the held-out pictures of {settings.clear_folder}"
     if data:
         # The held-out clouds over every picture of the folder: none of them was learnt from.
-        sample.clear = PictureStore(
-            find_pictures(folder),
-            settings.cache_folder,
-            crop_px=settings.crop_px,
-            max_pixels=settings.max_pixels,
-            full_scale=settings.full_scale or None,
-        )
+        store = open_store(find_pictures(data), "--data", settings, settings.crop_px)
+        grounds = 2 * [ground_of(store, settings, training=False)]
+        where = f"all {len(store)} pictures of {Path(data).resolve()}"
+    sample = trained.task.samples(settings, progress=True, grounds=grounds)[1]
     count = count or settings.validation_samples
-    where = f"all {len(sample.clear)} pictures of" if data else "the held-out pictures of"
     head = (
         f"samples 0 to {count - 1} ({count}) of {settings.crop_px} x {settings.crop_px} px, "
-        f"seed {settings.seed}, ground from {where} {settings.clear_folder}"
+        f"seed {settings.seed}, ground from {where}"
     )
     return head, ((f"sample {n:04d}", sample(n)) for n in range(count)), count
 
