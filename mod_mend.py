@@ -38,7 +38,7 @@ from util.samples.damage import Samples, cloud, opacity_from, open_layers
 from util.samples.ground import open_grounds
 from util.task import Task
 from util.train.losses import covered_l1, l1, seen_l1
-from util.train.state import TrainState
+from util.train.state import TrainState, variable
 
 # --- networks ---------------------------------------------------------------------------------
 
@@ -117,13 +117,7 @@ def losses(networks, batch, settings):
 def make_state(settings):
     """Build networks, optimisers and the gate; call within the strategy's scope."""
     # A mean over about 50 steps; it begins far above any gate.
-    mean_loss = tf.Variable(
-        10.0,
-        trainable=False,
-        name="stage1_mean_loss",
-        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-    )
-    variables = {"stage1_mean_loss": mean_loss}
+    variables = {"stage1_mean_loss": variable(10.0, "stage1_mean_loss")}
     return TrainState.of(make_networks(settings), settings, variables=variables)
 
 

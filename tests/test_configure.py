@@ -266,7 +266,7 @@ def settings_of(monkeypatch, capsys):
 
     monkeypatch.setattr(command, "_train", catch)
     monkeypatch.setattr(command.interrupt, "listen", lambda: None)
-    tasks = {c: Task("mod_defog", c, *[None] * 9) for c in (configure.Defog, configure.GANPoly)}
+    tasks = {c: Task("mod_defog", c, *[None] * 8) for c in (configure.Defog, configure.GANPoly)}
 
     def run(*words, cls=configure.Defog):
         with pytest.raises(SystemExit) as ended:

@@ -117,26 +117,21 @@ def mistakes(settings):
     settings : an object of one of configure.py's classes
     """
     found, sound = [], set()
-    rules = {f.name: row_of(type(settings), f.name).rules for f in fields(settings)}
-
-    def check(name, value, rules):
-        for right, remedy, _ in rules:
-            if not right(value, settings):
-                remedy = remedy(settings) if callable(remedy) else remedy
-                found.append(f"{name} = {value!r}: {remedy}")
-                return
-        sound.add(name)
-
-    for field in fields(settings):
-        value = getattr(settings, field.name)
-        if _is_a(field.type, value):
-            check(field.name, value, [r for r in rules[field.name] if not r.beside])
-        else:
-            kind = field.type.__name__ if isinstance(field.type, type) else field.type
-            found.append(f"{field.name} = {value!r}: must be of type {kind}")
-    for name in list(sound):
-        compared = [r for r in rules[name] if r.beside and sound.issuperset(r.beside)]
-        check(name, getattr(settings, name), compared)
+    for beside in (False, True):  # rules that compare settings come after all others
+        for field in fields(settings):
+            name, value = field.name, getattr(settings, field.name)
+            if not beside and not _is_a(field.type, value):
+                kind = field.type.__name__ if isinstance(field.type, type) else field.type
+                found.append(f"{name} = {value!r}: must be of type {kind}")
+                continue
+            for right, remedy, others in row_of(type(settings), name).rules:
+                asked = bool(others) == beside and (not beside or sound >= {name, *others})
+                if asked and not right(value, settings):
+                    remedy = remedy(settings) if callable(remedy) else remedy
+                    found.append(f"{name} = {value!r}: {remedy}")
+                    break
+            else:
+                sound |= set() if beside else {name}
     return found
 
 

@@ -17,16 +17,7 @@ THICK_FROM = 0.75
 # ---- dark channel prior ----
 
 
-def dark_channel_prior(
-    hazy: np.ndarray,
-    *,
-    window_px: int = 15,
-    omega: float = 0.95,
-    t_min: float = 0.1,
-    brightest: float = 0.001,
-    guide_radius_px: int = 40,
-    guide_eps: float = 1e-3,
-) -> np.ndarray:
+def dark_channel_prior(hazy: np.ndarray, *, t_min: float = 0.1, **how: float) -> np.ndarray:
     """Return the picture dehazed by the dark channel prior, `(hazy - A) / max(t, t_min) + A`.
 
     Light A and transmission t are found by `dark_channel_transmission` [1]_; the guided filter
@@ -35,16 +26,10 @@ def dark_channel_prior(
     Parameters
     ----------
     hazy : float32 (H, W, 3), 0..1
-    window_px : int
-        Side of the window in which some pixel is taken to be black in some channel.
-    omega : float
-        Share of the haze that is removed; below 1 keeps a trace of depth.
     t_min : float
         Transmission is not taken below this, lest noise be amplified.
-    brightest : float
-        Share of the pixels, by dark channel, among which the atmospheric light is sought.
-    guide_radius_px, guide_eps : int, float
-        Window and smoothness of the guided filter; see `guided_filter`.
+    how : int or float
+        Arguments of `dark_channel_transmission`.
 
     Returns
     -------
@@ -56,14 +41,7 @@ def dark_channel_prior(
            Transactions on Pattern Analysis and Machine Intelligence 33(12), 2011, equation 22.
     .. [2] He, Sun, Tang, "Guided image filtering", ECCV 2010.
     """
-    transmission, light = dark_channel_transmission(
-        hazy,
-        window_px=window_px,
-        omega=omega,
-        brightest=brightest,
-        guide_radius_px=guide_radius_px,
-        guide_eps=guide_eps,
-    )
+    transmission, light = dark_channel_transmission(hazy, **how)
     restored = (hazy - light) / np.maximum(transmission, t_min)[..., None] + light
     return np.clip(restored, 0, 1).astype(np.float32)
 
@@ -80,7 +58,19 @@ def dark_channel_transmission(
     """Return transmission, float32 (H, W), 0..1, and atmospheric light, float32 (3,), of haze.
 
     `t = 1 - omega * dark_channel(hazy / A)`, refined by a guided filter that follows the grey
-    picture. Parameters as in `dark_channel_prior`.
+    picture.
+
+    Parameters
+    ----------
+    hazy : float32 (H, W, 3), 0..1
+    window_px : int
+        Side of the window in which some pixel is taken to be black in some channel.
+    omega : float
+        Share of the haze that is removed; below 1 keeps a trace of depth.
+    brightest : float
+        Share of the pixels, by dark channel, among which the atmospheric light is sought.
+    guide_radius_px, guide_eps : int, float
+        Window and smoothness of the guided filter; see `guided_filter`.
     """
     hazy = _checked_picture(hazy)
     light = atmospheric_light(hazy, dark_channel(hazy, window_px), brightest)

@@ -121,17 +121,12 @@ def regions(
 
 
 def score_picture(
-    restored: np.ndarray,
-    clear: np.ndarray,
-    opacity: np.ndarray,
-    *,
-    clear_below: float = 0.02,
-    thick_from: float = 0.75,
+    restored: np.ndarray, clear: np.ndarray, opacity: np.ndarray, **limits: float
 ) -> dict[str, float]:
     """Return every score in every region: "psnr_whole", "ssim_whole", "mae_whole", "psnr_clear"...
 
     The same figures as `psnr`, `ssim` and `mae` with the masks of `regions`, but each map of
-    errors is computed once. Errors as in those four.
+    errors is computed once. Limits are those of `regions`; errors as in those four.
     """
     restored, clear, _ = _checked(restored, clear, None)
     if np.shape(opacity) != clear.shape[:2]:
@@ -140,7 +135,7 @@ def score_picture(
     absolute = _absolute_error(restored, clear)
     similar = _ssim_map(restored, clear)
     scores = {}
-    for name, mask in regions(opacity, clear_below=clear_below, thick_from=thick_from).items():
+    for name, mask in regions(opacity, **limits).items():
         region = None if name == "whole" else mask  # a small picture is not a small region
         scores[f"psnr_{name}"] = _decibels(_mean(squared, region))
         scores[f"ssim_{name}"] = _mean(similar, _without_border(region))

@@ -56,28 +56,17 @@ class Report:
     quiet : print nothing and write nothing (workers other than the chief)
     """
 
-    def __init__(
-        self,
-        run_dir: Path,
-        *,
-        title: str,
-        start_step: int,
-        total_steps: int,
-        batch_size: int,
-        quiet: bool = False,
-    ):
+    def __init__(self, run_dir, *, title, start_step, total_steps, batch_size, quiet=False):
         self.run_dir, self.title, self.quiet = Path(run_dir), printable(title), quiet
         self._batch_size, self._total_steps = batch_size, total_steps
         self._step, self._keep_to, self._time_before_s = start_step, start_step, 0.0
         self._log = self.run_dir / "log.csv"
-        self._columns: list[str] = []
-        self._row: dict[str, str] = {}  # the last row, which scores() may still fill up
+        self._columns, self._row = [], {}  # of log.csv; the last row, which scores() may fill up
         self._row_at = self._row_end = 0  # its place in log.csv, in bytes
-        self._mark: tuple[int, float] | None = None  # step and time when the rate was measured
+        self._mark = None  # step and time when the rate was measured
         self._rate = math.nan  # pictures a second, smoothed
         self._line_at, self._began = -math.inf, time.monotonic()
-        self._said: set[tuple] = set()
-        self._bar = self._writer = None
+        self._said, self._bar, self._writer = set(), None, None
         self._continue_log()
         self._open_bar()
 

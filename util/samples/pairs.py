@@ -94,11 +94,9 @@ def depth_from(ground, settings, progress=True):
     pairs = [(path, depths[:1]) for path, depths in pairs if path in here]
     if not pairs:
         return None
-    paths = [depths[0] for _, depths in pairs]
-    maps = open_store(
-        paths, "depth_folder", settings, settings.crop_px, grey=True, progress=progress
-    )
-    partners, unfit = partner_indices(pairs, ground.store, maps, settings.crop_px)
+    paths, side_px = [depths[0] for _, depths in pairs], settings.crop_px
+    maps = open_store(paths, "depth_folder", settings, side_px, grey=True, progress=progress)
+    partners, unfit = partner_indices(pairs, ground.store, maps, side_px)
     say_lonely(unfit)
     depth_of = {index: depths[0] for index, depths in partners}
 

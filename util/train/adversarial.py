@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from util.train import losses
+from util.train.state import variable
 
 # Purposes of the stateless draws of a step; each has random numbers of its own.
 _WHICH_PAST, _WHICH_SLOTS, _BETWEEN = 1, 2, 3
@@ -56,8 +57,8 @@ class PastPictures:
     def make_variables(slots, size_px):
         """Return the variables of an empty memory: dict name -> tf.Variable."""
         return {  # under the names that checkpoints have had from the first
-            "history_pictures": _variable(tf.zeros((slots, size_px, size_px, 4)), "pictures"),
-            "history_fill": _variable(tf.constant(0, tf.int64), "fill"),
+            "history_pictures": variable(tf.zeros((slots, size_px, size_px, 4)), "pictures"),
+            "history_fill": variable(tf.constant(0, tf.int64), "fill"),
         }
 
     def draw(self, step, count):
@@ -112,8 +113,8 @@ class Balance:
     def make_variables(window):
         """Return the variables for a mean over `window` steps: dict name -> tf.Variable."""
         return {
-            "balance_losses": _variable(tf.zeros((window, 2)), "losses"),
-            "balance_count": _variable(tf.constant(0, tf.int64), "count"),
+            "balance_losses": variable(tf.zeros((window, 2)), "losses"),
+            "balance_count": variable(tf.constant(0, tf.int64), "count"),
         }
 
     def trains(self):
@@ -194,12 +195,3 @@ def train_critic(state, batch, compute, settings, *, name, form):
         del metrics["gradient_norm"]  # that of the generator is the one to show
         found.append(metrics)
     return {n: tf.add_n([metrics[n] for metrics in found]) / updates for n in found[0]}
-
-
-def _variable(value, name):
-    return tf.Variable(
-        value,
-        trainable=False,
-        name=name,
-        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-    )

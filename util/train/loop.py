@@ -144,10 +144,10 @@ def train(task, settings, strategy):
         say(f"this run has reached its {settings.steps:,} steps; raise steps to go on")
         return 0
     state.skipped_in_a_row.assign(0)
-    going = _Start(task, settings, strategy, state, run, chief)
-    going.validation = Validation(task, state, settings, validation_sample) if chief else None
+    validation = Validation(task, state, settings, validation_sample) if chief else None
+    going = _Start(task, settings, state, run, validation)
     try:
-        return going.steps(train_sample, start, agreement)
+        return going.steps(train_sample, strategy, agreement)
     finally:
         going.report.close()
 
@@ -155,31 +155,27 @@ def train(task, settings, strategy):
 class _Start:
     """One start of a run, from its first step to its last."""
 
-    def __init__(self, task, settings, strategy, state, run, chief):
-        self.task, self.settings, self.strategy = task, settings, strategy
-        self.state, self.run, self.chief = state, run, chief
-        self.pending = []
-        self.validation = None
+    def __init__(self, task, settings, state, run, validation):
+        self.task, self.settings, self.state, self.run = task, settings, state, run
+        self.validation, self.chief = validation, validation is not None
+        self.pending, self.first = [], int(state.step.numpy())
         self.report = Report(
             run.path,
             title=task.name,
-            start_step=int(state.step.numpy()),
+            start_step=self.first,
             total_steps=settings.steps,
             batch_size=settings.batch_size,
-            quiet=not chief,
+            quiet=not self.chief,
         )
 
-    def steps(self, sample, start, agreement):
+    def steps(self, sample, strategy, agreement):
         settings, state = self.settings, self.state
         step = make_step(self.task, state, settings)
-        ready = iter(
-            batches(
-                sample, batch_size=settings.batch_size, first_step=start, strategy=self.strategy
-            )
-        )
+        how = {"batch_size": settings.batch_size, "first_step": self.first}
+        ready = iter(batches(sample, strategy=strategy, **how))
         interrupt.guard()
         skipped = 0
-        for done in range(start + 1, settings.steps + 1):
+        for done in range(self.first + 1, settings.steps + 1):
             skipped_before = skipped
             metrics, skipped = step(next(ready))
             self.pending.append(metrics)
@@ -208,8 +204,7 @@ class _Start:
     def _look(self, done):
         """Log, validate and show, each when its time has come."""
         settings = self.settings
-        logged = done % settings.log_every == 0
-        if logged:
+        if done % settings.log_every == 0:
             self._fold_pending()
             means = {n: t / self.state.interval_steps for n, t in self.state.interval_sums.items()}
             self.state.interval_steps, self.state.interval_sums = 0, {}

@@ -60,9 +60,9 @@ class TrainState:
         self.frozen = frozen or {}
         self.clip_norm = clip_norm
         self.jit_compile = jit_compile
-        self.step = _counter("step")
-        self.skipped = _counter("skipped")
-        self.skipped_in_a_row = _counter("skipped_in_a_row")
+        self.step = variable(tf.constant(0, tf.int64), "step")
+        self.skipped = variable(tf.constant(0, tf.int64), "skipped")
+        self.skipped_in_a_row = variable(tf.constant(0, tf.int64), "skipped_in_a_row")
         self.variables = variables or {}
         self._sound = []  # one tensor an update of the step that is being traced
         # What only the loop changes, between steps: sums of losses since the last row of the log.
@@ -256,11 +256,10 @@ def _rewritten(model):
     return averages + [layer.kernel for layer in bounded]
 
 
-def _counter(name):
-    return tf.Variable(
-        0,
-        dtype=tf.int64,
-        trainable=False,
-        name=name,
-        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-    )
+def variable(value, name):
+    """Return a variable of a state: the same on all replicas, and no optimiser moves it.
+
+    Within a step it is assigned outside of `TrainState.update`'s replicas.
+    """
+    first = tf.VariableAggregation.ONLY_FIRST_REPLICA
+    return tf.Variable(value, trainable=False, name=name, aggregation=first)
