@@ -173,6 +173,44 @@ def one_by_one(tiny_settings, tmp_path):
     return make
 
 
+# --- a trained network --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory, clear_folder):
+    """The folder settings of a run of mod_defog that took two steps."""
+    from util import command, interrupt
+
+    place = tmp_path_factory.mktemp("trained")
+    values = {f"{n}_folder": str(place / n) for n in ("runs", "history", "cache")}
+    values["clear_folder"] = str(clear_folder)
+    tiny = {
+        "steps": 2, "warmup_steps": 0, "validation_samples": 2, "noise_share": 1.0,
+        "noise_octaves": 2, "log_every": 1, "validate_every": 2, "sheet_every": 2, "save_every": 2,
+    }  # fmt: skip
+    task = task_of("mod_defog")
+    settings = task.settings(**{n: v for n, v in TINY.items() if n in vars(task.settings())})
+    chosen = {**vars(settings), **tiny, **values}
+    words = [
+        f"--{n.replace('_', '-')}={','.join(map(str, v)) if isinstance(v, tuple) else v}"
+        for n, v in chosen.items()
+    ]
+    with pytest.raises(SystemExit) as end:
+        command.main(task, "", words)
+    interrupt.leave()
+    assert end.value.code == 0
+    return {name: Path(value) for name, value in values.items()}
+
+
+@pytest.fixture(scope="session")
+def network(folders):
+    """The network of that run, loaded."""
+    from util.use import trained
+
+    task = task_of("mod_defog")
+    return trained.load(task, task.settings(**{k: str(v) for k, v in folders.items()}))
+
+
 # --- processes --------------------------------------------------------------------------------
 
 

@@ -1,15 +1,19 @@
-"""Tiny untrained networks in the place of trained ones, for apply, evaluate and export."""
+"""Tiny networks in the place of trained ones, and the command line in this process."""
 
 from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
+import mod_defog
 from configure import Common, Defog, GANPoly
+from util import command, interrupt
 from util.measure.evaluation import CLOUDS, HAZE, HOLES
 from util.restore import holes, whole
 from util.task import Task
+from util.use import trained
 from util.use.trained import Trained
 
 TINY = {"crop_px": 64, "validation_samples": 3, "devices": "cpu"}  # apply_margin_px stays 160
@@ -71,3 +75,36 @@ def _trained(name, settings, restore, kind, measure, samples, changes):
         return restore(networks, batch, settings)
 
     return Trained(task, settings, networks, Path("none.npz"), 0, counted), calls
+
+
+# --- the command line ---------------------------------------------------------------------------
+
+
+def run_task(capsys, task, *arguments):
+    """Run a task's command line; return (exit status, what it printed)."""
+    with pytest.raises(SystemExit) as end:
+        command.main(task, "what it learns", list(map(str, arguments)))
+    interrupt.leave()
+    said = capsys.readouterr()
+    return end.value.code, said.out + said.err
+
+
+def run(capsys, *arguments):
+    """Run mod_defog's command line; see `run_task`."""
+    return run_task(capsys, mod_defog.TASK, *arguments)
+
+
+def at(folders):
+    """Return the words that lead to the run of the fixture `folders`."""
+    return f"--runs-folder={folders['runs_folder']}", "--devices=cpu"
+
+
+def use(monkeypatch, network):
+    """Let the command line find this network."""
+    monkeypatch.setattr(trained, "load", lambda *args: network)
+
+
+def picture(seed, height, width, dtype=np.uint8):
+    """Return random pixels (height, width, 3)."""
+    rng, top = np.random.default_rng(seed), np.iinfo(dtype).max
+    return rng.integers(0, top, (height, width, 3), endpoint=True).astype(dtype)

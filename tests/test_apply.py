@@ -6,69 +6,12 @@ import cv2
 import numpy as np
 import pytest
 from conftest import PROJECT
-from stand_ins import dehazer, filler
+from stand_ins import at, dehazer, filler, picture, run, run_task, use
 
-import mod_defog
-from configure import Defog
-from util import command, interrupt
+from util import interrupt
 from util.pictures.read import read_picture
 from util.pictures.write import write_picture
-from util.use import apply, trained
-
-TINY = {
-    "crop_px": 64, "batch_size": 2, "steps": 2, "warmup_steps": 0, "validation_samples": 2,
-    "base_width": 2, "cloud_window_px": (32, 64), "noise_cell_px": (5.0, 40.0), "noise_octaves": 2,
-    "log_every": 1, "validate_every": 2, "sheet_every": 2, "save_every": 2, "devices": "cpu",
-    "noise_share": 1.0,
-}  # fmt: skip
-
-
-def words(values):
-    """Return settings as words of a command line."""
-    text = {k: ",".join(map(str, v)) if isinstance(v, tuple) else v for k, v in values.items()}
-    return [f"--{k.replace('_', '-')}={v}" for k, v in text.items()]
-
-
-def run(capsys, *arguments):
-    """Run mod_defog's command line; return (exit status, what it printed)."""
-    with pytest.raises(SystemExit) as end:
-        command.main(mod_defog.TASK, mod_defog.__doc__, list(map(str, arguments)))
-    interrupt.leave()
-    said = capsys.readouterr()
-    return end.value.code, said.out + said.err
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory, clear_folder):
-    """Return the folder settings of a run of two steps."""
-    place = tmp_path_factory.mktemp("trained")
-    values = {
-        "runs_folder": place / "runs", "history_folder": place / "History",
-        "cache_folder": place / "cache", "clear_folder": clear_folder,
-    }  # fmt: skip
-    with pytest.raises(SystemExit) as end:
-        command.main(mod_defog.TASK, mod_defog.__doc__, words({**TINY, **values}))
-    interrupt.leave()
-    assert end.value.code == 0
-    return values
-
-
-@pytest.fixture(scope="module")
-def network(folders):
-    return trained.load(mod_defog.TASK, Defog(**{k: str(v) for k, v in folders.items()}))
-
-
-def picture(seed, height, width, dtype=np.uint8):
-    top = np.iinfo(dtype).max
-    return (
-        np.random.default_rng(seed)
-        .integers(0, top, (height, width, 3), endpoint=True)
-        .astype(dtype)
-    )
-
-
-def at(folders):
-    return f"--runs-folder={folders['runs_folder']}", "--devices=cpu"
+from util.use import apply
 
 
 def test_a_folder_in_a_folder_out(folders, tmp_path, capsys):
@@ -199,19 +142,6 @@ def test_memory_is_bounded(folders, tmp_path, runner):
 
 
 # ---- holes: a stand-in fills them ----
-
-
-def use(monkeypatch, network):
-    """Let the command line find this network."""
-    monkeypatch.setattr(trained, "load", lambda *args: network)
-
-
-def run_task(capsys, task, *arguments):
-    with pytest.raises(SystemExit) as end:
-        command.main(task, "", list(map(str, arguments)))
-    interrupt.leave()
-    said = capsys.readouterr()
-    return end.value.code, said.out + said.err
 
 
 def test_a_folder_with_masks_goes_out(tmp_path, capsys, monkeypatch):

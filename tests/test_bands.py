@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from stand_ins import clearer, dehazer, filler
+from stand_ins import clearer, dehazer, filler, picture
 
 from util.restore import holes, whole
 from util.restore.bands import bands, restore_picture, tile_counts
@@ -13,15 +13,6 @@ from util.task import Kind
 
 SMALL = {"apply_tile_px": 192, "apply_margin_px": 16}
 STAND_INS = {"clear": clearer, "haze": dehazer, "holes": filler}
-
-
-def picture(seed, height, width, dtype=np.uint8):
-    top = np.iinfo(dtype).max
-    return (
-        np.random.default_rng(seed)
-        .integers(0, top, (height, width, 3), endpoint=True)
-        .astype(dtype)
-    )
 
 
 def hole_for(stand_in, height, width):

@@ -6,16 +6,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from stand_ins import clearer, dehazer, filler
-from test_apply import (  # noqa: F401 - fixtures
-    at,
-    folders,
-    network,
-    picture,
-    run,
-    run_task,
-    use,
-)
+from stand_ins import at, clearer, dehazer, filler, picture, run, run_task, use
 
 from util import interrupt
 from util.measure.baselines import dark_channel_prior
@@ -31,7 +22,7 @@ def read(path):
         return list(csv.DictReader(file))
 
 
-def test_frozen_samples_all_methods_and_the_same_again(folders, tmp_path, capsys):  # noqa: F811
+def test_frozen_samples_all_methods_and_the_same_again(folders, tmp_path, capsys):
     files = [tmp_path / "1.csv", tmp_path / "2.csv"]
     for file in files:
         status, said = run(capsys, "evaluate", "--count", 3, "--csv", file, *at(folders))
@@ -52,12 +43,12 @@ def test_frozen_samples_all_methods_and_the_same_again(folders, tmp_path, capsys
         assert float(a["psnr_whole"]) <= float(b["psnr_whole"])
 
 
-def test_default_place_of_the_csv(folders, capsys):  # noqa: F811
+def test_default_place_of_the_csv(folders, capsys):
     assert run(capsys, "evaluate", "--count", 1, *at(folders))[0] == 0
     assert (folders["runs_folder"] / "mod_defog" / "evaluation.csv").is_file()
 
 
-def test_data_uses_every_picture_of_the_folder(network, tmp_path, monkeypatch):  # noqa: F811
+def test_data_uses_every_picture_of_the_folder(network, tmp_path, monkeypatch):
     for number in range(5):
         write_picture(tmp_path / f"{number}.png", np.full((64, 64, 3), 40 * number + 9, np.uint8))
     _, cases, total = evaluate._samples(network, tmp_path, 5)
@@ -66,7 +57,7 @@ def test_data_uses_every_picture_of_the_folder(network, tmp_path, monkeypatch): 
     assert len(greys) >= 4
 
 
-def test_pairs_by_name(folders, tmp_path, capsys):  # noqa: F811
+def test_pairs_by_name(folders, tmp_path, capsys):
     cloudy, clear = tmp_path / "cloudy", tmp_path / "clear"
     cloudy.mkdir()
     clear.mkdir()
@@ -88,7 +79,7 @@ def test_pairs_by_name(folders, tmp_path, capsys):  # noqa: F811
     assert float(rows["nothing"]["psnr_whole"]) == pytest.approx(wanted, abs=1e-3)
 
 
-def test_bad_input(folders, tmp_path, capsys):  # noqa: F811
+def test_bad_input(folders, tmp_path, capsys):
     for words in (
         ("--pairs", tmp_path / "x", tmp_path / "y"),
         ("--data", tmp_path / "x"),
@@ -98,7 +89,7 @@ def test_bad_input(folders, tmp_path, capsys):  # noqa: F811
         assert run(capsys, "evaluate", *words, *at(folders))[0] == 2
 
 
-def test_interrupted_leaves_no_half_csv(folders, tmp_path, capsys, monkeypatch):  # noqa: F811
+def test_interrupted_leaves_no_half_csv(folders, tmp_path, capsys, monkeypatch):
     real = evaluate._measure
 
     def pressed(*args, **kwargs):

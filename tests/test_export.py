@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_apply import at, folders, network, run  # noqa: F401 - fixtures
+from stand_ins import at, run
 
 import mod_GAN_poly
 from util.use import export
@@ -29,7 +29,7 @@ KINDS = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_format_agrees(folders, tmp_path, capsys, kind):  # noqa: F811
+def test_each_format_agrees(folders, tmp_path, capsys, kind):
     status, said = run(
         capsys, "export", "--format", kind, "--out", tmp_path / "sub" / "net", *at(folders)
     )
@@ -40,7 +40,7 @@ def test_each_format_agrees(folders, tmp_path, capsys, kind):  # noqa: F811
 
 
 @pytest.mark.slow
-def test_savedmodel_needs_nothing_of_ours_and_takes_any_size(folders, network, tmp_path, capsys):  # noqa: F811
+def test_savedmodel_needs_nothing_of_ours_and_takes_any_size(folders, network, tmp_path, capsys):
     out = tmp_path / "net"
     assert run(capsys, "export", "--format", "savedmodel", "--out", out, *at(folders))[0] == 0
     loaded = tf.saved_model.load(str(out))
@@ -53,7 +53,7 @@ def test_savedmodel_needs_nothing_of_ours_and_takes_any_size(folders, network, t
     assert "exists" in said
 
 
-def test_too_large_a_difference_leaves_nothing(folders, tmp_path, capsys, monkeypatch):  # noqa: F811
+def test_too_large_a_difference_leaves_nothing(folders, tmp_path, capsys, monkeypatch):
     def bad(model, path, batch, crop_px):
         path.write_bytes(b"x")
         shape = batch["cloudy"].shape[:3]
@@ -70,7 +70,7 @@ def test_too_large_a_difference_leaves_nothing(folders, tmp_path, capsys, monkey
 
 @pytest.mark.parametrize("kind", ["onnx", "litert"])
 def test_an_absent_package_is_one_line_with_the_remedy(
-    folders,  # noqa: F811
+    folders,
     tmp_path,
     capsys,
     monkeypatch,

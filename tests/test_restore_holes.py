@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from stand_ins import filler
-from test_bands import joined, picture
+from stand_ins import filler, picture
+from test_bands import joined
 
 from util.restore import holes, tiles
 from util.restore.bands import bands, restore_picture
