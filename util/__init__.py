@@ -1,4 +1,4 @@
-"""What two scripts or more share; see the table in README.md."""
+"""What the scripts share, room by room; docs/house.md says what lies where."""
 
 import os
 
