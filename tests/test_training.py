@@ -130,7 +130,7 @@ def test_a_step_with_nan_changes_only_the_counters(script, tiny_settings, tmp_pa
     batch = batch_of(sample, settings)
     step(batch)
     before = state.arrays()
-    name = next(iter(task_of(script).inputs))
+    name = next(iter(task_of(script).kind.given))
     spoilt = batch[name].numpy()
     spoilt[1, 5, 5, 0] = np.nan
     step({**batch, name: tf.constant(spoilt)})
