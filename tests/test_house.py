@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from conftest import PROJECT, digest_of
 
+pytestmark = pytest.mark.slow  # a dozen processes
+
 # Step 1: settings.
 SETTINGS = '''
 @settings_class
