@@ -277,7 +277,7 @@ def runner(tmp_path, clear_folder, cloud_folder):
     return make
 
 
-def ended(process, timeout_s=240):
+def ended(process, timeout_s=600):
     """Wait for a process; return (exit status, everything that it printed)."""
     try:
         out, err = process.communicate(timeout=timeout_s)
@@ -288,7 +288,7 @@ def ended(process, timeout_s=240):
     return process.returncode, (out or "") + (err or "")
 
 
-def _wait(process, happened, what, timeout_s=240):
+def _wait(process, happened, what, timeout_s=600):
     until = time.monotonic() + timeout_s
     while not happened():
         if process.poll() is not None:

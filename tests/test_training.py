@@ -393,6 +393,6 @@ def test_two_devices_train_as_one(script, tmp_path, clear_folder, cloud_folder):
         capture_output=True,
         text=True,
         check=False,
-        timeout=500,
+        timeout=1800,
     )
     assert "two devices are as one" in process.stdout, process.stdout + process.stderr
