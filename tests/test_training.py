@@ -142,7 +142,10 @@ def test_a_step_with_nan_changes_only_the_counters(script, tiny_settings, tmp_pa
 # --- the loop -----------------------------------------------------------------------------------
 
 
-@every_script
+# The others in CI: test_processes stops each of them as well.
+@pytest.mark.parametrize(
+    "script", [SCRIPTS[0], *(pytest.param(s, marks=pytest.mark.slow) for s in SCRIPTS[1:])]
+)
 def test_stopping_after_any_step_changes_nothing(script, tiny_settings, tmp_path, monkeypatch):
     task = task_of(script)
     straight = tiny_settings(tmp_path / "straight", script)
