@@ -302,7 +302,7 @@ class Rival:
 
 
 class InpaintingRival(Rival):
-    """One step of `util.train.inpainting.train_step`, for a form of the loss that is not Wasserstein."""
+    """One step of `util.train.inpainting`, for a form of the loss that is not Wasserstein."""
 
     def __init__(self, state, batch, settings, rate, layout, weight):
         super().__init__(state, batch, settings, rate, layout)

@@ -131,7 +131,8 @@ def mistakes(settings):
                     found.append(f"{name} = {value!r}: {remedy}")
                     break
             else:
-                sound |= set() if beside else {name}
+                if not beside:  # the second round adds nobody: others are compared with the first
+                    sound.add(name)
     return found
 
 
