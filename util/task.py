@@ -47,7 +47,8 @@ class Task:
     settings : type
         Its dataclass in configure.py.
     samples : callable
-        ``samples(settings, progress) -> (training, validation)``, each ``number -> dict``.
+        ``samples(settings, progress, grounds) -> (training, validation)``, each ``number ->
+        dict``; grounds, if given, take the place of clear_folder's two.
     make_networks : callable
         ``make_networks(settings) -> dict name -> keras.Model``: all that applying needs.
     make_state : callable
