@@ -46,6 +46,7 @@ class Common(Settings):
     ground_zoom: tuple[float, float] = (0.7, 2.5)  # training: window cut, in crops (source 1, 1)
     ground_curve: float = 0.3  # training: middle tones of the ground up or down (source 0)
     ground_tint: float = 0.15  # training: each channel of the ground, +- share (source 0)
+    ground_saturation: float = 0.0  # training: colours of the ground stronger or weaker, +-
 
     # --- optimiser ---
     batch_size: int = 16  # pictures a step over all devices (source 64)
@@ -105,12 +106,44 @@ class CloudShapes(Common):
 class Clouds(CloudShapes):
     """Settings of the scripts that draw half-transparent cloud over clear ground."""
 
+    # --- ground: many scenes, lights and scales ---
+    ground_gain: float = 0.15  # jitter: brightness of the ground, +- share
+    ground_zoom: tuple[float, float] = (0.5, 4.0)  # training: window cut, in crops (source 1, 1)
+    ground_curve: float = 0.5  # training: middle tones of the ground up or down (source 0)
+    ground_saturation: float = 0.3  # training: colours of the ground stronger or weaker (source 0)
+    ground_tint: float = 0.1  # training: each channel of the ground, +- share (source 0)
+
     # --- clouds ---
+    clear_share: float = 0.2  # share of samples without cloud (source 0)
+    veil_share: float = 0.15  # share of samples with a smooth veil, half of it all over (source 0)
+    cumulus_share: float = 0.3  # share of samples with hard-edged cloud (source 0)
+    greatest_opacity: tuple[float, float] = (0.0, 1.3)  # maps times this, at most 1 (source 1, 1)
+    layer_own_share: float = 0.5  # cloud pictures with their own opacity, not stretched (source 0)
+    cumulus_cover: tuple[float, float] = (0.02, 0.7)  # share of a sample that hard-edged cloud has
+    cumulus_cell_px: tuple[float, float] = (4.0, 120.0)  # largest cells of its noise
+    cumulus_edge: tuple[float, float] = (0.1, 1.2)  # width of its edge, in deviations of the noise
+    haze_share: float = 0.1  # share of samples with flat haze over all of them besides (source 0)
+    haze_opacity: tuple[float, float] = (0.0, 0.3)  # how opaque that is
     opacity_offset: tuple[float, float] = (
         0.0,
         0.0,
     )  # jitter: added to opacity (source -0.05, 0.25)
-    cloud_colour: tuple[float, float] = (0.98, 1.0)  # jitter: brightness of cloud in each channel
+
+    # --- light and sensor ---
+    cloud_brightness: tuple[float, float] = (0.75, 1.15)  # of cloud; above 1 saturates (source 1)
+    cloud_colour: tuple[float, float] = (0.92, 1.0)  # jitter: tint, by channel (source 0.98, 1)
+    cloud_shading: float = 0.3  # thick cloud is darker in places, by up to this share (source 0)
+    wavelength_exponent: tuple[float, float] = (0.0, 1.5)  # thin haze is bluish (source 0, 0)
+    shadow_share: float = 0.35  # share of samples whose cloud throws a shadow (source 0)
+    shadow_depth: tuple[float, float] = (0.1, 0.7)  # how much light it takes
+    channel_shift_px: float = 2.0  # cloud in red and blue is off that in green, up to (source 0)
+    blur_beneath_px: float = 1.5  # ground beneath opaque cloud is blurred, up to (source 0)
+    jpeg_share: float = 0.3  # share of cloudy pictures that come out of a JPEG file (source 0)
+    jpeg_quality: tuple[float, float] = (60.0, 95.0)  # of that file
+    sensor_noise: float = 0.015  # noise on the cloudy picture: standard deviation up to (source 0)
+
+    # --- apply ---
+    turns: int = 1  # results are means over so many flips: 1, 2 or 8 (+0.3 and +0.7 dB)
 
     # --- losses ---
     opacity_weight: float = 3.0  # weight of the opacity's L1 against the covered ground's
@@ -123,9 +156,12 @@ class Defog(Clouds):
 
     # --- network ---
     base_width: int = 8  # channels of the first level; 8 has 2.39 M weights, 16 four times as many
-    head: str = "unmix"  # unmix (opacity removed, then corrected) or direct (source)
+    head: str = "light"  # light (of cloud found, too), unmix (white cloud), direct (source)
     norm: str = "none"  # none, batch (source), group, instance; see docs/machines.md
     upsampling: str = "transposed"  # transposed (source) or resize (nearest, then 3x3)
+
+    # --- losses ---
+    hidden_weight: float = 0.2  # weight of the ground's L1 under thick cloud: no specks (source 0)
 
 
 @settings_class
@@ -277,6 +313,14 @@ _WIDER_THAN_MARGINS = Rule(
     ),
     beside=("apply_margin_px",),
 )
+_WITHIN_ALL_SAMPLES = Rule(
+    lambda v, s: v + s.clear_share + s.veil_share <= 1,
+    lambda s: (
+        f"makes more than all samples with clear_share = {s.clear_share} and "
+        f"veil_share = {s.veil_share}; lower one of them"
+    ),
+    beside=("clear_share", "veil_share"),
+)
 _NOT_BATCH_WITH_A_PENALTY = Rule(
     lambda v, s: (v, s.adversarial) != ("batch", "wgan-gp"),
     "must be another one with adversarial = 'wgan-gp', whose penalty is about each picture by "
@@ -304,6 +348,7 @@ Common.rows = {
     "ground_zoom": row(OTHER_SAMPLES, range_within(0.1, 10)),
     "ground_curve": row(OTHER_SAMPLES, between(0, 0.9)),
     "ground_tint": row(OTHER_SAMPLES, between(0, 0.5)),
+    "ground_saturation": row(OTHER_SAMPLES, between(0, 1)),
     "batch_size": row(OTHER_SAMPLES, at_least(1)),
     "learning_rate": row(
         AT_ONCE, rule(lambda v: 0 < v <= 1, "must be above 0 and at most 1, such as 1e-3")
@@ -335,13 +380,36 @@ Common.rows = {
     "noise_persistence": row(OTHER_SAMPLES, between(0, 1)),
     "noise_lacunarity": row(OTHER_SAMPLES, between(1.1, 10)),
     # cloud over ground
+    "clear_share": row(OTHER_SAMPLES, between(0, 1)),
+    "veil_share": row(OTHER_SAMPLES, between(0, 1)),
+    "cumulus_share": row(OTHER_SAMPLES, between(0, 1), _WITHIN_ALL_SAMPLES),
+    "greatest_opacity": row(OTHER_SAMPLES, range_within(0, 2)),
+    "layer_own_share": row(OTHER_SAMPLES, between(0, 1)),
+    "cumulus_cover": row(OTHER_SAMPLES, range_within(0.001, 1)),
+    "cumulus_cell_px": row(OTHER_SAMPLES, range_within(2, 100_000)),
+    "cumulus_edge": row(OTHER_SAMPLES, range_within(0.01, 10)),
+    "haze_share": row(OTHER_SAMPLES, between(0, 1)),
+    "haze_opacity": row(OTHER_SAMPLES, range_within(0, 1)),
     "opacity_offset": row(OTHER_SAMPLES, range_within(-1, 1)),
+    "cloud_brightness": row(OTHER_SAMPLES, range_within(0, 2)),
     "cloud_colour": row(OTHER_SAMPLES, range_within(0, 1)),
+    "cloud_shading": row(OTHER_SAMPLES, between(0, 1)),
+    "wavelength_exponent": row(OTHER_SAMPLES, range_within(0, 4)),
+    "shadow_share": row(OTHER_SAMPLES, between(0, 1)),
+    "shadow_depth": row(OTHER_SAMPLES, range_within(0, 1)),
+    "channel_shift_px": row(OTHER_SAMPLES, between(0, 20)),
+    "blur_beneath_px": row(OTHER_SAMPLES, between(0, 20)),
+    "jpeg_share": row(OTHER_SAMPLES, between(0, 1)),
+    "jpeg_quality": row(OTHER_SAMPLES, range_within(1, 100)),
+    "sensor_noise": row(OTHER_SAMPLES, between(0, 0.5)),
+    "turns": row(HERE, one_of(1, 2, 8)),
     "opacity_weight": row(AT_ONCE, at_least(0)),
     "seen_weight": row(AT_ONCE, at_least(0)),
+    "hidden_weight": row(AT_ONCE, at_least(0)),
     # mod_defog.py
     "base_width": row(FIXED, between(1, 256)),
     "head": row(FIXED, one_of("unmix", "direct")),
+    "Defog.head": row(FIXED, one_of("light", "unmix", "direct")),
     "norm": row(FIXED, one_of("none", "batch", "group", "instance")),
     "upsampling": row(FIXED, one_of("transposed", "resize")),
     # mod_mend.py

@@ -24,17 +24,15 @@ if __name__ == "__main__":
 
     interrupt.listen()  # first: Ctrl-C is heard while TensorFlow loads
 
-from functools import partial
-
 import tensorflow as tf
 
 from configure import Defog
 from util import command
 from util.measure.evaluation import CLOUDS
 from util.networks.blocks import squash
-from util.networks.unet import ground_from, unet
+from util.networks.unet import cloud_light, ground_from, possible_opacity, unet
 from util.restore import whole
-from util.samples.damage import Samples, cloud, opacity_from, open_layers
+from util.samples.damage import Samples, cloud_from, open_layers
 from util.samples.ground import open_grounds
 from util.task import Task
 from util.train.losses import covered_l1, l1, seen_l1
@@ -44,15 +42,20 @@ from util.train.state import TrainState
 
 
 def make_networks(settings):
-    """Return the networks of this task: {"unet": keras.Model (B, H, W, 3) -> (B, H, W, 4)}."""
-    return {"unet": unet(settings.base_width, norm=settings.norm, upsampling=settings.upsampling)}
+    """Return the networks of this task: {"unet": keras.Model (B, H, W, 3) -> (B, H, W, C)}."""
+    outputs = 7 if settings.head == "light" else 4
+    how = {"norm": settings.norm, "upsampling": settings.upsampling}
+    return {"unet": unet(settings.base_width, outputs, **how)}
 
 
 def find(networks, cloudy, settings, training=False):
     """Return the opacity (B, H, W, 1) and the ground (B, H, W, 3) found in a cloudy picture."""
-    found = networks["unet"](cloudy, training=training)  # (B, H, W, 4), linear
-    opacity = squash(found[..., :1])  # (B, H, W, 1)
-    return opacity, ground_from(found[..., 1:], cloudy, opacity, settings.head)
+    found = networks["unet"](cloudy, training=training)  # (B, H, W, 4 or 7), linear
+    opacity, light = squash(found[..., :1]), 1.0  # (B, H, W, 1)
+    if settings.head == "light":
+        light = cloud_light(found[..., 4:])  # (B, H, W, 3)
+        opacity = possible_opacity(opacity, cloudy, light)
+    return opacity, ground_from(found[..., 1:4], cloudy, opacity, settings.head, light)
 
 
 # --- samples: what it eats --------------------------------------------------------------------
@@ -65,17 +68,10 @@ def samples(settings, progress=True, grounds=None):
     grounds: the two grounds, where they are not clear_folder's.
     """
     grounds = grounds or open_grounds(settings, progress)
+    layers = open_layers(settings, progress)
     return [
-        Samples(
-            ground,
-            partial(
-                cloud,
-                draw=opacity_from(layers, settings),
-                opacity_offset=settings.opacity_offset,
-                cloud_colour=settings.cloud_colour,
-            ),
-        )
-        for ground, layers in zip(grounds, open_layers(settings, progress), strict=True)
+        Samples(ground, cloud_from(part, settings))
+        for ground, part in zip(grounds, layers, strict=True)
     ]
 
 
@@ -88,11 +84,16 @@ def losses(networks, batch, settings):
     of_opacity = l1(opacity, batch["opacity"])
     of_ground = covered_l1(ground, batch["clear"], batch["opacity"])
     of_seen = seen_l1(ground, batch["clear"], batch["opacity"])
+    of_hidden = l1(ground, batch["clear"]) - of_seen
     return {
-        "loss": settings.opacity_weight * of_opacity + of_ground + settings.seen_weight * of_seen,
+        "loss": settings.opacity_weight * of_opacity
+        + of_ground
+        + settings.seen_weight * of_seen
+        + settings.hidden_weight * of_hidden,
         "loss_opacity": of_opacity,
         "loss_ground": of_ground,
         "loss_seen": of_seen,
+        "loss_hidden": of_hidden,
     }
 
 

@@ -24,8 +24,6 @@ if __name__ == "__main__":
 
     interrupt.listen()  # first: Ctrl-C is heard while TensorFlow loads
 
-from functools import partial
-
 import tensorflow as tf
 
 from configure import Mend
@@ -34,7 +32,7 @@ from util.measure.evaluation import CLOUDS
 from util.networks.blocks import squash
 from util.networks.unet import ground_from, unet
 from util.restore import whole
-from util.samples.damage import Samples, cloud, opacity_from, open_layers
+from util.samples.damage import Samples, cloud_from, open_layers
 from util.samples.ground import open_grounds
 from util.task import Task
 from util.train.losses import covered_l1, l1, seen_l1
@@ -81,17 +79,10 @@ def samples(settings, progress=True, grounds=None):
     grounds: the two grounds, where they are not clear_folder's.
     """
     grounds = grounds or open_grounds(settings, progress)
+    layers = open_layers(settings, progress)
     return [
-        Samples(
-            ground,
-            partial(
-                cloud,
-                draw=opacity_from(layers, settings),
-                opacity_offset=settings.opacity_offset,
-                cloud_colour=settings.cloud_colour,
-            ),
-        )
-        for ground, layers in zip(grounds, open_layers(settings, progress), strict=True)
+        Samples(ground, cloud_from(part, settings))
+        for ground, part in zip(grounds, layers, strict=True)
     ]
 
 

@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -280,3 +281,80 @@ def test_noise_opacity_covers_0_to_1_and_repeats():
         assert found.dtype == np.float32
         assert (found.min(), found.max()) == (0, pytest.approx(1, abs=1e-6))
         np.testing.assert_array_equal(found, numbered(number))
+
+
+# --- kinds of cloud -----------------------------------------------------------------------------
+
+CUMULUS = {"cell_range_px": (8.0, 30.0), "cover_range": (0.1, 0.5), "edge_range": (0.1, 0.5)}
+
+
+def drawn(number, **changes):
+    how = {
+        "sheet": lambda rng: np.full((32, 32, 1), rng.uniform(0.5, 1), np.float32),
+        "greatest_opacity": (1.0, 1.0),
+        "clear_share": 0.0,
+        "veil_share": 0.0,
+        "cumulus_share": 0.0,
+        "cumulus": CUMULUS,
+    }
+    return clouds.draw_cloud(keyed_rng(3, number, "cloud"), 32, **how | changes)
+
+
+@pytest.mark.parametrize("cover", [0.05, 0.3, 0.7])
+def test_cumulus_covers_what_was_drawn(cover):
+    how = CUMULUS | {"cover_range": (cover, cover)}
+    found = [
+        (clouds.cumulus_opacity(keyed_rng(0, n, "c"), 64, **how) > 0).mean() for n in range(20)
+    ]
+    np.testing.assert_allclose(found, cover, atol=0.03)
+
+
+def test_cumulus_is_harder_the_narrower_its_edge():
+    def between(edge):
+        how = CUMULUS | {"cover_range": (0.4, 0.4), "edge_range": (edge, edge)}
+        found = clouds.cumulus_opacity(keyed_rng(0, 1, "c"), 64, **how)
+        return ((found > 0.01) & (found < 0.99)).mean()
+
+    assert between(0.02) < 0.3 * between(0.5)
+
+
+def test_a_veil_lies_over_half_of_its_maps_everywhere():
+    maps = [clouds.veil_opacity(keyed_rng(0, n, "v"), 32) for n in range(100)]
+    assert all(m.max() == pytest.approx(1, abs=1e-5) for m in maps if np.ptp(m) > 0.05)
+    assert 30 <= sum(m.min() > 0.01 for m in maps) <= 70
+    assert all(fine_share(m) < 0.02 for m in maps if np.ptp(m) > 0.2)
+
+
+@pytest.mark.parametrize("kind", ["clear_share", "veil_share", "cumulus_share"])
+def test_each_kind_has_its_share(kind):
+    sheets = []
+
+    def sheet(rng):
+        sheets.append(1)
+        return np.ones((32, 32, 1), np.float32)
+
+    maps = [drawn(n, sheet=sheet, **{kind: 0.3}) for n in range(300)]
+    assert 300 - len(sheets) == pytest.approx(90, abs=32)  # four standard deviations
+    empty = sum(not m.any() for m in maps)
+    assert empty == (300 - len(sheets) if kind == "clear_share" else 0)
+
+
+@pytest.mark.parametrize(("greatest", "top"), [(0.0, 0.0), (0.4, 0.4), (1.5, 1.0)])
+def test_a_map_is_no_more_opaque_than_was_drawn(greatest, top):
+    def ramp(rng):
+        return np.linspace(0, 1, 1024, dtype=np.float32).reshape(32, 32, 1)
+
+    found = drawn(0, sheet=ramp, greatest_opacity=(greatest, greatest))
+    np.testing.assert_allclose(found, np.minimum(ramp(None) * greatest, 1), atol=1e-6)
+    assert found.max() == pytest.approx(top)
+
+
+def test_cumulus_is_as_thick_as_three_layers():
+    found = drawn(0, cumulus_share=1.0, greatest_opacity=(0.5, 0.5))
+    assert found.max() == pytest.approx(1 - 0.5**3, abs=0.01)
+
+
+def test_layers_may_keep_their_own_opacity():
+    window = np.tile(np.linspace(0.2, 0.6, 48, dtype=np.float32), (48, 1))
+    found = clouds.layer_opacity(window, stretched=False)
+    np.testing.assert_allclose(found, cv2.blur(window, (5, 5)), atol=1e-6)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_samples import Pictures
 
-from util.pictures.pixels import as_float
+from util.pictures.pixels import GREY, as_float
 from util.samples.crops import random_zoom
 from util.samples.ground import Ground, split_by_place, vary_ground
 from util.samples.keys import Keys, keyed_rng
@@ -62,6 +62,20 @@ def test_the_curve_leaves_black_and_white_where_they_are_and_keeps_the_order():
         assert (np.diff(found) > 0).all()
 
 
+def test_saturation_moves_colours_about_their_grey():
+    rng = np.random.default_rng(12)
+    clear = 0.3 + 0.4 * rng.random((6, 6, 3), np.float32)
+    grey = (clear @ np.float32(GREY))[..., None]
+    strengths = []
+    for _ in range(200):
+        found = vary_ground(rng, clear, **STILL, ground_saturation=0.5)
+        strength = float(((found - grey) * (clear - grey)).sum() / np.square(clear - grey).sum())
+        np.testing.assert_allclose(found, grey + strength * (clear - grey), atol=1e-5)
+        strengths.append(strength)
+    assert 0.5 - 1e-4 <= min(strengths) < 0.55
+    assert 1.45 < max(strengths) <= 1.5 + 1e-4
+
+
 def test_varied_ground_stays_float32_within_0_and_1():
     rng = np.random.default_rng(7)
     clear = np.array([0, 1], np.float32).reshape(1, 2, 1).repeat(3, -1)
@@ -98,6 +112,18 @@ def test_windows_of_stores_with_pictures_of_one_size_are_alike():
         assert not np.array_equal(here, there)
         again = random_zoom(other, index, keyed_rng(2, number, "ground"), 32, (0.7, 1.2))
         np.testing.assert_array_equal(there, again)
+
+
+def test_scenes_weigh_alike_and_each_shows_all_its_pictures():
+    store = Pictures([(40, 40)] * 7)
+    store.paths = [Path(f"{scene}/{n}.png") for scene, n in zip("aaaaabc", range(7), strict=True)]
+    ground = Ground(store, seed=2, crop_px=32, zoom=(1, 1), varied=STILL)
+    found = [ground.index(Keys(2, number)) for number in range(30)]
+    for start in range(0, 30, 3):  # each scene in turn
+        assert {store.paths[i].parent.name for i in found[start : start + 3]} == set("abc")
+    large = [i for i in found if i < 5]
+    for start in range(0, 10, 5):  # all of its pictures before one comes again
+        assert sorted(large[start : start + 5]) == [0, 1, 2, 3, 4]
 
 
 def test_a_generator_goes_on_where_it_was_left_and_can_begin_anew():

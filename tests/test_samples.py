@@ -49,6 +49,7 @@ class Pictures:
         rng = np.random.default_rng(seed)
         self.pictures = [rng.random((*size, channels), dtype=np.float32) for size in sizes]
         self.sizes = np.array(sizes, np.int32)
+        self.paths = [Path("scene", f"{index}.png") for index in range(len(sizes))]
 
     def __len__(self):
         return len(self.pictures)

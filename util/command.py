@@ -39,7 +39,7 @@ def _run(task, description, arguments):
     given = {name: text for name, text in texts.items() if text is not None}
     settings = from_texts(task.settings, given, extra)
     if command == "train":
-        return _train(task, settings, options.fresh)
+        return _train(task, settings, options.fresh, options.begin_with)
     try:
         return _use(task, settings, command, options, given)
     except SystemExit:
@@ -161,6 +161,12 @@ def _arguments_of_train(parser, task):
     parser.add_argument(
         "--fresh", action="store_true", help="begin anew; the old run moves to the history folder"
     )
+    parser.add_argument(
+        "--from",
+        dest="begin_with",
+        metavar="FILE",
+        help="a new run begins with the networks of this .npz; weights: those of the project",
+    )
 
 
 def _arguments_of_apply(parser, task):
@@ -192,7 +198,7 @@ def _holes(parser, task):
 
 def _arguments_of_export(parser, task):
     parser.add_argument(
-        "--format", required=True, choices=["keras", "savedmodel", "onnx", "litert"]
+        "--format", required=True, choices=["keras", "savedmodel", "onnx", "litert", "weights"]
     )
     parser.add_argument("--out", required=True, metavar="PATH", help="file or folder to write")
 
@@ -246,18 +252,20 @@ def _use(task, settings, command, options, given):
         return work(trained.load(task, settings, options.checkpoint, given))
 
 
-def _train(task, settings, fresh):
+def _train(task, settings, fresh, begin_with):
     from util.run import machines
-    from util.run.folder import RunFolder
+    from util.run.folder import RunFolder, weights_file
     from util.train import loop
 
+    if begin_with == "weights":
+        begin_with = weights_file(task)
     strategy = machines.choose_strategy(settings.devices)
     machines.set_precision(settings.precision)
     if not machines.is_chief(strategy):
-        return loop.train(task, settings, strategy)
+        return loop.train(task, settings, strategy, begin_with)
     run = RunFolder(task.name, settings)
     with run.held():
         if fresh:
             run.move_to_history()
         run.take_up()
-        return loop.train(task, settings, strategy)
+        return loop.train(task, settings, strategy, begin_with)

@@ -89,7 +89,7 @@ def at_least(low):
 
 def one_of(*names):
     """Return the rule of a choice."""
-    return rule(lambda v: v in names, f"must be one of: {', '.join(names)}")
+    return rule(lambda v: v in names, f"must be one of: {', '.join(map(str, names))}")
 
 
 def range_within(low, high):

@@ -46,12 +46,42 @@ def unet(base_width, outputs=4, inputs=3, norm="batch", upsampling="transposed",
     return keras.Model(picture, x, name=name)
 
 
-HEADS = ("unmix", "direct")
+HEADS = ("light", "unmix", "direct")
 LEAST_TRANSMISSION = 0.2  # unmixing divides by no less: noise would be multiplied by more than 5
+CLOUD_LIGHT = (0.5, 1.15)  # how bright an opaque cloud can be in a channel
+_FIRST_LIGHT = 0.5  # added to what the network gives for it: it begins near white
 
 
-def ground_from(found, cloudy, opacity, head, bounded=True):
-    """Turn the last layer's three channels into ground.
+def cloud_light(found):
+    """Turn three channels of the last layer into the light that an opaque cloud would send up.
+
+    (B, H, W, 3), linear -> the same, within `CLOUD_LIGHT`.
+    """
+    low, high = CLOUD_LIGHT
+    return (low + high) / 2 + (high - low) / 2 * leaky_tanh(found + _FIRST_LIGHT)
+
+
+def possible_opacity(share, cloudy, light):
+    """Return an opacity that the picture allows: a share of ``min(cloudy / light)``.
+
+    Ground adds light to that of the cloud above it, so that no cloud is more opaque than its
+    darkest channel is bright: ``cloudy - opacity * light`` cannot be negative.
+
+    Parameters
+    ----------
+    share : float32 (B, H, W, 1), about 0..1
+    cloudy, light : float32 (B, H, W, 3)
+
+    Returns
+    -------
+    float32 (B, H, W, 1), about 0..1
+    """
+    most = tf.reduce_min(cloudy / light, axis=-1, keepdims=True)
+    return share * tf.minimum(most, 1.0)
+
+
+def ground_from(found, cloudy, opacity, head, light=1.0, bounded=True):
+    """Turn three channels of the last layer into ground.
 
     Parameters
     ----------
@@ -60,9 +90,12 @@ def ground_from(found, cloudy, opacity, head, bounded=True):
     cloudy : float32 (B, H, W, 3), 0..1
     opacity : float32 (B, H, W, 1)
         The opacity that was found.
-    head : {"unmix", "direct"}
-        "direct": the channels, squashed, are the ground. "unmix": the opacity is taken out of the
-        picture, ``(cloudy - opacity) / max(1 - opacity, 0.2)``, and the channels correct the rest.
+    head : {"light", "unmix", "direct"}
+        "direct": the channels, squashed, are the ground. The others: the cloud is taken out of the
+        picture, ``(cloudy - opacity * light) / max(1 - opacity, 0.2)``, and the channels correct
+        the rest.
+    light : float32 (B, H, W, 3), optional
+        Of the cloud; white by default.
     bounded : bool
         Keep the correction within -1..1.
 
@@ -72,7 +105,7 @@ def ground_from(found, cloudy, opacity, head, bounded=True):
     """
     if head == "direct":
         return squash(found)
-    if head == "unmix":
-        unmixed = (cloudy - opacity) / tf.maximum(1.0 - opacity, LEAST_TRANSMISSION)
+    if head in HEADS:
+        unmixed = (cloudy - opacity * light) / tf.maximum(1.0 - opacity, LEAST_TRANSMISSION)
         return unmixed + (leaky_tanh(found) if bounded else found)
     raise ValueError(f"head is {head!r}; it must be one of {', '.join(HEADS)}")

@@ -8,6 +8,8 @@ import numpy as np
 
 from util.say import printable
 
+GREY = (0.299, 0.587, 0.114)  # brightness of red, green and blue, ITU-R BT.601
+
 
 class PictureError(Exception):
     """A picture or folder that cannot be used: one printable line, the file and the reason.
@@ -117,5 +119,5 @@ def top_of(dtype: np.typing.DTypeLike) -> int:
 
 def luma(pixels: np.ndarray) -> np.ndarray:
     """Return the brightness (ITU-R BT.601) of RGB (H, W, 3), same type, (H, W)."""
-    weights = np.array([0.299, 0.587, 0.114], np.float32)
+    weights = np.array(GREY, np.float32)
     return np.rint(pixels.astype(np.float32) @ weights).astype(pixels.dtype)

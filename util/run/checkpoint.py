@@ -59,6 +59,32 @@ def save(path, state, meta):
         np.savez(file, **arrays)
 
 
+def save_networks(path, networks, step, meta):
+    """Write networks alone to `path`, in half precision: what is needed to apply them.
+
+    Parameters
+    ----------
+    path : Path
+        Written as it is named: whoever calls makes sure that it comes to be whole.
+    networks : dict[str, keras.Model]
+    step : int
+        That they were trained to.
+    meta : dict
+        As for `save`.
+    """
+    named = named_weights(networks)
+    layout = layout_of(named)
+    meta = {**meta, "fingerprint": fingerprint(layout), "layout": layout, "stored": "float16"}
+    arrays = {name: _half(variable.numpy()) for name, variable in named.items()}
+    arrays |= {"step": np.int64(step), _META: np.frombuffer(json.dumps(meta).encode(), np.uint8)}
+    with open(path, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def _half(array):
+    return array.astype(np.float16) if array.dtype == np.float32 else array
+
+
 def path_of(folder, step):
     """Return the file of the checkpoint at `step`."""
     return folder / f"step-{step:07d}.npz"
@@ -130,8 +156,9 @@ def load_networks(path, networks):
     """
     named = named_weights(networks)
     with _opened(path) as archive:
-        _check_fits(path, _meta(archive), layout_of(named), only=NETWORKS)
-        arrays = _arrays(archive, named)
+        meta = _meta(archive)
+        _check_fits(path, meta, layout_of(named), only=NETWORKS)
+        arrays = _arrays(archive, named, float32=meta.get("stored", "float32"))
         step = _array(archive, "step", (), np.int64)
     for name, variable in named.items():
         variable.assign(arrays[name])
@@ -226,10 +253,17 @@ def _opened(path):
         raise DamagedError(f"{type(error).__name__}: {error}") from error
 
 
-def _arrays(archive, named):
-    """Return the array of each variable: dict name -> array."""
+def _arrays(archive, named, float32="float32"):
+    """Return the array of each variable: dict name -> array.
+
+    float32 : {"float32", "float16"}
+        How the file has what is float32 in the networks.
+    """
+    if float32 not in ("float32", "float16"):
+        raise ValueError(f"its weights are stored as {float32!s:.20}")
+    stored = {"float32": np.dtype(float32)}
     return {
-        name: _array(archive, name, tuple(v.shape), v.dtype.as_numpy_dtype)
+        name: _array(archive, name, tuple(v.shape), stored.get(v.dtype.name, v.dtype.name))
         for name, v in named.items()
     }
 

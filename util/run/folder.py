@@ -11,7 +11,7 @@ from pathlib import Path
 from util import files
 from util.run.history import move_to_history
 from util.say import UserError, say
-from util.settings import FIXED, OTHER_SAMPLES, changes, row_of, with_new_names
+from util.settings import FIXED, OTHER_SAMPLES, changes, home_of, row_of, with_new_names
 
 
 class RunFolder:
@@ -135,6 +135,11 @@ class RunFolder:
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
+
+
+def weights_file(task):
+    """Return the file of the weights that come with the project for a script, there or not."""
+    return Path(home_of(task.settings), "weights", f"{task.name}.npz")
 
 
 def _lock(file):

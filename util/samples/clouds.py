@@ -47,8 +47,8 @@ def stretch(opacity):
     return (opacity - np.float32(low)) * np.float32(1.0 / (high - low))
 
 
-def layer_opacity(window):
-    """Return opacity from a window of a cloud-layer picture: smoothed and stretched.
+def layer_opacity(window, stretched=True):
+    """Return opacity from a window of a cloud-layer picture: smoothed, and stretched if asked.
 
     Parameters
     ----------
@@ -59,7 +59,8 @@ def layer_opacity(window):
     -------
     float32 (H, W), 0..1
     """
-    return stretch(np.clip(cv2.blur(window, (5, 5)), 0.0, 1.0))
+    smooth = np.clip(cv2.blur(window, (5, 5)), 0.0, 1.0)
+    return stretch(smooth) if stretched else smooth
 
 
 def perlin(rng, size_px, cell_px):
@@ -226,7 +227,52 @@ def noise_opacity(
     return stretch(fractal_noise(rng, size_px, cells_px, weights))
 
 
-def draw_opacity(rng, layers, size_px, *, noise_share, cloud_window_px, noise):
+def veil_opacity(rng, size_px, cell_range_px=(100.0, 400.0)):
+    """Draw a smooth veil, some of it over all of the map: 0..1, its greatest value 1.
+
+    Parameters
+    ----------
+    cell_range_px : (float, float)
+        Cells of its first octave of two, drawn uniformly in the logarithm.
+
+    Returns
+    -------
+    float32 (size_px, size_px)
+    """
+    least = np.float32(max(0.0, rng.uniform(-0.6, 0.6)))  # of half of them 0
+    return least + (1 - least) * noise_opacity(rng, size_px, cell_range_px, octaves=2)
+
+
+def cumulus_opacity(rng, size_px, *, cell_range_px, cover_range, edge_range):
+    """Draw hard-edged clouds: fractal noise over the threshold that leaves the cover drawn.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    size_px : int
+    cell_range_px : (float, float)
+        Size of the clouds, as in `noise_opacity`.
+    cover_range : (float, float)
+        Share of the map with any cloud, drawn uniformly in the logarithm: few clouds are as
+        frequent as many.
+    edge_range : (float, float)
+        Over how many standard deviations of the noise opacity rises from 0 to 1, drawn likewise.
+
+    Returns
+    -------
+    float32 (size_px, size_px), 0..1
+    """
+    noise = noise_opacity(rng, size_px, cell_range_px, octaves=5, persistence=0.6)
+    covered, edge = (math.exp(rng.uniform(*np.log(r))) for r in (cover_range, edge_range))
+    sample = noise[::2, ::2].ravel()  # a quarter tells the threshold as well
+    place = min(len(sample) - 1, round((1.0 - covered) * len(sample)))
+    threshold = np.partition(sample, place)[place]
+    width = max(edge * float(sample.std()), 1e-6)
+    t = np.clip((noise - threshold) * np.float32(1.0 / width), 0.0, 1.0)
+    return t * t * (3.0 - 2.0 * t)
+
+
+def draw_opacity(rng, layers, size_px, *, noise_share, cloud_window_px, noise, own_share=0.0):
     """Draw opacity from Perlin noise or from a window of a cloud-layer picture.
 
     Parameters
@@ -242,6 +288,8 @@ def draw_opacity(rng, layers, size_px, *, noise_share, cloud_window_px, noise):
         Smallest and largest window that is cut out of a cloud layer.
     noise : dict
         Arguments of `noise_opacity`.
+    own_share : float
+        Share of the windows that keep their own opacity instead of being stretched.
 
     Returns
     -------
@@ -255,4 +303,42 @@ def draw_opacity(rng, layers, size_px, *, noise_share, cloud_window_px, noise):
     # In float32: a window of few grey levels is stretched, and rounding would show as steps.
     window_px = int(rng.integers(low, high + 1))
     window = random_window(layers, layers.crop, index, rng, window_px, size_px)
-    return layer_opacity(window)[..., None]
+    stretched = own_share == 0 or rng.random() >= own_share
+    return layer_opacity(window, stretched)[..., None]
+
+
+def draw_cloud(
+    rng, size_px, *, sheet, greatest_opacity, clear_share, veil_share, cumulus_share, cumulus
+):
+    """Draw the opacity of any kind of cloud, or of none.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    size_px : int
+    sheet : callable
+        ``sheet(rng) -> float32 (size_px, size_px, 1)``: what the other kinds leave, see
+        `draw_opacity`.
+    greatest_opacity : (float, float)
+        The map is multiplied by a number from this range and cut off at 1. Cumulus is as thick as
+        three such layers.
+    clear_share, veil_share, cumulus_share : float
+        Shares of maps without cloud, with a `veil_opacity`, and with a `cumulus_opacity`.
+    cumulus : dict
+        Arguments of `cumulus_opacity`.
+
+    Returns
+    -------
+    float32 (size_px, size_px, 1), 0..1
+    """
+    kind, greatest = rng.random(), np.float32(rng.uniform(*greatest_opacity))
+    if kind < clear_share:
+        return np.zeros((size_px, size_px, 1), np.float32)
+    if kind < clear_share + veil_share:
+        found = veil_opacity(rng, size_px)[..., None]
+    elif kind < clear_share + veil_share + cumulus_share:
+        found = cumulus_opacity(rng, size_px, **cumulus)[..., None]
+        greatest = 1 - (1 - min(greatest, np.float32(1))) ** 3
+    else:
+        found = sheet(rng)
+    return np.minimum(found * greatest, np.float32(1))

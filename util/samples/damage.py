@@ -5,12 +5,15 @@ sample's keys (`util.samples.keys.Keys`) and clear ground (S, S, 3). It returns 
 too, as "clear".
 """
 
+import inspect
+import math
 from functools import partial
 
 import cv2
 import numpy as np
 
-from util.samples.clouds import draw_opacity
+from util.samples import light
+from util.samples.clouds import draw_cloud, draw_opacity, noise_opacity
 from util.samples.ground import open_stores
 from util.samples.haze import scatter, smooth_depth
 from util.samples.keys import Keys
@@ -39,28 +42,78 @@ class Samples:
 # --- kinds of damage ----------------------------------------------------------------------------
 
 
-def cloud(keys, clear, *, draw, opacity_offset, cloud_colour):
+def cloud(
+    keys,
+    clear,
+    *,
+    draw,
+    opacity_offset=(0.0, 0.0),
+    haze_share=0.0,
+    haze_opacity=(0.0, 0.0),
+    cloud_brightness=(1.0, 1.0),
+    cloud_colour=(1.0, 1.0),
+    cloud_shading=0.0,
+    wavelength_exponent=(0.0, 0.0),
+    shadow_share=0.0,
+    shadow_depth=(0.0, 0.0),
+    channel_shift_px=0.0,
+    blur_beneath_px=0.0,
+    jpeg_share=0.0,
+    jpeg_quality=(100.0, 100.0),
+    sensor_noise=0.0,
+):
     """Lay cloud over ground: cloudy and clear (S, S, 3), opacity (S, S, 1).
+
+    A shadow belongs to the ground as it is on that day: it stays in "clear". "opacity" is the mean
+    over the channels. See util/samples/light.py for each effect, configure.py for each range.
 
     Parameters
     ----------
     draw : callable
         ``draw(rng) -> float32 (S, S, 1)``, opacity 0..1.
-    opacity_offset : (float, float)
-        A number from this range is added to the opacity.
-    cloud_colour : (float, float)
-        The cloud's brightness in each channel is drawn from this range.
+    others : float, or (float, float) to draw from uniformly
+        The settings of these names; as they stand here nothing but white cloud is laid.
     """
-    opacity, rng = draw(keys("cloud")), keys("jitter")
+    opacity = draw(keys("cloud"))[..., 0]
+    rng = keys("jitter")
     opacity = np.clip(opacity + np.float32(rng.uniform(*opacity_offset)), 0.0, 1.0)
-    colour = rng.uniform(*cloud_colour, 3).astype(np.float32)
-    # The same as cover(clear, opacity, colour), but NumPy is slow where rows have 3 numbers, and
-    # with every array more.
-    row = (len(clear), -1)
-    cloudy = np.tile(colour, clear.shape[1]) - clear.reshape(row)
-    cloudy *= cv2.cvtColor(opacity, _GREY_TO_RGB).reshape(row)
-    cloudy += clear.reshape(row)
-    return {"cloudy": cloudy.reshape(clear.shape), "clear": clear, "opacity": opacity}
+    colour = rng.uniform(*cloud_colour, 3) * rng.uniform(*cloud_brightness)
+    rng = keys("shadow")
+    if rng.random() < shadow_share:
+        depth, far, angle = rng.uniform(*shadow_depth), rng.uniform(2, len(clear) / 3), rng.random()
+        down, right = far * math.sin(2 * math.pi * angle), far * math.cos(2 * math.pi * angle)
+        clear = light.shadow(clear, opacity, depth, down, right, rng.uniform(0, 3))
+    rng = keys("light")
+    exponent, blur_px = rng.uniform(*wavelength_exponent), rng.uniform(0, blur_beneath_px)
+    shade = _shade(rng, opacity, cloud_shading) if cloud_shading else None
+    if rng.random() < haze_share:
+        opacity = light.joined(opacity, np.float32(rng.uniform(*haze_opacity)))
+    if channel_shift_px:
+        seen = light.channels_apart(rng, opacity, channel_shift_px)
+    else:
+        seen = light.three(opacity)
+    if exponent:
+        seen = light.wavelength_opacity(seen, exponent)
+    beneath = light.blurred_beneath(clear, seen, blur_px) if blur_px > 0.2 else clear
+    cloudy = light.lit(beneath, seen, colour, shade)
+    rng = keys("sensor")
+    if rng.random() < jpeg_share:
+        cloudy = light.jpeg(cloudy, rng.uniform(*jpeg_quality))
+    if sensor_noise:
+        cloudy = light.sensor_noise(rng, cloudy, rng.uniform(0, sensor_noise))
+    found = cv2.transform(seen, np.full((1, 3), 1 / 3, np.float32))[..., None]
+    return {"cloudy": cloudy, "clear": clear, "opacity": found}
+
+
+def _shade(rng, opacity, most):
+    """Return how much darker thick cloud is here and there, float32 (S, S), 0..most."""
+    size_px = len(opacity)
+    # Coarse, at a quarter of the side: cloud is soft within.
+    shade = noise_opacity(rng, max(size_px // 4, 1), (3.0, 32.0), octaves=2)
+    shade = cv2.resize(shade, (size_px, size_px))
+    shade *= np.float32(rng.uniform(0, most))
+    shade *= opacity
+    return shade
 
 
 def holed(keys, clear, *, draw):
@@ -108,7 +161,7 @@ def open_layers(settings, progress=True):
 
 
 def opacity_from(layers, settings):
-    """Return a function ``rng -> opacity`` that draws as settings say; see `draw_opacity`."""
+    """Return a function ``rng -> opacity`` of sheets and layers; see `draw_opacity`."""
     return partial(
         draw_opacity,
         layers=layers,
@@ -122,3 +175,26 @@ def opacity_from(layers, settings):
             "lacunarity": settings.noise_lacunarity,
         },
     )
+
+
+def cloud_from(layers, settings):
+    """Return the damage `cloud` as settings say, with opacity by `draw_cloud`."""
+    draw = partial(
+        draw_cloud,
+        size_px=settings.crop_px,
+        sheet=partial(opacity_from(layers, settings), own_share=settings.layer_own_share),
+        greatest_opacity=settings.greatest_opacity,
+        clear_share=settings.clear_share,
+        veil_share=settings.veil_share,
+        cumulus_share=settings.cumulus_share,
+        cumulus={
+            "cell_range_px": settings.cumulus_cell_px,
+            "cover_range": settings.cumulus_cover,
+            "edge_range": settings.cumulus_edge,
+        },
+    )
+    return partial(cloud, draw=draw, **{name: getattr(settings, name) for name in _LIGHT})
+
+
+# The settings that `cloud` is given under their own names.
+_LIGHT = tuple(inspect.signature(cloud).parameters)[3:]

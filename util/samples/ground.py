@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from util.pictures.find import pictures_of
-from util.pictures.pixels import PictureError, as_float
+from util.pictures.pixels import GREY, PictureError, as_float
 from util.pictures.store import PictureStore
 from util.samples.crops import random_zoom
 from util.samples.keys import shuffled_index
@@ -16,7 +16,8 @@ VALIDATION_SEED = 1_000_003  # added to the run's: validation draws clouds of it
 class Ground:
     """Give crops of clear pictures: a pure function of a sample's keys.
 
-    Each picture comes once an epoch.
+    Scenes, which are folders, weigh alike, however many pictures they have: each comes in turn, and
+    each of its pictures before one comes again.
 
     Parameters
     ----------
@@ -31,10 +32,15 @@ class Ground:
     def __init__(self, store, *, seed, crop_px, zoom, varied):
         self.store, self.seed = store, seed
         self.crop_px, self.zoom, self.varied = crop_px, zoom, varied
+        scenes = {}
+        for index, path in enumerate(store.paths):
+            scenes.setdefault(path.parent, []).append(index)
+        self.scenes = list(scenes.values())
 
     def index(self, keys):
         """Return which picture of the store a sample uses."""
-        return shuffled_index(keys.seed, keys.number, len(self.store))
+        scene = self.scenes[shuffled_index(keys.seed, keys.number, len(self.scenes))]
+        return scene[shuffled_index(keys.seed, keys.number // len(self.scenes), len(scene))]
 
     def window(self, store, index, keys):
         """Return the pixels of a sample's window, the same of every store with pictures of a size.
@@ -49,7 +55,16 @@ class Ground:
         return vary_ground(keys("jitter"), pixels, **self.varied)
 
 
-def vary_ground(rng, clear, *, ground_gain, ground_offset, ground_curve=0.0, ground_tint=0.0):
+def vary_ground(
+    rng,
+    clear,
+    *,
+    ground_gain,
+    ground_offset,
+    ground_curve=0.0,
+    ground_tint=0.0,
+    ground_saturation=0.0,
+):
     """Vary light and colour of ground a little.
 
     Parameters
@@ -65,11 +80,23 @@ def vary_ground(rng, clear, *, ground_gain, ground_offset, ground_curve=0.0, gro
         The middle tones are brightened or darkened: ``x + c * x * (1 - x)`` with c within +- this.
     ground_tint : float
         Each channel is multiplied by 1 +- this.
+    ground_saturation : float
+        Each channel's distance from the pixel's grey is multiplied by 1 +- this.
 
     Returns
     -------
     float32 (H, W, 3), 0..1
     """
+    varied = _toned(rng, clear, ground_gain, ground_offset, ground_curve, ground_tint)
+    if ground_saturation:
+        strength = 1.0 + ground_saturation * rng.uniform(-1.0, 1.0)
+        grey = np.tile(np.float32(GREY), (3, 1)) * np.float32(1.0 - strength)
+        varied = cv2.transform(varied, grey + np.float32(strength) * np.eye(3, dtype=np.float32))
+        np.clip(varied, 0.0, 1.0, out=varied)
+    return varied
+
+
+def _toned(rng, clear, ground_gain, ground_offset, ground_curve, ground_tint):
     draws = rng.uniform(-1.0, 1.0, 8)
     gain = ((1.0 + ground_gain * draws[0]) * (1.0 + ground_tint * draws[1:4])).astype(np.float32)
     offset = (ground_offset * draws[4:7]).astype(np.float32)
@@ -127,6 +154,7 @@ def ground_of(store, settings, *, training):
             # What only makes few pictures into many has no place in the validation.
             "ground_curve": settings.ground_curve if training else 0.0,
             "ground_tint": settings.ground_tint if training else 0.0,
+            "ground_saturation": settings.ground_saturation if training else 0.0,
         },
     )
 

@@ -67,7 +67,7 @@ class Keys:
         return keyed_rng(self.seed, self.number, purpose)
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=256)
 def _order(seed, epoch, count):
     return keyed_rng(seed, epoch, "order of pictures").permutation(count)
 

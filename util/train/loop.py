@@ -101,7 +101,7 @@ class Validation:
         return self._task.sheet(self.outputs(min(6, self._settings.validation_samples)))
 
 
-def train(task, settings, strategy):
+def train(task, settings, strategy, begin_with=None):
     """Train or go on training until the last step, a signal, or too many skipped steps.
 
     The caller holds the run (`util.run.folder.RunFolder.held`) if this is the process that
@@ -112,6 +112,8 @@ def train(task, settings, strategy):
     task : util.task.Task
     settings : the script's settings
     strategy : tf.distribute.Strategy
+    begin_with : Path, optional
+        A checkpoint, or weights, whose networks a new run begins with.
 
     Returns
     -------
@@ -131,6 +133,8 @@ def train(task, settings, strategy):
     if chief:
         run.sweep()
     found = checkpoint.restore_newest(run.checkpoints, state)
+    if begin_with and not found:
+        _begin_with(begin_with, state)
     agreement = machines.Agreement(strategy)
     start = int(state.step.numpy())
     if not agreement.same(start):
@@ -274,6 +278,17 @@ class _Start:
                 f"the best network is {self.run.best}"
             )
         return interrupt.exit_status()
+
+
+def _begin_with(path, state):
+    """Set the networks of a new run from a checkpoint; all else begins as ever."""
+    try:
+        step = checkpoint.load_networks(path, state.networks)
+    except FileNotFoundError:
+        raise UserError(f"--from {path}: no such file; a .npz of a run is meant") from None
+    except checkpoint.DamagedError as error:
+        raise UserError(f"--from {path}: damaged or no checkpoint ({error})") from None
+    say(f"the networks begin as those of {path} (step {step:,})")
 
 
 def _greet(task, run, found, start, strategy):

@@ -13,11 +13,19 @@ import tensorflow as tf
 from util import files, interrupt
 from util.pictures.pixels import as_float
 from util.pictures.read import read_picture
+from util.run import checkpoint
 from util.say import UserError, say, show
 
-FORMATS = {"keras": ".keras", "savedmodel": "", "onnx": ".onnx", "litert": ".tflite"}
+FORMATS = {
+    "keras": ".keras",
+    "savedmodel": "",
+    "onnx": ".onnx",
+    "litert": ".tflite",
+    "weights": ".npz",
+}
 # The same arithmetic in another order; less than half a step of 8 bits (1/510) cannot be seen.
 TOLERANCE = 1e-3
+HALF_TOLERANCE = 1 / 255  # of weights in half precision: a step of 8 bits
 _PARITY_PICTURE = Path(__file__).resolve().parents[2] / "data" / "cloudy" / "l8_alabama.png"
 
 
@@ -90,7 +98,9 @@ def export(trained, kind, path):
     Parameters
     ----------
     trained : util.use.trained.Trained
-    kind : {"keras", "savedmodel", "onnx", "litert"}
+    kind : {"keras", "savedmodel", "onnx", "litert", "weights"}
+        "weights" is the networks of a checkpoint, in half precision: a few MB that apply, evaluate
+        and `--from` of this project take.
     path : Path
         Gets the format's suffix if it has none.
 
@@ -110,7 +120,6 @@ def export(trained, kind, path):
         raise UserError(f"--out {path}: exists; remove it or name another")
     if kind in _NEEDS:
         _import(kind)
-    model = _model(trained)
     # A LiteRT file takes one size only.
     picture = _parity_picture(trained.settings.crop_px if kind == "litert" else 256)
     batch = _batch(trained.task, picture)
@@ -119,12 +128,13 @@ def export(trained, kind, path):
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with files.in_place_of(path) as temporary:
-            got = _KINDS[kind](model, temporary, batch, trained.settings.crop_px)
+            got = _KINDS[kind](trained, temporary, batch)
             differences = {n: _difference(wanted[n], got[n]) for n in wanted}
+            most = HALF_TOLERANCE if kind == "weights" else TOLERANCE
             show("greatest difference from the network on a real picture, values 0..1:")
             for name, difference in differences.items():
-                show(f"  {name}: {difference:.2g} (at most {TOLERANCE:g} is allowed)")
-            if not all(difference <= TOLERANCE for difference in differences.values()):
+                show(f"  {name}: {difference:.2g} (at most {most:.2g} is allowed)")
+            if not all(difference <= most for difference in differences.values()):
                 raise _DiffersError
             interrupt.guard()
     except _DiffersError:
@@ -177,7 +187,8 @@ def _difference(wanted, got):
 # --- the formats: each writes `path`, reads it back and returns its results on `batch` -----------
 
 
-def _keras(model, path, batch, crop_px):
+def _keras(trained, path, batch):
+    model = _model(trained)
     model.save(path)
     # The only place that loads a model: the file just written here, in Keras' safe mode.
     loaded = keras.saving.load_model(path, safe_mode=True)  # noqa: TID251
@@ -193,7 +204,8 @@ def _signature(model, size=None):
     return specs if len(specs) > 1 else next(iter(specs.values()))
 
 
-def _savedmodel(model, path, batch, crop_px):
+def _savedmodel(trained, path, batch):
+    model = _model(trained)
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint("serve", model.call, input_signature=[_signature(model)])
@@ -207,7 +219,8 @@ def _argument(batch):
     return batch if len(batch) > 1 else next(iter(batch.values()))
 
 
-def _onnx(model, path, batch, crop_px):
+def _onnx(trained, path, batch):
+    model = _model(trained)
     tf2onnx, onnxruntime = _import("onnx")
 
     @tf.function(input_signature=[_signature(model)])
@@ -222,7 +235,8 @@ def _onnx(model, path, batch, crop_px):
     return dict(zip(outputs, session.run(outputs, batch), strict=True))
 
 
-def _litert(model, path, batch, crop_px):
+def _litert(trained, path, batch):
+    model, crop_px = _model(trained), trained.settings.crop_px
     # Weights left as variables come out of the converter of TensorFlow 2.21 as NaN: freeze them.
     from tensorflow.python.framework.convert_to_constants import (
         convert_variables_to_constants_v2 as frozen,
@@ -255,6 +269,15 @@ def _litert(model, path, batch, crop_px):
     return dict(zip(names, values, strict=True))
 
 
+def _weights(trained, path, batch):
+    task, settings = trained.task, trained.settings
+    checkpoint.save_networks(path, trained.networks, trained.step, trained.meta)
+    networks = task.make_networks(settings)
+    checkpoint.load_networks(path, networks)
+    found = task.restore(networks, batch, settings)
+    return {name: found[name].numpy() for name in task.kind.found}
+
+
 # What a format needs besides TensorFlow: (package, module, name in it or "" for the module).
 _NEEDS = {
     "onnx": (("tf2onnx", "tf2onnx", ""), ("onnxruntime", "onnxruntime", "")),
@@ -274,4 +297,10 @@ def _import(kind):
     return [getattr(module, name) if name else module for module, name in modules]
 
 
-_KINDS = {"keras": _keras, "savedmodel": _savedmodel, "onnx": _onnx, "litert": _litert}
+_KINDS = {
+    "keras": _keras,
+    "savedmodel": _savedmodel,
+    "onnx": _onnx,
+    "litert": _litert,
+    "weights": _weights,
+}

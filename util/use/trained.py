@@ -1,13 +1,14 @@
 """Find a run's best network and build it as it was trained."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import tensorflow as tf
 
 from util.run import checkpoint, machines
-from util.run.folder import RunFolder
+from util.run.folder import RunFolder, weights_file
 from util.say import UserError, say
 from util.settings import as_trained
 
@@ -23,6 +24,8 @@ class Trained:
     step : int
     restore : callable
         dict of float32 (B, H, W, C) -> dict of tensors; traced once, whatever H and W are.
+    meta : dict
+        What else the checkpoint holds: see `util.train.loop.describe`.
     """
 
     task: object
@@ -31,9 +34,11 @@ class Trained:
     path: Path
     step: int
     restore: object
+    meta: dict = field(default_factory=dict)
 
     def __str__(self):
-        return f"{self.path} (step {self.step:,})"
+        whose = ", which comes with the project" if self.path == weights_file(self.task) else ""
+        return f"{self.path} (step {self.step:,}{whose})"
 
 
 def load(task, settings, path=None, given=()):
@@ -46,7 +51,8 @@ def load(task, settings, path=None, given=()):
         Only what belongs to this machine is taken from here, and what `given` names; the rest
         is in the checkpoint.
     path : Path, optional
-        Default: best.npz of the run, or its newest checkpoint that can be read.
+        Default: best.npz of the run, or its newest checkpoint that can be read; where there is no
+        run, the weights that come with the project.
     given : iterable of str
         Settings that the user set for this start.
 
@@ -58,7 +64,8 @@ def load(task, settings, path=None, given=()):
     run = RunFolder(task.name, settings)
     newest = [found for _, found in checkpoint.found(run.checkpoints)]
     best = [run.best] if run.best.is_file() else []
-    places = [Path(path)] if path else best + newest
+    shipped = weights_file(task)
+    places = [Path(path)] if path else best + newest or [shipped] * shipped.is_file()
     for place in places:
         try:
             return _load(task, settings, place, set(given))
@@ -101,4 +108,36 @@ def _load(task, settings, path, given):
     def restore(batch):
         return task.restore(networks, batch, settings)
 
-    return Trained(task, settings, networks, path, step, restore)
+    turns = getattr(settings, "turns", 1)
+    many = partial(over_turns, restore, turns) if turns > 1 else restore
+    return Trained(task, settings, networks, path, step, many, meta)
+
+
+def over_turns(restore, turns, batch):
+    """Return the mean of what is found in a batch and in its flips, each turned back.
+
+    Parameters
+    ----------
+    restore : callable
+        dict of float32 (B, H, W, C) -> dict of tensors (B, H, W, C).
+    turns : int
+        How many of the eight flips and quarter turns, the first of these: none, rows reversed, ..
+    batch : dict of float32 (B, H, W, C)
+    """
+    total = {}
+    for turn in range(turns):
+        found = restore({name: _turned(picture, turn) for name, picture in batch.items()})
+        for name, picture in found.items():
+            back = _turned_back(picture, turn)
+            total[name] = total[name] + back if turn else back
+    return {name: picture / turns for name, picture in total.items()}
+
+
+def _turned(pictures, turn):
+    pictures = tf.reverse(pictures, [axis for axis in (1, 2) if turn & axis])
+    return tf.transpose(pictures, [0, 2, 1, 3]) if turn & 4 else pictures
+
+
+def _turned_back(pictures, turn):
+    pictures = tf.transpose(pictures, [0, 2, 1, 3]) if turn & 4 else pictures
+    return tf.reverse(pictures, [axis for axis in (1, 2) if turn & axis])
