@@ -17,7 +17,8 @@ from util.networks.blocks import (
     leaky_tanh,
 )
 from util.networks.inpainting import inpainting_generator, two_tower_discriminator
-from util.networks.unet import unet
+from util.networks.unet import CLOUD_LIGHT, cloud_light, ground_from, possible_opacity, unet
+from util.samples.light import lit
 
 
 @pytest.fixture(autouse=True)
@@ -516,3 +517,46 @@ def test_weights_keep_their_names_however_many_networks_were_made(build):
     first, second = ([v.path for v in build().variables] for _ in range(2))
     assert first == second
     assert len(set(first)) == len(first)
+
+
+# --- the head of mod_defog ----------------------------------------------------------------------
+
+
+def cloud_over_ground():
+    """Return a pixel row of cloudy pictures, their ground, opacity below 0.8, and cloud light."""
+    rng = np.random.default_rng(3)
+    clear = rng.random((1, 4, 5, 3), np.float32)
+    opacity = 0.8 * rng.random((1, 4, 5, 1), np.float32)
+    colour = np.float32([0.6, 0.8, 0.7])
+    cloudy = np.stack([lit(clear[0], opacity[0].repeat(3, -1), colour)])
+    return cloudy, clear, opacity, np.broadcast_to(colour, clear.shape)
+
+
+@pytest.mark.parametrize("head", ["light", "unmix"])
+def test_the_true_opacity_and_light_give_the_ground_back(head):
+    cloudy, clear, opacity, light = cloud_over_ground()
+    found = ground_from(tf.zeros_like(clear), cloudy, opacity, head, light)
+    np.testing.assert_allclose(found, clear, atol=1e-5)
+
+
+def test_what_was_laid_on_is_always_possible():
+    cloudy, _, opacity, light = cloud_over_ground()
+    most = possible_opacity(tf.ones_like(opacity), cloudy, light)
+    assert (most.numpy() >= opacity - 1e-6).all()
+    assert (most.numpy() <= 1).all()
+    np.testing.assert_allclose(
+        possible_opacity(0.25 * tf.ones_like(opacity), cloudy, light), 0.25 * most, rtol=1e-6
+    )
+
+
+def test_no_possible_opacity_makes_ground_darker_than_black():
+    cloudy, _, _, light = cloud_over_ground()
+    most = possible_opacity(tf.ones((1, 4, 5, 1)), cloudy, light)
+    assert (ground_from(tf.zeros_like(cloudy), cloudy, most, "light", light).numpy() > -1e-5).all()
+
+
+def test_the_light_of_cloud_stays_within_its_limits_and_begins_near_white():
+    low, high = CLOUD_LIGHT
+    far = cloud_light(tf.constant([[[[-50.0, 0.0, 50.0]]]])).numpy().ravel()
+    np.testing.assert_allclose(far[[0, 2]], [low, high], atol=1e-5)
+    assert 0.9 < far[1] < 1

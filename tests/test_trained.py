@@ -10,9 +10,10 @@ from conftest import SCRIPTS, task_of
 
 from util.run import checkpoint
 from util.run.folder import RunFolder
+from util.samples.crops import turned
 from util.say import UserError
 from util.train import loop
-from util.use import trained
+from util.use import export, trained
 
 
 @pytest.fixture
@@ -97,3 +98,75 @@ def test_another_scripts_checkpoint_is_refused(saved):
         trained.load(task, settings, run.best)
     with pytest.raises(UserError, match="no such file"):
         trained.load(task, settings, run.path / "none.npz")
+
+
+# --- weights that come along --------------------------------------------------------------------
+
+
+@pytest.fixture
+def shipped(saved, tmp_path, monkeypatch):
+    """Return (task, settings, run) without a run, and weights in half precision in its place."""
+    task, settings, run = saved(turns=1)
+    file = tmp_path / "weights" / "mod_defog.npz"
+    monkeypatch.setattr(trained, "weights_file", lambda task: file)
+    assert export.export(trained.load(task, settings), "weights", file) == 0
+    return task, settings, run, file
+
+
+def test_shipped_weights_serve_where_there_is_no_run(shipped):
+    task, settings, run, file = shipped
+    of_run = trained.load(task, settings)
+    assert of_run.path == run.best  # the run's own come first
+    run.best.unlink()
+    found = trained.load(task, settings)
+    assert str(found) == f"{file} (step 0, which comes with the project)"
+    assert file.stat().st_size < 0.7 * 4 * sum(
+        w.size for w in of_run.networks["unet"].get_weights()
+    )
+    batch = {"cloudy": np.random.default_rng(0).random((1, 64, 64, 3), np.float32)}
+    for name, array in of_run.restore(batch).items():
+        assert 0 < np.abs(found.restore(batch)[name] - array).max() < 1 / 255
+    file.unlink()
+    with pytest.raises(UserError, match="no trained network yet"):
+        trained.load(task, settings)
+
+
+def test_shipped_weights_of_other_networks_are_refused(shipped):
+    task, settings, _, file = shipped
+    state = task.make_state(replace(settings, base_width=4))
+    with pytest.raises(UserError, match="belongs to other networks"):
+        checkpoint.load_networks(file, state.networks)
+    with pytest.raises(UserError, match="optimizers/"):  # no run can go on from them
+        checkpoint.load(file, task.make_state(settings))
+
+
+@pytest.mark.parametrize("turns", [1, 2, 8])
+def test_turns_of_what_turns_with_the_picture_change_nothing(turns):
+    batch = {"a": tf.random.stateless_uniform((1, 32, 64, 3), [1, 2])}
+    found = trained.over_turns(lambda b: {"b": 2.0 * b["a"]}, turns, batch)
+    np.testing.assert_allclose(found["b"], 2.0 * batch["a"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("turns", [2, 8])
+def test_turns_are_the_flips_and_quarter_turns(turns):
+    picture = np.random.default_rng(1).random((4, 4, 1), np.float32)
+    seen = []
+
+    def restore(batch):
+        seen.append(batch["a"].numpy()[0])
+        return {"a": batch["a"]}
+
+    trained.over_turns(restore, turns, {"a": tf.constant(picture[None])})
+    for turn, found in enumerate(seen):
+        np.testing.assert_array_equal(found, turned(picture, turn))
+    assert len({array.tobytes() for array in seen}) == turns
+
+
+def test_a_network_with_turns_is_the_mean_over_them(saved):
+    task, settings, _ = saved(turns=2)
+    many, one = (trained.load(task, replace(settings, turns=n)) for n in (2, 1))
+    picture = np.random.default_rng(0).random((1, 64, 64, 3), np.float32)
+    flipped = one.restore({"cloudy": picture[:, ::-1]})["restored"].numpy()[:, ::-1]
+    expected = (one.restore({"cloudy": picture})["restored"] + flipped) / 2
+    found = many.restore({"cloudy": picture})["restored"]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
