@@ -11,7 +11,7 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
 
-GROUND = "say files interrupt task settings"  # the files of util itself: one room
+GROUND = "start say files interrupt task settings"  # the files of util itself: one room
 FLOORS = {
     1: GROUND,
     2: "pictures networks run",
