@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from util.say import UserError
 
+_KINDS = ("chief", "worker")  # of machines that train, in TF_CONFIG; the first one is the chief
+
 
 def choose_strategy(devices):
     """Return the distribution strategy for a `devices` setting; call before any tensor is made.
@@ -25,8 +27,8 @@ def choose_strategy(devices):
     UserError
         A device that this machine does not have, or a TF_CONFIG that cannot be read.
     """
-    if os.environ.get("TF_CONFIG"):
-        return _several_machines()
+    if os.environ.get("TF_CONFIG") and (together := _several_machines()):
+        return together
     gpus = tf.config.list_physical_devices("GPU")
     wanted = [part.strip().lower() for part in devices.split(",") if part.strip()]
     if wanted == ["all"]:
@@ -60,13 +62,26 @@ def choose_strategy(devices):
 
 
 def _several_machines():
+    """Return the strategy of all machines that TF_CONFIG names, None if it names this one alone."""
     try:
-        json.loads(os.environ["TF_CONFIG"])["cluster"]["worker"]
-    except (ValueError, KeyError, TypeError) as error:
+        place = json.loads(os.environ["TF_CONFIG"])
+        cluster, kind = place["cluster"], place["task"]["type"]
+        if kind in _KINDS:
+            cluster[kind][int(place["task"]["index"])]
+        together = sum(len(cluster.get(kind, [])) for kind in _KINDS)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(
-            "the environment variable TF_CONFIG is set but is no JSON with cluster/worker and "
-            f"task ({error}); unset it to train on this machine alone"
+            "the environment variable TF_CONFIG is set but is no JSON with cluster and task, "
+            f"the task one of the cluster ({error}); unset it to train on this machine alone"
         ) from None
+    if kind not in _KINDS:
+        raise UserError(
+            f"TF_CONFIG makes this machine the {kind!r}, which takes no part: all machines train "
+            "alike, and the first one saves. Start the script on chief and workers only, or unset "
+            "TF_CONFIG to train on this machine alone"
+        )
+    if together == 1:
+        return None
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
     return tf.distribute.MultiWorkerMirroredStrategy()
@@ -78,9 +93,15 @@ def set_precision(precision):
 
 
 def is_chief(strategy):
-    """Tell whether this process writes the run's files: the only one, or the first worker."""
+    """Tell whether this process writes the run's files: the only one, the chief, or worker 0.
+
+    Worker 0 writes only where TF_CONFIG names no chief.
+    """
     resolver = strategy.cluster_resolver
-    return resolver is None or not resolver.task_type or resolver.task_id == 0
+    if resolver is None or not resolver.task_type:
+        return True
+    first = next(kind for kind in _KINDS if _cluster(resolver).get(kind))
+    return (resolver.task_type, resolver.task_id) == (first, 0)
 
 
 def workers(strategy):
@@ -88,7 +109,11 @@ def workers(strategy):
     resolver = strategy.cluster_resolver
     if resolver is None or not resolver.task_type:
         return 1
-    return len(resolver.cluster_spec().as_dict().get("worker", [])) or 1
+    return sum(len(_cluster(resolver).get(kind, [])) for kind in _KINDS) or 1
+
+
+def _cluster(resolver):
+    return resolver.cluster_spec().as_dict()
 
 
 class Agreement:
