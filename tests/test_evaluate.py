@@ -48,6 +48,22 @@ def test_default_place_of_the_csv(folders, capsys):
     assert (folders["runs_folder"] / "mod_defog" / "evaluation.csv").is_file()
 
 
+def test_neither_table_nor_csv_is_lost_with_the_other(folders, tmp_path, capsys, monkeypatch):
+    file = tmp_path / "e.csv"
+    (tmp_path / "file").write_text("a file where a folder belongs")
+    words = "evaluate", "--count", 1, *at(folders), "--csv"
+    status, said = run(capsys, *words, tmp_path / "file" / "e.csv")
+    assert status == 2
+    assert "see --csv" in said
+    assert NETWORK in said
+
+    def there(*lines):
+        assert file.is_file()
+
+    monkeypatch.setattr(evaluate, "show", there)
+    assert run(capsys, *words, file)[0] == 0
+
+
 def test_data_uses_every_picture_of_the_folder(network, tmp_path, monkeypatch):
     for number in range(5):
         write_picture(tmp_path / f"{number}.png", np.full((64, 64, 3), 40 * number + 9, np.uint8))

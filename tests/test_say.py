@@ -1,9 +1,13 @@
 """Lines for a person never raise, never steer the terminal, and never wait for a lock."""
 
 import io
+import os
+import subprocess
+import sys
 import threading
 
 import pytest
+from conftest import PROJECT
 from tqdm import tqdm
 
 from util import say
@@ -61,3 +65,56 @@ def test_a_line_is_said_while_a_bar_that_failed_holds_the_lock(capfd):
     finally:
         tqdm.set_lock(before)
     assert "heard" in capfd.readouterr().err
+
+
+def test_nothing_that_prints_fails_for_want_of_a_reader_or_a_character(monkeypatch):
+    for stream in (Gone(), None, Stream("ascii")):
+        monkeypatch.setattr("sys.stderr", stream)
+        monkeypatch.setattr("sys.stdout", stream)
+        with say.lossy_streams():
+            for _ in tqdm(range(3), "\u536b", mininterval=0):
+                print("\u536b\u661f")
+            say.say("line")
+        assert sys.stdout is sys.stderr is stream
+    assert "??\n" in stream.text()
+    assert "\u536b" not in stream.text()
+
+
+def test_a_line_does_not_tear_a_bar(monkeypatch):
+    stream = Stream("utf-8")
+    monkeypatch.setattr("sys.stderr", stream)
+    with tqdm(total=2, desc="bar") as bar:
+        bar.refresh()
+        say.say("line")
+    assert "\r   " in stream.text().split("line\n")[0]  # the bar was wiped before
+
+
+HELP = """
+from types import SimpleNamespace
+from configure import Defog
+from util import command
+command.main(SimpleNamespace(name="mod_x", settings=Defog), "\u536b\u661f", ["--help"])
+"""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_a_code_page_that_lacks_a_character(encoding):
+    env = {**os.environ, "PYTHONIOENCODING": encoding}
+    words = [sys.executable, "-c", HELP]
+    ended = subprocess.run(words, env=env, cwd=PROJECT, capture_output=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert ("\u536b\u661f" if encoding == "utf-8" else "??").encode() in ended.stdout
+
+
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_a_reader_that_has_left_is_no_failure(closed):
+    """As head leaves: the end is quiet, and what was done counts."""
+    read, write = os.pipe()
+    os.close(read)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, closed: write}
+    words = [sys.executable, "-c", HELP if closed == "stdout" else HELP.replace("--help", "--x")]
+    process = subprocess.Popen(words, cwd=PROJECT, **streams)
+    os.close(write)
+    out, err = process.communicate()
+    assert (out or b"") + (err or b"") == b""
+    assert process.returncode == (0 if closed == "stdout" else 2)

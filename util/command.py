@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from util import interrupt
-from util.say import UserError, say
+from util.say import UserError, lossy_streams, say
 from util.settings import as_text, comments_of, from_texts, kind_name, option_of
 
 
@@ -19,11 +19,12 @@ def main(task, description, arguments=None):
     script which needs their outputs does not go on without them.
     """
     interrupt.listen()
-    try:
-        status = _run(task, description, sys.argv[1:] if arguments is None else arguments)
-    except UserError as error:
-        say(*f"{task.name}: {error}".split("\n"))
-        status = 2
+    with lossy_streams():
+        try:
+            status = _run(task, description, sys.argv[1:] if arguments is None else arguments)
+        except UserError as error:
+            say(*f"{task.name}: {error}".split("\n"))
+            status = 2
     raise SystemExit(status)
 
 

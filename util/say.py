@@ -26,10 +26,10 @@ def say(*lines):
     """Print lines to stderr, past progress bars."""
     from tqdm import tqdm  # here: Ctrl-C is heard before anything but Python itself is loaded
 
-    with contextlib.suppress(*_GONE):
-        # Without tqdm's lock, which a bar that fails on a closed terminal never gives back.
-        tqdm.write(_encodable(lines, sys.stderr), file=sys.stderr, nolock=True)
-        sys.stderr.flush()
+    stream = _lossy(sys.stderr)
+    # Without tqdm's lock, which a bar that fails on a closed terminal never gives back.
+    tqdm.write(_text(lines), file=stream, nolock=True)
+    stream.flush()
 
 
 def say_first(lines, limit=10):
@@ -42,8 +42,7 @@ def say_first(lines, limit=10):
 
 def show(*lines):
     """Print lines of results to stdout."""
-    with contextlib.suppress(*_GONE):
-        print(_encodable(lines, sys.stdout), flush=True)
+    print(_text(lines), file=_lossy(sys.stdout), flush=True)
 
 
 def say_at_once(text):
@@ -52,8 +51,58 @@ def say_at_once(text):
         os.write(2, f"\n{text}\n".encode())
 
 
-def _encodable(lines, stream):
-    """Return printable lines as one text that the stream can encode."""
-    text = "\n".join(map(printable, lines))
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    return text.encode(encoding, "replace").decode(encoding)
+@contextlib.contextmanager
+def lossy_streams():
+    """Let nothing that prints fail for want of a reader or a character: help, bars, warnings.
+
+    In the end what was printed is out, or is dropped before Python itself fails to flush it.
+    """
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = map(_lossy, streams)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = streams
+        for stream in streams:
+            try:
+                stream.flush()
+            except _GONE:
+                with contextlib.suppress(*_GONE), open(os.devnull, "wb") as nowhere:
+                    os.dup2(nowhere.fileno(), stream.fileno())
+
+
+class _Lossy:
+    """A stream that loses what it cannot show and never raises."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+    def __eq__(self, other):  # tqdm asks whether a bar is on the stream that a line goes to
+        return self.stream is getattr(other, "stream", other)
+
+    def __hash__(self):
+        return hash(self.stream)
+
+    def write(self, text):
+        with contextlib.suppress(*_GONE):
+            try:
+                self.stream.write(text)
+            except UnicodeEncodeError:
+                encoding = self.stream.encoding
+                self.stream.write(text.encode(encoding, "replace").decode(encoding))
+        return len(text)
+
+    def flush(self):
+        with contextlib.suppress(*_GONE):
+            self.stream.flush()
+
+
+def _lossy(stream):
+    return stream if isinstance(stream, _Lossy) else _Lossy(stream)
+
+
+def _text(lines):
+    return "\n".join(map(printable, lines))

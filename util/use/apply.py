@@ -17,7 +17,7 @@ from util.pictures.read import read
 from util.pictures.write import write_picture
 from util.restore.bands import restore_picture, tile_counts
 from util.restore.masks import Holes
-from util.say import UserError, say
+from util.say import UserError, printable, say
 
 KEPT_FORMATS = (".png", ".tif", ".tiff", ".bmp")  # without loss; others become PNG
 
@@ -188,7 +188,7 @@ def _restore_file(trained, job, many_tiles, holes):
         many_tiles()
     with tqdm(
         total=sum(counts),
-        desc=job.source.name,
+        desc=printable(job.source.name),
         unit="tile",
         leave=False,
         disable=None if sum(counts) > 1 else True,

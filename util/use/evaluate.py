@@ -64,12 +64,14 @@ def evaluate(trained, *, data=None, pairs=None, holes=None, count=None, csv_file
     if not rows:
         say("no picture could be measured")
         return 1
-    lines = [f"{trained.task.name}: {trained}", head, "", *table(rows, measure).split("\n"), ""]
-    show(*lines, *notes(rows, measure))
     default = RunFolder(trained.task.name, trained.settings).path / "evaluation.csv"
     path = Path(csv_file) if csv_file else default
     extra = {"script": trained.task.name, "step": trained.step, "seed": trained.settings.seed}
-    _write(path, csv_text([{**extra, **row} for row in rows]))
+    lines = [f"{trained.task.name}: {trained}", head, "", *table(rows, measure).split("\n"), ""]
+    try:
+        _write(path, csv_text([{**extra, **row} for row in rows]))
+    finally:  # neither is lost with the other
+        show(*lines, *notes(rows, measure))
     show(f"a row a picture and method: {path}")
     return 0
 
