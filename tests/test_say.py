@@ -116,7 +116,8 @@ def test_a_reader_that_has_left_is_no_failure(printed):
     code = f"from util import say\nwith say.lossy_streams():\n    {printed}"
     gone = "stderr" if "say.say" in printed else "stdout"
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, gone: write}
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT, **streams)
+    env = {**os.environ, "PYTHONUNBUFFERED": ""}  # else Python has nothing to flush in the end
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT, env=env, **streams)
     os.close(write)
     assert [text or b"" for text in process.communicate()] == [b"", b""]
     assert process.returncode == 0
