@@ -41,6 +41,16 @@ def test_a_full_disk_leaves_the_old_file_and_names_it(tmp_path, monkeypatch, fai
     assert names(tmp_path) == ["a.txt"]
 
 
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.ENOTSUP])
+def test_a_disk_that_cannot_sync_gets_its_files(tmp_path, monkeypatch, number):
+    def unknown(_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", unknown)
+    files.write(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "new"
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_whatever_ends_the_block_early_leaves_nothing(tmp_path, error):
     def interrupted():

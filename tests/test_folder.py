@@ -1,5 +1,6 @@
 """The folder of a run: held once, begun with settings that are remembered, moved whole."""
 
+import errno
 import json
 import os
 import signal
@@ -66,6 +67,21 @@ def test_a_run_is_free_when_its_process_is_killed(make, tmp_path):
         holder.communicate()
     with make().held():
         pass
+
+
+@pytest.mark.parametrize("number", ["ENOSYS", "ENOTSUP", "ENOLCK", "EINVAL", "EIO"])
+def test_where_there_are_no_locks_a_note_is_made_and_it_goes_on(make, number, monkeypatch, capsys):
+    fcntl = pytest.importorskip("fcntl")
+    code = getattr(errno, number)
+
+    def flock(file, how):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    run = make()
+    with run.held():
+        (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"note: {run.path.parent} cannot be locked ({os.strerror(code)})")
 
 
 def test_a_runs_folder_that_cannot_be_made_is_named(make, tmp_path):

@@ -1,6 +1,7 @@
 """Write files and folders whole or not at all, and remove what killed writers have left."""
 
 import contextlib
+import errno
 import os
 import shutil
 import time
@@ -8,6 +9,9 @@ from pathlib import Path
 from uuid import uuid4
 
 _TEMPORARY = ".tmp-"
+
+# How a file system says that it does not know a call at all.
+_UNKNOWN = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
@@ -49,7 +53,11 @@ def whole(path):
     with in_place_of(path) as temporary, open(temporary, "wb") as file:
         yield file
         file.flush()
-        os.fsync(file.fileno())
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno not in _UNKNOWN:
+                raise
 
 
 def write(path, content):

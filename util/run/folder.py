@@ -52,7 +52,8 @@ class RunFolder:
         place = self.path.with_name(f".{self._name}.lock")
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            file = open(place, "a+", encoding="utf-8")  # noqa: SIM115 - closed by the with below
+            # Not buffered: nothing is left that could fail when it is closed.
+            file = open(place, "a+b", buffering=0)  # noqa: SIM115 - closed by the with below
         except OSError as error:
             raise UserError(
                 f"{place.parent}: cannot be written ({error.strerror}); set runs_folder to a "
@@ -62,17 +63,20 @@ class RunFolder:
             try:
                 _lock(file)
             except OSError as error:
-                if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
-                    raise
-                file.seek(0)
-                holder = file.read().strip() or "another process"
-                raise UserError(
-                    f"{self._name} is being trained by {holder}. Stop that one first, or set "
-                    "another runs_folder"
-                ) from None
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
-            file.flush()
+                if error.errno in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+                    file.seek(0)
+                    holder = file.read().decode(errors="replace").strip() or "another process"
+                    raise UserError(
+                        f"{self._name} is being trained by {holder}. Stop that one first, or set "
+                        "another runs_folder"
+                    ) from None
+                say(
+                    f"note: {place.parent} cannot be locked ({error.strerror}), as on some network "
+                    f"disks; do not start {self._name} there twice at a time"
+                )
+            with contextlib.suppress(OSError):  # a full disk: then the holder has no name
+                file.truncate(0)
+                file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
             yield
 
     def move_to_history(self):
