@@ -1,5 +1,6 @@
 """Pixels are found where they lie, or decoded once; a store then serves what was written."""
 
+import errno
 import os
 import threading
 import time
@@ -12,7 +13,7 @@ from make_zoo import files_in, noise, scene
 
 from util.pictures import places as places_module
 from util.pictures.pixels import as_float
-from util.pictures.places import Places
+from util.pictures.places import Place, Places
 from util.pictures.read import read_picture
 from util.pictures.store import PictureStore
 from util.pictures.write import write_picture
@@ -88,6 +89,23 @@ def test_edited_file_is_converted_again(three_files):
     assert np.array_equal(store.whole(0), as_float(arrays[0][::-1]))
 
 
+@pytest.mark.parametrize("how", ["over it", "in its place"])
+def test_other_content_of_the_same_size_and_time_is_converted(tmp_path, how):
+    """As unpacking an archive leaves it."""
+    path, other = tmp_path / "a.bmp", tmp_path / "b.bmp"
+    for file, seed in ((path, 1), (other, 2)):
+        write_picture(file, noise(40, 40, seed=seed))
+        os.utime(file, ns=(1, 1))
+    PictureStore([path], tmp_path / "cache", crop_px=32, progress=False)
+    if how == "over it":
+        path.write_bytes(other.read_bytes())
+        os.utime(path, ns=(1, 1))
+    else:
+        os.replace(other, path)
+    store = PictureStore([path], tmp_path / "cache", crop_px=32, progress=False)
+    assert np.array_equal(store.whole(0), as_float(noise(40, 40, seed=2)))
+
+
 @pytest.mark.parametrize("damage", ["cut", "empty", "header"])
 def test_damaged_cache_is_remade_at_start(three_files, damage):
     paths, arrays, cache = three_files
@@ -157,3 +175,48 @@ def test_many_files_start_quickly_by_the_index(tmp_path, monkeypatch):
     next(cache.glob("*.npy")).unlink()
     third = PictureStore(paths, cache, crop_px=16, progress=False)
     assert len(third) == 600
+
+
+@pytest.mark.parametrize("dtype", ["|u1", "<u2", ">u2"])
+@pytest.mark.parametrize("shape", [(9, 7), (9, 7, 1), (9, 7, 3)])
+def test_unmapped_pixels_are_cut_as_an_array_is(tmp_path, dtype, shape):
+    pixels = noise(9, 21, np.uint16)[..., 0].reshape(-1)[: int(np.prod(shape))].reshape(shape)
+    pixels = pixels.astype(dtype)
+    path = tmp_path / "pixels"
+    path.write_bytes(b"header" + pixels.tobytes())
+    unmapped = places_module.Unmapped(Place(str(path), 6, dtype, shape, None))
+    for box in (np.s_[2:5, 3:7], np.s_[0:9, 0:1], np.s_[:, :], np.s_[8:9, 6:7]):
+        assert np.array_equal(unmapped[box], pixels[box])
+        assert unmapped[box].dtype == pixels.dtype
+    os.truncate(path, 6 + pixels.nbytes - 1)
+    with pytest.raises(ValueError, match="cut"):
+        unmapped[8:9, 6:7]
+
+
+def test_a_disk_that_cannot_be_mapped_is_read(three_files, monkeypatch):
+    paths, arrays, cache = three_files
+    mapped = PictureStore(paths, cache, crop_px=90, progress=False)  # two of them are padded
+
+    def no_map(*args, **kwargs):
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+
+    monkeypatch.setattr(np, "memmap", no_map)
+    store = PictureStore(paths, cache, crop_px=90, progress=False)
+    for index in range(3):
+        box = (index, 3, 5, 80, 70)
+        assert np.array_equal(store.pixels(*box), mapped.pixels(*box))
+    assert np.array_equal(PictureStore(paths, cache, crop_px=32).whole(0), as_float(arrays[0]))
+
+
+def test_a_cache_that_is_full_of_what_is_needed_need_not_be_written(three_files, monkeypatch):
+    paths, arrays, cache = three_files
+    monkeypatch.setattr(places_module, "_INDEX_FROM", 1)
+    PictureStore(paths, cache, crop_px=32, progress=False)
+    next(cache.glob("index-*.json")).unlink()
+
+    def read_only(path, content):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(places_module.files, "write", read_only)
+    store = PictureStore(paths, cache, crop_px=32, progress=False)
+    assert np.array_equal(store.whole(0), as_float(arrays[0]))

@@ -1,5 +1,6 @@
 """Find where pixels lie uncompressed: in the picture's own file, or decoded once into a folder."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -39,6 +40,35 @@ class Place(NamedTuple):
         except OSError:
             return False
 
+    def open(self):
+        """Return the pixels, to be cut as an array is: mapped, or `Unmapped` where that fails."""
+        try:
+            file = np.memmap(self.file, self.dtype, "r", self.offset, self.shape)
+            return file.view(np.ndarray)
+        except OSError:  # as on some FUSE mounts
+            return Unmapped(self)
+
+
+class Unmapped:
+    """Read the pixels of a place box by box: ``pixels[top:bottom, left:right]``.
+
+    Raises OSError or ValueError if the file has become shorter.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self.place, self.shape = place, place.shape
+
+    def __getitem__(self, box: tuple[slice, slice]) -> np.ndarray:
+        (top, bottom, _), (left, right, _) = map(slice.indices, box, self.shape)
+        block = np.empty((bottom - top, right - left, *self.shape[2:]), self.place.dtype)
+        pixel = block.itemsize * int(np.prod(self.shape[2:]))
+        with open(self.place.file, "rb") as file:
+            for row, line in enumerate(block, top):
+                file.seek(self.place.offset + (row * self.shape[1] + left) * pixel)
+                if file.readinto(line) != line.nbytes:
+                    raise ValueError("the file was cut during the run")
+        return block
+
 
 class Places(NamedTuple):
     """Find places of pictures, all with the same arguments as a PictureStore."""
@@ -76,7 +106,8 @@ class Places(NamedTuple):
                 places[n] = error.reason
         now = {k: p for k, p in zip(keys, places, strict=True) if isinstance(p, Place)}
         if len(paths) >= _INDEX_FROM and now != known:
-            files.write(index, json.dumps(now))
+            with contextlib.suppress(OSError):  # it only saves time
+                files.write(index, json.dumps(now))
         return places
 
     def decode(self, path: Path, decoded: Path) -> Place:
@@ -91,7 +122,10 @@ class Places(NamedTuple):
 
     def _key(self, path: Path) -> str:
         info = os.stat(path)
-        parts = (_FORMAT, info.st_size, info.st_mtime_ns, self.full_scale, self.grey)
+        # An archive gives other content the same size and time, but not the same change time and
+        # inode. (Windows has the time of creation for the first; a network disk may say 0.)
+        state = (info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
+        parts = (_FORMAT, *state, self.full_scale, self.grey)
         name = os.fsencode(path.absolute())
         return hashlib.sha256(repr(parts).encode() + name).hexdigest()[:40]
 

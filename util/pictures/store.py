@@ -15,7 +15,7 @@ from util.pictures.pixels import (
     three_bands,
     with_white,
 )
-from util.pictures.places import Place, Places
+from util.pictures.places import Place, Places, Unmapped
 from util.pictures.read import MAX_PIXELS, reason_of
 from util.say import say, say_first
 
@@ -27,7 +27,8 @@ class PictureStore:
     """Serve crops out of many pictures of any size; decode each once, hold none in memory.
 
     An uncompressed 8- or 16-bit TIFF is mapped where it lies, whatever `max_pixels` says, since
-    that takes no memory; any other file is decoded once into `cache_dir`. A picture smaller than
+    that takes no memory; any other file is decoded once into `cache_dir`. Where the file system
+    cannot map, crops are read. A picture smaller than
     `crop_px` is padded by reflection up to twice its side; an even smaller or bad one is skipped
     and named on stderr.
 
@@ -64,7 +65,7 @@ class PictureStore:
         self.paths: list[Path] = []
         self.skipped: list[tuple[Path, str]] = []
         self._places: list[Place] = []
-        self._maps: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._maps: OrderedDict[int, np.ndarray | Unmapped] = OrderedDict()
         self._lost: set[int] = set()
         self._lock = threading.RLock()
 
@@ -145,7 +146,7 @@ class PictureStore:
         if rows < self.crop_px or columns < self.crop_px:
             down = _reflected(top, height, rows, self.crop_px)
             across = _reflected(left, width, columns, self.crop_px)
-            block = pixels[down[:, None], across]
+            block = pixels[:, :][down[:, None], across]
         else:
             block = pixels[top : top + height, left : left + width]
         block = with_white(block, full_scale).over_range()
@@ -155,7 +156,7 @@ class PictureStore:
             return block[..., None]
         return three_bands(block)
 
-    def _map(self, index: int) -> tuple[np.ndarray, float | None]:
+    def _map(self, index: int) -> tuple[np.ndarray | Unmapped, float | None]:
         """Return the mapped pixels of a picture, and the full scale still to be applied."""
         with self._lock:
             place = self._places[index]
@@ -169,8 +170,7 @@ class PictureStore:
                     raise PictureError("the file changed during the run")
                 self._places[index] = place
             if index not in self._maps:
-                file = np.memmap(place.file, place.dtype, "r", place.offset, place.shape)
-                self._maps[index] = file.view(np.ndarray)
+                self._maps[index] = place.open()
                 if len(self._maps) > _OPEN_MAPS:
                     self._maps.popitem(last=False)
             self._maps.move_to_end(index)
