@@ -1,15 +1,20 @@
 """Clear ground: varied within its ranges, split by place, a pure function of a sample's keys."""
 
+import errno
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from test_samples import Pictures
 
+from configure import Defog
 from util.pictures.pixels import GREY, as_float
 from util.samples.crops import random_zoom
-from util.samples.ground import Ground, split_by_place, vary_ground
+from util.samples.ground import Ground, open_store, split_by_place, vary_ground
 from util.samples.keys import Keys, keyed_rng
+from util.say import UserError
 
 STILL = {"ground_gain": 0.0, "ground_offset": 0.0}
 
@@ -168,3 +173,27 @@ def test_split_spreads_what_it_keeps():
 
 def test_a_single_picture_stands_on_both_sides():
     assert split_by_place(tree(1), 0.2) == (tree(1), tree(1))
+
+
+# --- from settings ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+def test_a_cache_that_cannot_be_written_is_named_with_its_setting(three_files, monkeypatch, number):
+    paths, _, cache = three_files
+
+    def fails(_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fails)
+    settings = replace(Defog(), cache_folder=str(cache))
+    with pytest.raises(UserError) as caught:
+        open_store(paths, "clear_folder", settings, 32, progress=False)
+    line = str(caught.value)
+    assert line.startswith(f"cache_folder = {cache}: cannot be written ({os.strerror(number)})")
+    assert "\n" not in line
+    monkeypatch.undo()
+    cache.rmdir()
+    cache.write_text("a file where a folder belongs")
+    with pytest.raises(UserError, match=r"cache_folder = .*set cache_folder"):
+        open_store(paths, "clear_folder", settings, 32, progress=False)

@@ -180,7 +180,13 @@ def open_stores(folder, setting, settings, crop_px, *, grey=False, progress=True
 
 
 def open_store(paths, setting, settings, crop_px, *, grey=False, progress=True):
-    """Return a PictureStore of these files; UserError names the setting if none is usable."""
+    """Return a PictureStore of these files.
+
+    Raises
+    ------
+    UserError
+        None is usable, and the message names the setting; or cache_folder cannot be written.
+    """
     try:
         return PictureStore(
             paths,
@@ -193,6 +199,11 @@ def open_store(paths, setting, settings, crop_px, *, grey=False, progress=True):
         )
     except PictureError as error:
         raise UserError(f"{setting}: {error}") from None
+    except OSError as error:
+        raise UserError(
+            f"cache_folder = {settings.cache_folder}: cannot be written ({error.strerror or error})"
+            "; make room there, or set cache_folder to a place that can be written"
+        ) from None
 
 
 def split_by_place(paths, share):
