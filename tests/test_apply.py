@@ -123,6 +123,34 @@ def test_interrupted_leaves_whole_files_only(folders, tmp_path, capsys, monkeypa
     assert sorted(p.name for p in out.iterdir()) == ["a.png", "a_opacity.png"]
 
 
+def test_a_picture_is_done_when_it_is_there_not_its_opacity(folders, tmp_path, capsys, monkeypatch):
+    source, out = tmp_path / "a.png", tmp_path / "out"
+    write_picture(source, picture(0, 40, 40))
+    words = "apply", source, "--out", out, *at(folders)
+    real = write_picture
+
+    def full(path, pixels):
+        if path.name == "a.png":
+            raise OSError(28, "No space left on device", str(path))
+        real(path, pixels)
+
+    monkeypatch.setattr(apply, "write_picture", full)
+    status, said = run(capsys, *words)
+    assert status == 2
+    assert said.strip() == (
+        f"mod_defog: {out / 'a.png'}: No space left on device; stopped after 0 picture(s), "
+        f"which are whole. Make room in {out}, or name another --out"
+    )
+    assert [path.name for path in out.iterdir()] == ["a_opacity.png"]
+    monkeypatch.undo()
+    (out / "a_opacity.png").write_bytes(b"of an earlier start")
+    status, said = run(capsys, *words)
+    assert status == 0
+    assert "1 restored" in said
+    assert cv2.imread(str(out / "a_opacity.png"), cv2.IMREAD_UNCHANGED).shape == (40, 40)
+    assert "a.png exists" in run(capsys, *words)[1]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in other units elsewhere")
 def test_memory_is_bounded(folders, tmp_path, runner):

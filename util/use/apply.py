@@ -83,12 +83,8 @@ def apply(trained, sources, out, *, overwrite=False, holes=None):
 
     bar = tqdm(jobs, trained.task.name, unit="picture", disable=None if len(jobs) > 1 else True)
     for job in bar:
-        there = [p.name for p in job.outputs if p.exists()]
-        if there and not overwrite:
-            say(
-                f"skipped {job.source}: {' and '.join(there)} exist(s) in {job.restored.parent}; "
-                "--overwrite writes anew"
-            )
+        if job.restored.exists() and not overwrite:  # it is written last
+            say(f"skipped {job.source}: {job.restored} exists; --overwrite writes anew")
             existing += 1
             continue
         try:
@@ -101,8 +97,8 @@ def apply(trained, sources, out, *, overwrite=False, holes=None):
             failed += 1
         except OSError as error:
             raise UserError(
-                f"{error.filename or job.restored}: {error.strerror}; stopped after "
-                f"{done} picture(s)"
+                f"{error.filename or job.restored}: {error.strerror}; stopped after {done} "
+                f"picture(s), which are whole. Make room in {out}, or name another --out"
             ) from None
         else:
             done += 1
@@ -201,6 +197,7 @@ def _restore_file(trained, job, many_tiles, holes):
         job.restored.parent.mkdir(parents=True, exist_ok=True)
         if job.opacity:
             write_picture(job.opacity, opacity)
+        # Last: that it is there means that the picture is done.
         write_picture(job.restored, restored)
     finally:
         interrupt.leave()
