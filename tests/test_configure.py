@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import task_of
 
 import configure
 from util import command, settings
@@ -325,6 +326,73 @@ def test_a_setting_for_one_start(settings_of, words, name, value):
 def test_a_wrong_command_line_says_what_is_meant(settings_of, words, text):
     cls = configure.GANPoly if "history" in text else configure.Defog
     assert text in settings_of(*words, cls=cls)
+
+
+@pytest.fixture
+def used(monkeypatch, tmp_path):
+    """Return a function: words of a command line -> the options of apply or evaluate.
+
+    It runs in a folder that holds the files --steps.png and -west.png.
+    """
+    monkeypatch.chdir(tmp_path)
+    for name in ("--steps.png", "-west.png"):
+        (tmp_path / name).write_bytes(b"")
+    caught = []
+
+    def catch(task, settings, command, options, given):
+        caught.append(options)
+        return 0
+
+    monkeypatch.setattr(command, "_use", catch)
+    monkeypatch.setattr(command.interrupt, "listen", lambda: None)
+    task = task_of("mod_GAN_poly")
+
+    def run(*words):
+        with pytest.raises(SystemExit) as ended:
+            command.main(task, "text", list(words))
+        return caught.pop() if ended.value.code == 0 else None
+
+    return run
+
+
+SOUTH = "-33.86_151.20.png"
+
+
+@pytest.mark.parametrize(
+    ("words", "sources"),
+    [
+        ([SOUTH, "-12.05_-77.04.png", "a.png"], [f"./{SOUTH}", "./-12.05_-77.04.png", "a.png"]),
+        (["a.png", SOUTH, "--overwrite"], ["a.png", f"./{SOUTH}"]),
+        (["--overwrite", SOUTH], [f"./{SOUTH}"]),
+        (["--overwrite", "-33"], ["./-33"]),
+        (["-west.png"], ["./-west.png"]),
+        (["a.png", "--steps", "5", "b.png"], ["a.png", "b.png"]),
+        (
+            ["a.png", "--", SOUTH, "--steps.png", "-h"],
+            ["a.png", f"./{SOUTH}", "./--steps.png", "./-h"],
+        ),
+        (["--", "apply"], ["apply"]),
+    ],
+)
+def test_a_file_is_no_option(used, words, sources):
+    for out in ("out", "-90.0_out", "-90"):
+        options = used("apply", "--out", out, *words)
+        assert options.sources == sources
+        assert Path(options.out) == Path(out)
+
+
+def test_folders_that_begin_with_a_minus(used):
+    options = used("evaluate", "--pairs", "-1", "-2_clear", "--count", "-3", "--holes", "-4_x")
+    assert [Path(name) for name in options.pairs] == [Path("-1"), Path("-2_clear")]
+    assert options.count == -3
+    assert Path(options.holes) == Path("-4_x")
+
+
+def test_a_word_that_is_a_file_too_names_the_way_out(used, capsys):
+    assert used("apply", "--out", "out", "a.png", "--steps.png") is None
+    assert "--steps.png: not understood; if the file is meant: ./--steps.png, or -- before it" in (
+        capsys.readouterr().err
+    )
 
 
 def test_all_mistakes_of_a_command_line_come_together(settings_of):

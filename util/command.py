@@ -1,6 +1,7 @@
 """The command line that every script shares: train, apply, evaluate, export, and overrides."""
 
 import argparse
+import os
 import re
 import sys
 from dataclasses import fields
@@ -29,9 +30,9 @@ def main(task, description, arguments=None):
 
 
 def _run(task, description, arguments):
-    command, arguments = _command_of(_joined(arguments))
+    command, arguments = _command_of(_told_apart(arguments))
     parser = _parser(task, description, command)
-    options, extra = parser.parse_known_args(arguments)
+    options, extra = parser.parse_known_intermixed_args(arguments)
     misplaced = [word for word in extra if word in COMMANDS]
     if misplaced:
         raise UserError(f"the command comes first: python {task.name}.py {misplaced[0]} ...")
@@ -60,16 +61,28 @@ def _command_of(arguments):
     return "train", arguments
 
 
-def _joined(arguments):
-    """Return the arguments with ``--name -0.1,0.2`` as one word: argparse would see two options."""
-    joined = []
-    for word in arguments:
-        negative = re.match(r"-[\d.]", word)
-        if negative and joined and joined[-1].startswith("--") and "=" not in joined[-1]:
-            joined[-1] += f"={word}"
+def _told_apart(arguments):
+    """Return the arguments in words of which argparse takes no number and no file for an option.
+
+    ``--name -0.1,0.2`` becomes one word; -33.86_151.20.png, any file that is there, and all that
+    begins with a minus after ``--``, become ./-33.86_151.20.png.
+    """
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    told = []
+    for word in arguments[:end]:
+        if re.fullmatch(r"-[\d.][\d.,e+-]*", word) and told and _wants_a_value(told[-1]):
+            told[-1] += f"={word}"
+        elif re.match(r"-[\d.]", word) or (re.match("-(?!-|h$)", word) and os.path.lexists(word)):
+            told.append(f"./{word}")
         else:
-            joined.append(word)
-    return joined
+            told.append(word)
+    return told + [f"./{word}" if word.startswith("-") else word for word in arguments[end + 1 :]]
+
+
+def _wants_a_value(word):
+    """Tell whether a word is an option that one value must follow."""
+    others = ("--fresh", "--help", "--overwrite", "--pairs")
+    return word.startswith("--") and "=" not in word and word not in others
 
 
 COMMANDS = {

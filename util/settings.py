@@ -210,6 +210,8 @@ def option_of(name):
 def _meant(cls, word):
     import difflib
 
+    if word.startswith("-") and os.path.lexists(word):
+        return f"; if the file is meant: ./{word}, or -- before it"
     said = word.split("=")[0].replace("_", "-")
     for before, now in cls.renamed.items():
         if said == option_of(before) and now in cls.__dataclass_fields__:
