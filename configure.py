@@ -65,7 +65,7 @@ class Common(Settings):
     # --- how often (in steps) ---
     log_every: int = 50  # a row in log.csv and TensorBoard
     validate_every: int = 250  # scores on the validation samples; a multiple of log_every
-    sheet_every: int = 250  # a sheet of pictures and the loss plot
+    sheet_every: int = 250  # a sheet of pictures and the loss plot; also after 10, 50 and 100
     save_every: int = 500  # a checkpoint
     keep_checkpoints: int = 3  # how many of the newest checkpoints stay
 

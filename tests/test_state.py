@@ -10,7 +10,7 @@ import tensorflow as tf
 from conftest import task_of
 
 from util.train.loop import make_step
-from util.train.schedule import learning_rate
+from util.train.schedule import learning_rate, sheet_due
 from util.train.state import TrainState
 
 
@@ -274,3 +274,20 @@ def test_the_rate_falls_as_half_a_cosine(step, share):
 
 def test_no_warm_up_begins_at_the_highest_rate():
     assert rate(0, warmup_steps=0) == pytest.approx(0.02, rel=1e-6)
+
+
+# --- sheets -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("every", "total", "steps"),
+    [
+        (250, 600, [10, 50, 100, 250, 500, 600]),
+        (250, 40, [10, 40]),
+        (60, 130, [10, 50, 60, 120, 130]),
+        (6, 20, [6, 12, 18, 20]),  # often enough as it is
+    ],
+)
+def test_sheets_come_soon_then_regularly_and_at_the_end(every, total, steps):
+    how = {"sheet_every": every, "total_steps": total}
+    assert [step for step in range(1, total + 1) if sheet_due(step, **how)] == steps

@@ -153,7 +153,8 @@ def test_stopping_after_any_step_changes_nothing(script, tiny_settings, tmp_path
     assert status == 0
     assert path.name == "step-0000012.npz"
 
-    pieces = tiny_settings(tmp_path / "pieces", script)
+    # Sheets at other steps, the early one among them: to look changes nothing either.
+    pieces = tiny_settings(tmp_path / "pieces", script, sheet_every=11)
     digests = set()
     # At the very first step, within an interval, at the end.
     stops = (1, 5, 12) if script == SCRIPTS[0] else (5, 12)
@@ -172,6 +173,8 @@ def test_stopping_after_any_step_changes_nothing(script, tiny_settings, tmp_path
         digests.add(digest_of(part))
     assert len(digests) == len(stops)  # different steps differ, so equality says something
     assert digest_of(part) == digest_of(path)
+    sheets = {p.stem[-2:] for p in (part.parents[1] / "sheets").iterdir()}
+    assert sheets == {"10", "11", "12"}
 
 
 def test_another_seed_gives_another_run(tiny_settings, tmp_path):

@@ -15,7 +15,7 @@ from util.run.folder import RunFolder
 from util.run.report import Report
 from util.samples.batches import batches, stack
 from util.say import UserError, say
-from util.train.schedule import learning_rate
+from util.train.schedule import learning_rate, sheet_due
 
 SKIPS_BEFORE_STOPPING = 20
 
@@ -217,7 +217,7 @@ class _Start:
             return
         if done % settings.validate_every == 0 or done == settings.steps:
             self._validate(done)
-        if done % settings.sheet_every == 0 or done == settings.steps:
+        if sheet_due(done, sheet_every=settings.sheet_every, total_steps=settings.steps):
             self.report.sheet(done, self.validation.sheet())
             self.report.plot()
 

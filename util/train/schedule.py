@@ -1,8 +1,10 @@
-"""The learning rate, a pure function of the step."""
+"""What follows from the step alone: the learning rate, and when pictures are shown."""
 
 import math
 
 import tensorflow as tf
+
+_FIRST_SHEETS = (10, 50, 100)  # so that nobody looks at an empty folder for minutes
 
 
 def learning_rate(step, *, highest, warmup_steps, total_steps, final_share):
@@ -29,3 +31,9 @@ def learning_rate(step, *, highest, warmup_steps, total_steps, final_share):
     progress = tf.minimum(1.0, step / total_steps)
     fall = final_share + (1.0 - final_share) * 0.5 * (1.0 + tf.cos(math.pi * progress))
     return highest * rise * fall
+
+
+def sheet_due(step, *, sheet_every, total_steps):
+    """Tell whether a sheet is drawn after a step: soon after the start, regularly, at the end."""
+    soon = step in _FIRST_SHEETS and step < sheet_every
+    return soon or step % sheet_every == 0 or step == total_steps
