@@ -48,6 +48,27 @@ def test_default_place_of_the_csv(folders, capsys):
     assert (folders["runs_folder"] / "mod_defog" / "evaluation.csv").is_file()
 
 
+def test_pairs_are_those_of_training(tmp_path, capsys, monkeypatch):
+    """A clear picture has all its partners, by RESIDE's names too; two of one name are two rows."""
+    stand_in, _ = dehazer()
+    hazy, clear = tmp_path / "hazy", tmp_path / "clear"
+    for folder, names in (
+        (hazy, ["0005_0.8_0.04.png", "0005_1_0.2.tif", "a.bmp", "a.png", "0099_1_0.2.png"]),
+        (clear, ["0005.tif", "a.png", "b.png"]),
+    ):
+        folder.mkdir()
+        for seed, name in enumerate(names):
+            write_picture(folder / name, picture(seed, 40, 40))
+    file = tmp_path / "e.csv"
+    said = evaluated(capsys, monkeypatch, stand_in, "--pairs", hazy, clear, "--csv", file)
+    rows = {row["picture"]: row for row in read(file) if row["method"] == "nothing"}
+    assert list(rows) == ["0005_0.8_0.04", "0005_1_0.2", "a", "a.png"]
+    assert f"left out {hazy / '0099_1_0.2.png'}: " in said
+    assert f"left out {clear / 'b.png'}: " in said
+    wanted = psnr(*(picture(seed, 40, 40).astype(np.float32) / 255 for seed in (1, 0)))
+    assert float(rows["0005_1_0.2"]["psnr_whole"]) == pytest.approx(wanted, abs=1e-3)
+
+
 def test_neither_table_nor_csv_is_lost_with_the_other(folders, tmp_path, capsys, monkeypatch):
     file = tmp_path / "e.csv"
     (tmp_path / "file").write_text("a file where a folder belongs")

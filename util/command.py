@@ -194,7 +194,7 @@ def _arguments_of_evaluate(parser, task):
     parser.add_argument("--data", metavar="DIR", help="clear pictures to make samples of")
     damaged = next(iter(task.kind.given)).upper()
     parser.add_argument(
-        "--pairs", nargs=2, metavar=(damaged, "CLEAR"), help="two folders with equal names"
+        "--pairs", nargs=2, metavar=(damaged, "CLEAR"), help="two folders, partners by name"
     )
     _holes(parser, task)
     parser.add_argument(

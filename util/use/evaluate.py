@@ -14,7 +14,8 @@ from tqdm import tqdm
 from util import files, interrupt
 from util.measure.evaluation import KEPT, NETWORK, LeftOut
 from util.measure.scores import SSIM_WINDOW_PX
-from util.pictures.find import by_stem, find_pictures
+from util.pictures.find import find_pictures, stem_of
+from util.pictures.pairs import find_pairs
 from util.pictures.pixels import PictureError, as_float, as_pixels
 from util.pictures.read import read_picture
 from util.restore.whole import clear_kept
@@ -37,7 +38,7 @@ def evaluate(trained, *, data=None, pairs=None, holes=None, count=None, csv_file
     data : str, optional
         Folder of clear pictures, all of which serve, instead of those the run held back.
     pairs : (str, str), optional
-        Folder of damaged pictures, and folder of clear ones with the same names.
+        Folder of damaged pictures, and folder of clear ones; see `util.pictures.pairs.find_pairs`.
     holes : str, optional
         Masks of the damaged pictures of the pairs; see `util.restore.masks.Holes`.
     count : int, optional
@@ -111,23 +112,26 @@ def _samples(trained, data, count):
 def _pairs(trained, damaged, clear, holes, count):
     """Return the same as `_samples` for two folders; name what has no partner."""
     name = trained.task.measure.damaged
-    sides = [by_stem(folder) for folder in (damaged, clear)]
-    for mine, other, folder in ((*sides, clear), (*sides[::-1], damaged)):
-        for stem in sorted(mine.keys() - other.keys()):
-            say(f"left out {mine[stem]}: no {stem}.* in {folder}")
-    both = sorted(sides[0].keys() & sides[1].keys())[:count]
-    if not both:
-        raise UserError(f"--pairs {damaged} {clear}: no name is in both folders")
+    pairs, lonely = find_pairs(damaged, clear, f"--pairs {name.upper()}", "--pairs CLEAR")
+    for path, reason in lonely:
+        say(f"left out {path}: {reason}")
+    both = {}
+    for partner, found in pairs:
+        for path in found:
+            stem = stem_of(path, Path(damaged))
+            # Two of a name, a.jpg and a.png, are told apart in the CSV.
+            both[stem if stem not in both else f"{stem}{path.suffix}"] = path, partner
+    both = dict(sorted(both.items())[:count])
     settings = trained.settings
     how = {"max_pixels": settings.max_pixels, "full_scale": settings.full_scale or None}
     finder = find_holes(trained, holes)
 
     def read():
-        for stem in both:
+        for stem, sides in both.items():
             try:
-                pixels = [read_picture(side[stem], **how) for side in sides]
+                pixels = [read_picture(side, **how) for side in sides]
                 # Pixels are rescaled by now: full scale is the type's greatest value.
-                hole = finder.find(sides[0][stem], stem, pixels[0]) if finder else None
+                hole = finder.find(sides[0], stem, pixels[0]) if finder else None
             except PictureError as error:
                 say(f"left out {error}")
                 continue
