@@ -17,9 +17,11 @@ import numpy as np
 
 from util.measure import baselines
 from util.measure.baselines import THICK_FROM
+from util.measure.conditions import CONDITIONS
 from util.measure.scores import hole_scores, mae, psnr, score_picture, ssim, validation_scores
 
 NETWORK, KEPT = "network", "network, clear kept"
+NOTHING, PRIOR, UNMIXED = "nothing", "dark channel prior", "oracle: unmix"
 MOST_BIHARMONIC = 400_000  # pixels of hole; more takes minutes and gigabytes a picture
 
 
@@ -211,6 +213,8 @@ class Evaluation:
         scores that a run follows.
     best : (str, int)
         The one that decides which checkpoint is best, and 1 if more is better, -1 if less.
+    conditions : dict name -> dict setting -> value
+        What samples are made of under each, see `util.measure.conditions`; none if not clouds.
     """
 
     damaged: str
@@ -228,10 +232,16 @@ class Evaluation:
     help: str = "Measure the trained network against doing nothing: PSNR, SSIM, MAE."
     validation: Callable = whole_validation
     best: tuple[str, int] = ("psnr", 1)
+    conditions: dict[str, dict] = field(default_factory=dict)
 
     def __post_init__(self):
         if self.rivals is None:
-            object.__setattr__(self, "rivals", {"nothing": itemgetter(self.damaged)})
+            object.__setattr__(self, "rivals", {NOTHING: itemgetter(self.damaged)})
+
+
+KEPT_NOTE = (
+    f'"{KEPT}" is what apply writes: pixels with found opacity below clear_below as they came.'
+)
 
 
 def _cloud_notes(rows):
@@ -241,7 +251,7 @@ def _cloud_notes(rows):
         "PSNR in dB, MAE on 0..1; means over the pictures that have such pixels, nan where none.",
         f"Inpainting is told its hole: where {hole} {THICK_FROM} or more."
         + (" Oracles are told the true opacity." if known else ""),
-        f'"{KEPT}" is what apply writes: pixels with found opacity below clear_below as they came.',
+        KEPT_NOTE,
     ]
 
 
@@ -249,10 +259,10 @@ def _cloud_notes(rows):
 CLOUDS = Evaluation(
     damaged="cloudy",
     rivals={
-        "nothing": itemgetter("cloudy"),
-        "dark channel prior": _dark_channel("cloudy"),
+        NOTHING: itemgetter("cloudy"),
+        PRIOR: _dark_channel("cloudy"),
         **{name: _thick_painted(inpaint) for name, inpaint in _PAINTERS.items()},
-        "oracle: unmix": _oracle(baselines.unmix),
+        UNMIXED: _oracle(baselines.unmix),
         "oracle: unmix + Telea": _oracle(baselines.unmix_and_inpaint),
     },
     scores=_cloud_scores,
@@ -270,6 +280,7 @@ CLOUDS = Evaluation(
     help="Measure the trained network against rivals: PSNR, SSIM, MAE by opacity of cloud.",
     validation=validation_scores,
     best=("psnr_seen", 1),
+    conditions=CONDITIONS,
 )
 
 # Inside the hole alone, by the share of the picture that is missing.
@@ -300,7 +311,7 @@ HOLES = Evaluation(
 
 HAZE = Evaluation(
     damaged="hazy",
-    rivals={"nothing": itemgetter("hazy"), "dark channel prior": _dark_channel("hazy")},
+    rivals={NOTHING: itemgetter("hazy"), PRIOR: _dark_channel("hazy")},
     help="Measure the trained network against doing nothing and the dark channel prior: PSNR, "
     "SSIM, MAE.",
     validation=haze_validation,
