@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from util.pictures.find import find_pictures
+from util.pictures.find import find_pictures, partners
 from util.pictures.pixels import PictureError
 
 
@@ -50,3 +50,22 @@ def test_unreadable_folder_is_skipped_aloud(zoo, tmp_path, capsys):
         assert "locked" in capsys.readouterr().err
     finally:
         locked.chmod(0o700)
+
+
+def test_partners_have_one_name_in_two_folders(zoo, tmp_path, capsys):
+    one, other = tmp_path / "one", tmp_path / "other"
+    for name in ("one/b.png", "one/in/a.png", "one/alone.png", "other/b.tif", "other/in/a.PNG"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(zoo["png"], tmp_path / name)
+    shutil.copy(zoo["png"], other / "a.png")
+    found = partners(one, other)
+    assert found == {
+        "b": (one / "b.png", other / "b.tif"),
+        "in/a": (one / "in" / "a.png", other / "in" / "a.PNG"),
+    }
+    assert list(found) == ["b", "in/a"]
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        f"left out {one / 'alone.png'}: no alone.* in {other}",
+        f"left out {other / 'a.png'}: no a.* in {one}",
+    ]

@@ -148,7 +148,8 @@ and BMP keep their format, 16 bits stay 16; others become PNG."""
 
 _EVALUATE = """
 
-Without --data and --pairs on the held-out pictures of the run, the same samples every time.
+On samples made of the held-out pictures of the run, the same every time, or of those of --data;
+or on pictures with a clear one each, --pairs.
 """
 
 
@@ -191,15 +192,23 @@ def _arguments_of_apply(parser, task):
 
 
 def _arguments_of_evaluate(parser, task):
+    parser.set_defaults(conditions=False, masks=None)
     parser.add_argument("--data", metavar="DIR", help="clear pictures to make samples of")
+    if task.measure.conditions:
+        text = f"samples under each condition: {', '.join(task.measure.conditions)}"
+        parser.add_argument("--conditions", action="store_true", help=text)
     damaged = next(iter(task.kind.given)).upper()
     parser.add_argument(
         "--pairs", nargs=2, metavar=(damaged, "CLEAR"), help="two folders, partners by name"
     )
+    text = "fit a gain and an offset a channel to the clear picture first: dates differ in sun"
+    parser.add_argument("--fit", action="store_true", help=text)
     _holes(parser, task)
-    parser.add_argument(
-        "--count", type=int, metavar="N", help="how many samples [validation_samples]; or pairs"
-    )
+    if task.kind.finds_opacity:
+        text = "cloudy pictures, and masks: 0 clear, 1 thick, 2 thin, 3 shadow; or 0 and 255"
+        parser.add_argument("--masks", nargs=2, metavar=("PICTURES", "MASKS"), help=text)
+    text = "how many samples [validation_samples], under each condition; or pairs or masks [all]"
+    parser.add_argument("--count", type=int, metavar="N", help=text)
     parser.add_argument("--csv", metavar="FILE", help="a row a picture [evaluation.csv of the run]")
 
 
@@ -239,13 +248,17 @@ def _apply(options):
 def _evaluate(options):
     from util.use.evaluate import evaluate
 
-    if options.data and options.pairs:
-        raise UserError("--data and --pairs exclude each other: give one of them")
+    ways = [f"--{n}" for n in ("data", "conditions", "pairs", "masks") if getattr(options, n)]
+    if len(ways) > 1 and ways != ["--data", "--conditions"]:
+        raise UserError(f"{' and '.join(ways)} exclude each other: give one of them")
+    if options.fit and not options.pairs:
+        raise UserError("--fit belongs to --pairs; samples have the light of their own ground")
     if options.holes and not options.pairs:
         raise UserError("--holes belongs to --pairs; samples have holes of their own")
     if options.count is not None and options.count < 1:
         raise UserError(f"--count {options.count}: must be 1 or more")
-    how = {name: getattr(options, name) for name in ("data", "pairs", "holes", "count")}
+    names = ("data", "conditions", "pairs", "fit", "holes", "masks", "count")
+    how = {name: getattr(options, name) for name in names}
     return lambda network: evaluate(network, csv_file=options.csv, **how)
 
 

@@ -77,6 +77,18 @@ def by_stem(folder):
     return found
 
 
+def partners(one, other):
+    """Return the pictures of equal names in two folders: dict str -> (Path, Path), sorted.
+
+    A line on stderr names each that has no partner. Errors as in `by_stem`.
+    """
+    sides = by_stem(one), by_stem(other)
+    for mine, others, folder in ((*sides, other), (*sides[::-1], one)):
+        for stem in sorted(mine.keys() - others.keys()):
+            say(f"left out {mine[stem]}: no {stem}.* in {folder}")
+    return {stem: (sides[0][stem], sides[1][stem]) for stem in sorted(sides[0].keys() & sides[1])}
+
+
 def pictures_of(folder, setting):
     """Return the pictures of a folder that a setting names, as `util.pictures.find.find_pictures`.
 

@@ -3,33 +3,43 @@
 What is measured, and beside whom, is the `Evaluation` of the script's Task.
 """
 
-import os
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from util import files, interrupt
-from util.measure.evaluation import KEPT, NETWORK, LeftOut
 from util.measure.scores import SSIM_WINDOW_PX
 from util.pictures.find import find_pictures, stem_of
 from util.pictures.pairs import find_pairs
-from util.pictures.pixels import PictureError, as_float, as_pixels
+from util.pictures.pixels import PictureError, as_float
 from util.pictures.read import read_picture
-from util.restore.whole import clear_kept
 from util.run.folder import RunFolder
 from util.samples.ground import ground_of, open_store
 from util.say import UserError, say, show
+from util.use import by_condition, expert_masks
 from util.use.apply import find_holes
+from util.use.methods import methods_of, rows_of
 from util.use.table import csv_text, notes, table
 
-# A method that goes on from what another one has found takes as long as both.
-_AFTER = {KEPT: NETWORK}
+FITTED = [
+    "Each picture, the untouched one too, was fitted to the clear one before it was measured:",
+    "a gain and an offset a channel, by least squares over all pixels.",
+]
 
 
-def evaluate(trained, *, data=None, pairs=None, holes=None, count=None, csv_file=None):
+def evaluate(
+    trained,
+    *,
+    data=None,
+    conditions=False,
+    pairs=None,
+    fit=False,
+    holes=None,
+    masks=None,
+    count=None,
+    csv_file=None,
+):
     """Measure, print the table, write the CSV; return the exit status.
 
     Parameters
@@ -37,12 +47,18 @@ def evaluate(trained, *, data=None, pairs=None, holes=None, count=None, csv_file
     trained : util.use.trained.Trained
     data : str, optional
         Folder of clear pictures, all of which serve, instead of those the run held back.
+    conditions : bool
+        Whether to measure under each of the evaluation's conditions.
     pairs : (str, str), optional
         Folder of damaged pictures, and folder of clear ones; see `util.pictures.pairs.find_pairs`.
+    fit : bool
+        Whether pictures are `fitted` to the clear ones of the pairs before they are measured.
     holes : str, optional
         Masks of the damaged pictures of the pairs; see `util.restore.masks.Holes`.
+    masks : (str, str), optional
+        Folder of cloudy pictures, and folder of experts' masks with the same names.
     count : int, optional
-        How many samples [setting validation_samples], or how many pairs [all].
+        How many samples [setting validation_samples], or how many pairs or masks [all].
     csv_file : str, optional
         Default: evaluation.csv in the run's folder.
 
@@ -52,29 +68,40 @@ def evaluate(trained, *, data=None, pairs=None, holes=None, count=None, csv_file
         No picture, or the CSV cannot be written.
     """
     try:
-        if pairs:
-            head, cases, total = _pairs(trained, *pairs, holes, count)
+        if masks:
+            head, rows, lines = expert_masks.measured(trained, *masks, count)
+        elif conditions:
+            head, rows, lines = by_condition.measured(trained, *_ground(trained, data), count)
+        elif pairs:
+            head, rows, lines = _measured(trained, *_pairs(trained, *pairs, holes, count), fit)
         else:
-            head, cases, total = _samples(trained, data, count)
+            head, rows, lines = _measured(trained, *_samples(trained, data, count))
     except PictureError as error:
         raise UserError(str(error)) from None
-    measure, methods = trained.task.measure, methods_of(trained)
-    rows, cases = [], tqdm(cases, "evaluate", total=total, unit="picture", disable=None)
-    for number, (name, sample) in enumerate(cases):
-        rows += _measure(methods, measure, name, sample, first=number == 0)
     if not rows:
         say("no picture could be measured")
         return 1
     default = RunFolder(trained.task.name, trained.settings).path / "evaluation.csv"
     path = Path(csv_file) if csv_file else default
     extra = {"script": trained.task.name, "step": trained.step, "seed": trained.settings.seed}
-    lines = [f"{trained.task.name}: {trained}", head, "", *table(rows, measure).split("\n"), ""]
     try:
         _write(path, csv_text([{**extra, **row} for row in rows]))
     finally:  # neither is lost with the other
-        show(*lines, *notes(rows, measure))
+        show(f"{trained.task.name}: {trained}", head, "", *lines)
     show(f"a row a picture and method: {path}")
     return 0
+
+
+def _measured(trained, head, cases, total, fit=False):
+    """Return the head, the rows, and the lines of the table with its notes."""
+    measure, methods = trained.task.measure, methods_of(trained)
+    rows, cases = [], tqdm(cases, "evaluate", total=total, unit="picture", disable=None)
+    for number, (name, sample) in enumerate(cases):
+        rows += rows_of(methods, measure, name, sample, first=number == 0, fit=fit)
+    if not rows:
+        return head, rows, []
+    said = [*(FITTED if fit else []), *notes(rows, measure)]
+    return head, rows, [*table(rows, measure), "", *said]
 
 
 def _write(path, text):
@@ -91,15 +118,23 @@ def _write(path, text):
 # --- what is measured on ------------------------------------------------------------------------
 
 
+def _ground(trained, data):
+    """Return where the ground of samples comes from, as text, and the two grounds, None: held out.
+
+    data : str or None
+        A folder: the held-out clouds over every picture of it, none of which was learnt from.
+    """
+    settings = trained.settings
+    if not data:
+        return f"the held-out pictures of {settings.clear_folder}", None
+    store = open_store(find_pictures(data), "--data", settings, settings.crop_px)
+    where = f"all {len(store)} pictures of {Path(data).resolve()}"
+    return where, 2 * [ground_of(store, settings, training=False)]
+
+
 def _samples(trained, data, count):
     """Return a line that says which samples, an iterator (name, sample), and how many."""
-    settings, grounds = trained.settings, None
-    where = f"the held-out pictures of {settings.clear_folder}"
-    if data:
-        # The held-out clouds over every picture of the folder: none of them was learnt from.
-        store = open_store(find_pictures(data), "--data", settings, settings.crop_px)
-        grounds = 2 * [ground_of(store, settings, training=False)]
-        where = f"all {len(store)} pictures of {Path(data).resolve()}"
+    settings, (where, grounds) = trained.settings, _ground(trained, data)
     sample = trained.task.samples(settings, progress=True, grounds=grounds)[1]
     count = count or settings.validation_samples
     head = (
@@ -110,7 +145,7 @@ def _samples(trained, data, count):
 
 
 def _pairs(trained, damaged, clear, holes, count):
-    """Return the same as `_samples` for two folders; name what has no partner."""
+    """Return the same as `_samples` for two folders."""
     name = trained.task.measure.damaged
     pairs, lonely = find_pairs(damaged, clear, f"--pairs {name.upper()}", "--pairs CLEAR")
     for path, reason in lonely:
@@ -149,79 +184,3 @@ def _pairs(trained, damaged, clear, holes, count):
             yield stem, sample
 
     return f"{len(both)} pairs of {damaged} and {clear}, whole pictures", read(), len(both)
-
-
-# --- measuring ----------------------------------------------------------------------------------
-
-
-def methods_of(trained):
-    """Return who is measured: dict method -> function(sample) -> float32 (H, W, 3).
-
-    The network comes first: what it finds it puts into the sample, for those after it.
-    """
-    kind, measure = trained.task.kind, trained.task.measure
-
-    def network(sample):
-        sample |= kind.complete(trained, sample)
-        return sample["restored"]
-
-    def kept(sample):
-        came = as_pixels(sample[measure.damaged], np.uint16)
-        return as_float(clear_kept(came, sample, trained.settings, white=65535.0)[0])
-
-    own = {NETWORK: network, KEPT: kept} if kind.finds_opacity else {NETWORK: network}
-    return {**own, **measure.rivals}
-
-
-def _measure(methods, measure, name, sample, first):
-    """Return the rows of one picture: dict each, one a method."""
-    rows, costs = [], {}
-    sample = dict(sample)  # the caller's own stays as it is
-    for method, restore in methods.items():
-        try:
-            # The first call of all makes the network's program; only its memory counts.
-            warm = _timed(restore, dict(sample))[2] if first and not rows else 0.0
-            restored, seconds, grown = _timed(restore, sample)
-        except LeftOut as why:
-            if str(why):
-                say(f"{name}: {why}, left out")
-            continue
-        before = costs.get(_AFTER.get(method), (0.0, 0.0))
-        costs[method] = seconds + before[0], max(grown, warm, before[1])
-        scores = measure.scores(np.clip(restored, 0, 1), sample)
-        times = dict(zip(("seconds", "memory_mb"), costs[method], strict=True))
-        rows.append({"picture": name, "method": method, **scores, **times})
-    return rows
-
-
-def _timed(restore, sample):
-    """Return the restored sample, the seconds, and by how many MB the process grew meanwhile.
-
-    The growth of resident memory is sampled: nan where the system does not tell it (no /proc).
-    Unlike tracemalloc this sees what OpenCV and TensorFlow take.
-    """
-    before = _resident_mb()
-    most, stop = [before], threading.Event()
-
-    def watch():
-        while not stop.wait(0.002):
-            most.append(_resident_mb())
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    start = time.perf_counter()
-    try:
-        result = restore(sample)
-    finally:
-        seconds = time.perf_counter() - start
-        stop.set()
-        watcher.join()
-    return result, seconds, max(*most, _resident_mb()) - before
-
-
-def _resident_mb():
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-    except OSError:
-        return float("nan")

@@ -1,4 +1,4 @@
-"""Put rows of scores into words: the table, what is said below it, and the text of a CSV file.
+"""Put rows of scores into words: tables, what is said below one, and the text of a CSV file.
 
 rows : list of dict
     One a picture and method: "method", the scores, "seconds" and "memory_mb", and what else a CSV
@@ -11,38 +11,63 @@ import io
 import math
 import statistics
 
+from util.measure.evaluation import KEPT, NETWORK, NOTHING, Column
+
+_SUMMARIES = {"mean": statistics.fmean, "median": statistics.median, "most": max}
+
+
+def grid(label, groups, rows):
+    """Return an aligned table as lines: two of titles, a rule, and one a row.
+
+    Parameters
+    ----------
+    label : str
+        Title of the rows' names.
+    groups : dict title -> list of Column
+    rows : dict name -> list of list of float
+        The values of each cell, which its column sums up, in the order of the columns.
+    """
+    first = max(map(len, (label, *rows)))
+    titles = {t: " ".join(c.title.rjust(c.width) for c in cs) for t, cs in groups.items()}
+    wide = {title: max(len(title), len(below)) for title, below in titles.items()}
+    heads = [" " * first, *(f"{title:^{wide[title]}}" for title in groups)]
+    below = [label.ljust(first), *(text.rjust(wide[title]) for title, text in titles.items())]
+    lines = [" | ".join(heads), " | ".join(below)]
+    lines.append("".join("+" if c == "|" else "-" for c in lines[1]))
+    for name, cells in rows.items():
+        cells, parts = iter(cells), [name.ljust(first)]
+        for title, columns in groups.items():
+            texts = [cell(next(cells), c)[: c.width].rjust(c.width) for c in columns]
+            parts.append(" ".join(texts).rjust(wide[title]))
+        lines.append(" | ".join(parts))
+    return lines
+
+
+def cell(values, column):
+    """Return the mean, or what else sums up the column, of the values that are not nan, as text."""
+    text = f"{summed_up(values, column):.{column.digits}f}"
+    return text.removeprefix("0") or text
+
+
+def summed_up(values, column):
+    """Return what a column says of its values, as a float; nan where all are."""
+    values = [value for value in values if not math.isnan(value)] or [math.nan]
+    return _SUMMARIES[column.summary](values)
+
 
 def table(rows, measure):
-    """Return the table as aligned text: a line a method, means over the pictures."""
-    methods = list(dict.fromkeys(row["method"] for row in rows))
-    columns, groups = measure.columns, measure.groups(rows)
-    wide = sum(column.width for column in columns.values()) + len(columns) - 1
-    first = max(map(len, methods))
-    titles = " | " + " ".join(column.title.rjust(column.width) for column in columns.values())
-    lines = [
-        " " * first + "".join(f" | {title:^{wide}}" for title in groups) + " |   s per |   MB",
-        "method".ljust(first) + titles * len(groups) + " | picture | more",
-    ]
-    lines.append("".join("+" if c == "|" else "-" for c in lines[1]))
-    for method in methods:
+    """Return the table of an evaluation as lines: one a method, means over the pictures."""
+    found, columns = measure.groups(rows), measure.columns
+    groups = {title: list(columns.values()) for title in found}
+    groups["s per"] = [Column("picture", 3, 7)]
+    # The most of any picture: later ones use again what the first has taken.
+    groups["MB"] = [Column("more", 0, 5, "most")]
+    lines = {}
+    for method in dict.fromkeys(row["method"] for row in rows):
         mine = [row for row in rows if row["method"] == method]
-        line = method.ljust(first)
-        for value in groups.values():
-            cells = (_cell([value(row, n) for row in mine], c) for n, c in columns.items())
-            line += " | " + " ".join(cells)
-        seconds = statistics.fmean(row["seconds"] for row in mine)
-        # The most of any picture: later ones use again what the first has taken.
-        memory = max(row["memory_mb"] for row in mine)
-        lines.append(f"{line} | {seconds:7.3f} | {memory:4.0f}")
-    return "\n".join(lines)
-
-
-def _cell(values, column):
-    """Return the mean or the median of the values that are not nan; nan where all are."""
-    values = [value for value in values if not math.isnan(value)] or [math.nan]
-    summary = statistics.median if column.summary == "median" else statistics.fmean
-    text = f"{summary(values):.{column.digits}f}".removeprefix("0")
-    return text[: column.width].rjust(column.width)
+        scores = [[value(row, n) for row in mine] for value in found.values() for n in columns]
+        lines[method] = [*scores, *([row[n] for row in mine] for n in ("seconds", "memory_mb"))]
+    return grid("method", groups, lines)
 
 
 def notes(rows, measure):
@@ -51,7 +76,19 @@ def notes(rows, measure):
         "MB more: the most by which the process grew during one picture, sampled; for the network "
         "its building included."
     )
-    return [*measure.notes(rows), memory]
+    return [*measure.notes(rows), memory, *_better(rows)]
+
+
+def _better(rows):
+    """Return a line that counts the pictures that come out better than untouched, if any can."""
+    found = {(row["method"], row["picture"]): row for row in rows}
+    methods = {row["method"] for row in rows}
+    if NOTHING not in methods or "psnr_whole" not in rows[0]:
+        return []
+    mine = KEPT if KEPT in methods else NETWORK
+    pairs = [(row, found[NOTHING, row["picture"]]) for row in rows if row["method"] == mine]
+    ssim, psnr = (sum(a[n] > b[n] for a, b in pairs) for n in ("ssim_whole", "psnr_whole"))
+    return [f"{mine}: better than untouched in SSIM {ssim}, in PSNR {psnr} of {len(pairs)}."]
 
 
 def csv_text(rows):
