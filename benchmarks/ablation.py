@@ -10,15 +10,14 @@ samples that training never sees. Run it while nothing else runs.
 """
 
 import argparse
-import csv
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[1]
+from short_runs import rows_of, run, steps_in, train
+
+SCRIPT = "mod_GAN_poly"
 
 VARIANTS = {
     "full": {},
@@ -45,55 +44,24 @@ SUMMARIES = {
 }
 
 
-def run(*words):
-    """Run mod_GAN_poly.py in a process of its own."""
-    subprocess.run(
-        [sys.executable, str(PROJECT / "mod_GAN_poly.py"), *words],
-        check=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
-
-
-def rows_of(folder, name):
-    """Return the rows of a table that a run has written, each as a dictionary."""
-    with open(Path(folder) / "mod_GAN_poly" / name, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def train(folder, options, changes, steps):
-    """Train in a folder of its own."""
-    settings = {
-        "runs_folder": folder,
-        "crop_px": options.crop_px,
-        "precision": options.precision,
-        "steps": steps,
-        "log_every": 10 if steps < 200 else 50,
-        "validate_every": steps + -steps % 50,  # at the end alone
-        "sheet_every": steps,
-        "save_every": steps,
-        **changes,
-    }
+def train_in(folder, steps, options, changes):
+    """Train a variant in a folder; return its last checkpoint."""
+    settings = {"crop_px": options.crop_px, "precision": options.precision, **changes}
     rise = ("reconstruction_steps", "adversarial_rise_steps")
     # The schedule keeps its shape: of the default run these two are a tenth each.
     settings |= {name: steps // 10 for name in rise if name not in changes}
-    run(*(f"--{name.replace('_', '-')}={value}" for name, value in settings.items()))
+    return train(SCRIPT, folder, steps, settings)
 
 
 def measure(name, options):
     """Return a variant's steps and last scores."""
+    of_it = {"options": options, "changes": VARIANTS[name]}
+    steps = steps_in(options.minutes, partial(train_in, **of_it))
     with tempfile.TemporaryDirectory() as folder:
-        train(folder, options, VARIANTS[name], steps=60)
-        rows = rows_of(folder, "log.csv")
-        # From the tenth step on: the first one is traced.
-        seconds = (float(rows[4]["time_s"]) - float(rows[0]["time_s"])) / 40
-    steps = max(50, round(60 * options.minutes / seconds / 50) * 50)
-    with tempfile.TemporaryDirectory() as folder:
-        train(folder, options, VARIANTS[name], steps)
-        last = Path(folder, "mod_GAN_poly", "checkpoints", f"step-{steps:07d}.npz")
-        run("evaluate", f"--runs-folder={folder}", f"--checkpoint={last}")
-        rows = [r for r in rows_of(folder, "evaluation.csv") if r["method"] == "network"]
+        last = train_in(folder, steps, **of_it)
+        run(SCRIPT, "evaluate", f"--runs-folder={folder}", f"--checkpoint={last}")
+        rows = rows_of(Path(folder, SCRIPT, "evaluation.csv"))
+    rows = [row for row in rows if row["method"] == "network"]
     # An empty field: nothing to measure, such as the sharpness of flat ground.
     scores = {
         score: summary([float(row[score]) for row in rows if row[score]])

@@ -1,0 +1,69 @@
+"""Train a script for some minutes in a folder of its own, and read what it has written there."""
+
+import csv
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from util.settings import as_text, option_of
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+def run(script, *words):
+    """Run a script in a process of its own; what it said is shown if it fails."""
+    done = subprocess.run(
+        [sys.executable, str(PROJECT / f"{script}.py"), *words],
+        check=False,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    if done.returncode:
+        sys.exit(f"{script}.py {' '.join(words)}\nended with {done.returncode}:\n{done.stderr}")
+
+
+def words_of(settings):
+    """Return settings, a dictionary, as words of a command line."""
+    return [f"{option_of(name)}={as_text(value)}" for name, value in settings.items()]
+
+
+def rows_of(path):
+    """Return the rows of a CSV file, each as a dictionary."""
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def train(script, folder, steps, settings, *words):
+    """Train in a folder; return its last checkpoint. Scores and sheets are made at the end alone.
+
+    settings : dict name -> value
+    words : more settings, as a person types them
+    """
+    usual = {
+        "runs_folder": folder,
+        "steps": steps,
+        "log_every": 10 if steps < 200 else 50,
+        "validate_every": steps + -steps % 50,
+        "sheet_every": steps,
+        "save_every": steps,
+    }
+    run(script, *words_of({**usual, **settings}), *words)
+    return Path(folder, script, "checkpoints", f"step-{steps:07d}.npz")
+
+
+def steps_in(minutes, train_in):
+    """Return how many steps take so many minutes, a multiple of 50 and at least one.
+
+    train_in : ``train_in(folder, steps)`` -> last checkpoint, a run whose speed is measured
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        rows = rows_of(train_in(folder, 60).parents[1] / "log.csv")
+    # From the tenth step on: the first one is traced.
+    seconds = (float(rows[4]["time_s"]) - float(rows[0]["time_s"])) / 40
+    return max(50, round(60 * minutes / seconds / 50) * 50)
