@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import tifffile
 from make_zoo import BAD
 
 from util.pictures import store as store_module
@@ -32,6 +33,36 @@ def test_crops_are_slices(three_files):
     for box in ((-1, 0, 8, 8), (0, 0, 81, 8), (60, 0, 32, 32), (0, 0, 0, 8)):
         with pytest.raises(ValueError, match="leaves picture 0"):
             store.crop(0, *box)
+
+
+def test_a_part_of_a_picture_is_served_as_if_it_were_all(three_files, capsys):
+    paths, arrays, cache = three_files
+    parts = {
+        paths[0]: lambda height, width: (slice(0, height), slice(60, width)),
+        paths[2]: lambda height, width: (slice(40, 64), slice(0, 10)),
+    }
+    store = PictureStore(paths, cache, crop_px=32, progress=False, parts=parts)
+    assert store.sizes.tolist() == [[80, 40], [70, 90]]
+    assert store.spans == [(slice(0, 80), slice(60, 100)), (slice(0, 70), slice(0, 90))]
+    assert np.array_equal(store.whole(0), as_float(arrays[0][:, 60:]))
+    assert np.array_equal(store.crop(0, 7, 1, 32, 32), as_float(arrays[0][7:39, 61:93]))
+    with pytest.raises(ValueError, match="leaves picture 0"):
+        store.crop(0, 0, 9, 32, 32)
+    assert "c.tif: 10 x 24 is less than half the crop of 32" in capsys.readouterr().err
+
+    padded = PictureStore(paths[2:], cache, crop_px=20, progress=False, parts=parts)
+    assert np.array_equal(padded.whole(0)[:, 5:15], as_float(arrays[2][40:, :10]))
+
+
+def test_a_part_of_a_mapped_file_is_not_copied(tmp_path):
+    pixels = np.arange(64 * 64 * 3, dtype=np.uint16).reshape(64, 64, 3)
+    tifffile.imwrite(tmp_path / "a.tif", pixels)
+    parts = {tmp_path / "a.tif": lambda height, width: (slice(32, 64), slice(0, 64))}
+    store = PictureStore([tmp_path / "a.tif"], tmp_path / "c", crop_px=32, parts=parts)
+    crop = store.pixels(0, 0, 8, 32, 32)
+    assert np.array_equal(crop, pixels[32:, 8:40])
+    assert crop.base is not None
+    assert not list((tmp_path / "c").glob("*.npy"))
 
 
 def test_grey_store_gives_luma(three_files):

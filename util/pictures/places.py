@@ -40,31 +40,37 @@ class Place(NamedTuple):
         except OSError:
             return False
 
-    def open(self):
-        """Return the pixels, to be cut as an array is: mapped, or `Unmapped` where that fails."""
+    def open(self, span=(slice(None), slice(None))):
+        """Return the pixels of some rows and columns, to be cut as an array is.
+
+        Mapped, or `Unmapped` where that fails.
+        """
         try:
             file = np.memmap(self.file, self.dtype, "r", self.offset, self.shape)
-            return file.view(np.ndarray)
+            return file.view(np.ndarray)[span]
         except OSError:  # as on some FUSE mounts
-            return Unmapped(self)
+            return Unmapped(self, span)
 
 
 class Unmapped:
-    """Read the pixels of a place box by box: ``pixels[top:bottom, left:right]``.
+    """Read the pixels of a span of a place box by box: ``pixels[top:bottom, left:right]``.
 
     Raises OSError or ValueError if the file has become shorter.
     """
 
-    def __init__(self, place: Place) -> None:
-        self.place, self.shape = place, place.shape
+    def __init__(self, place: Place, span=(slice(None), slice(None))) -> None:
+        self.place = place
+        (self._top, bottom, _), (self._left, right, _) = map(slice.indices, span, place.shape)
+        self.shape = (bottom - self._top, right - self._left, *place.shape[2:])
 
     def __getitem__(self, box: tuple[slice, slice]) -> np.ndarray:
         (top, bottom, _), (left, right, _) = map(slice.indices, box, self.shape)
         block = np.empty((bottom - top, right - left, *self.shape[2:]), self.place.dtype)
         pixel = block.itemsize * int(np.prod(self.shape[2:]))
         with open(self.place.file, "rb") as file:
-            for row, line in enumerate(block, top):
-                file.seek(self.place.offset + (row * self.shape[1] + left) * pixel)
+            for row, line in enumerate(block, self._top + top):
+                start = row * self.place.shape[1] + self._left + left
+                file.seek(self.place.offset + start * pixel)
                 if file.readinto(line) != line.nbytes:
                     raise ValueError("the file was cut during the run")
         return block

@@ -2,6 +2,7 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -39,10 +40,14 @@ class PictureStore:
         grey: serve brightness (ITU-R BT.601) as one channel instead of RGB.
         max_pixels, full_scale: as for `read_picture`.
         progress: show a bar while files are decoded.
+        parts: dict of path -> ``part(height, width)``, which returns the rows and columns, two
+            slices, that alone are served of a picture; all of it where there is none.
 
     Attributes:
         paths: the usable files, order kept.
         sizes: int32 (N, 2), height and width, each at least `crop_px`.
+        spans: list of (slice, slice), the rows and columns of its file that a picture consists of.
+        parts: as given.
         skipped: (path, reason) of the others, those lost during the run included.
 
     Raises PictureError if no picture is usable, OSError if the cache cannot be written.
@@ -58,12 +63,14 @@ class PictureStore:
         max_pixels: int = MAX_PIXELS,
         full_scale: float | None = None,
         progress: bool = True,
+        parts: dict[Path, Callable] | None = None,
     ) -> None:
-        self.crop_px, self.grey = int(crop_px), grey
+        self.crop_px, self.grey, self.parts = int(crop_px), grey, parts or {}
         cache = Path(cache_dir).absolute()
         self._files = Places(cache, grey, max_pixels, checked_scale(full_scale))
         self.paths: list[Path] = []
         self.skipped: list[tuple[Path, str]] = []
+        self.spans: list[tuple[slice, slice]] = []
         self._places: list[Place] = []
         self._maps: OrderedDict[int, np.ndarray | Unmapped] = OrderedDict()
         self._lost: set[int] = set()
@@ -72,13 +79,16 @@ class PictureStore:
         paths = [Path(path) for path in paths]
         sizes = []
         for path, place in zip(paths, self._files.find(paths, progress), strict=True):
-            if isinstance(place, Place) and 2 * min(place.shape[:2]) < self.crop_px:
-                height, width = place.shape[:2]
-                place = f"{width} x {height} is less than half the crop of {self.crop_px}"
+            if isinstance(place, Place):
+                span = self.parts.get(path, _whole)(*place.shape[:2])
+                height, width = (along.stop - along.start for along in span)
+                if 2 * min(height, width) < self.crop_px:
+                    place = f"{width} x {height} is less than half the crop of {self.crop_px}"
             if isinstance(place, Place):
                 self.paths.append(path)
+                self.spans.append(span)
                 self._places.append(place)
-                sizes.append([max(side, self.crop_px) for side in place.shape[:2]])
+                sizes.append([max(side, self.crop_px) for side in (height, width)])
             else:
                 self.skipped.append((path, place))
         self.sizes = np.array(sizes, np.int32).reshape(-1, 2)
@@ -170,7 +180,7 @@ class PictureStore:
                     raise PictureError("the file changed during the run")
                 self._places[index] = place
             if index not in self._maps:
-                self._maps[index] = place.open()
+                self._maps[index] = place.open(self.spans[index])
                 if len(self._maps) > _OPEN_MAPS:
                     self._maps.popitem(last=False)
             self._maps.move_to_end(index)
@@ -199,6 +209,10 @@ class PictureStore:
 
     def _reasons(self) -> str:
         return "; ".join(f"{path.name}: {reason}" for path, reason in self.skipped[:3])
+
+
+def _whole(height: int, width: int) -> tuple[slice, slice]:
+    return slice(0, height), slice(0, width)
 
 
 def _reflected(start: int, length: int, side: int, crop_px: int) -> np.ndarray:
