@@ -47,15 +47,15 @@ from util.train import inpainting
 # --- samples: what it eats --------------------------------------------------------------------
 
 
-def samples(settings, progress=True, grounds=None):
+def samples(settings, progress=True, grounds=None, split=None):
     """Return what to train and to validate with: number -> dict of float32, 0..1.
 
     clear and holed (S, S, 3), hole (S, S, 1), 1 = missing; S is crop_px.
-    grounds: the two grounds, where they are not clear_folder's.
+    grounds: the two grounds, where they are not clear_folder's. split: the run's.
     """
     clouds = settings.cloud_hole_share > 0
-    grounds = grounds or open_grounds(settings, progress)
-    layers = open_layers(settings, progress) if clouds else (None, None)
+    grounds = grounds or open_grounds(settings, progress, split)
+    layers = open_layers(settings, progress, split) if clouds else (None, None)
 
     def draw(layers):
         return partial(

@@ -47,11 +47,11 @@ from util.train import inpainting
 # --- samples: what it eats --------------------------------------------------------------------
 
 
-def samples(settings, progress=True, grounds=None):
+def samples(settings, progress=True, grounds=None, split=None):
     """Return what to train and to validate with: number -> dict of float32, 0..1.
 
     clear and holed (S, S, 3), hole (S, S, 1), 1 = missing; S is crop_px.
-    grounds: the two grounds, where they are not clear_folder's.
+    grounds: the two grounds, where they are not clear_folder's. split: the run's.
     """
     draw = partial(
         spot_hole,
@@ -59,7 +59,7 @@ def samples(settings, progress=True, grounds=None):
         side_share=settings.spot_share,
         anywhere=settings.spot_anywhere,
     )
-    grounds = grounds or open_grounds(settings, progress)
+    grounds = grounds or open_grounds(settings, progress, split)
     return [Samples(ground, partial(holed, draw=draw)) for ground in grounds]
 
 

@@ -79,17 +79,17 @@ def make_state(settings):
 # --- samples: what it eats --------------------------------------------------------------------
 
 
-def samples(settings, progress=True, grounds=None):
+def samples(settings, progress=True, grounds=None, split=None):
     """Return what to train and to validate with: number -> dict of float32, 0..1.
 
     hazy and clear (S, S, 3); S is crop_px. From pairs where hazy_folder is set.
-    grounds: the two grounds, where they are not clear_folder's.
+    grounds: the two grounds, where they are not clear_folder's. split: the run's.
     """
     if grounds is None and settings.hazy_folder:
-        return paired_samples(settings, progress)
+        return paired_samples(settings, progress, split)
     # Depth maps belong to the pictures of clear_folder.
     mapped = grounds is None
-    grounds = grounds or open_grounds(settings, progress)
+    grounds = grounds or open_grounds(settings, progress, split)
     return [
         Samples(
             ground,

@@ -61,14 +61,14 @@ def find(networks, cloudy, settings, training=False):
 # --- samples: what it eats --------------------------------------------------------------------
 
 
-def samples(settings, progress=True, grounds=None):
+def samples(settings, progress=True, grounds=None, split=None):
     """Return what to train and to validate with: number -> dict of float32, 0..1.
 
     cloudy and clear (S, S, 3), opacity (S, S, 1); S is crop_px.
-    grounds: the two grounds, where they are not clear_folder's.
+    grounds: the two grounds, where they are not clear_folder's. split: the run's.
     """
-    grounds = grounds or open_grounds(settings, progress)
-    layers = open_layers(settings, progress)
+    grounds = grounds or open_grounds(settings, progress, split)
+    layers = open_layers(settings, progress, split)
     return [
         Samples(ground, cloud_from(part, settings))
         for ground, part in zip(grounds, layers, strict=True)

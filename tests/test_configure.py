@@ -26,6 +26,7 @@ FIELDS = {f.name: (c, f) for c in CLASSES for f in dataclasses.fields(c)}
 # For each rule, values that it must refuse.
 WRONG = {
     "crop_px": [0, 32, 100],
+    "validation_by": ["place"],
     "validation_share": [0.0, 1.0],
     "validation_samples": [0],
     "max_pixels": [100],

@@ -1,4 +1,4 @@
-"""Clear ground: varied within its ranges, split by place, a pure function of a sample's keys."""
+"""Clear ground: varied within its ranges, a pure function of a sample's keys."""
 
 import errno
 import os
@@ -11,8 +11,10 @@ from test_samples import Pictures
 
 from configure import Defog
 from util.pictures.pixels import GREY, as_float
+from util.pictures.write import write_picture
 from util.samples.crops import random_zoom
-from util.samples.ground import Ground, open_store, split_by_place, vary_ground
+from util.samples.damage import open_layers
+from util.samples.ground import Ground, open_grounds, open_store, vary_ground
 from util.samples.keys import Keys, keyed_rng
 from util.say import UserError
 
@@ -139,43 +141,34 @@ def test_a_generator_goes_on_where_it_was_left_and_can_begin_anew():
     assert not np.array_equal(keys("b").random(4), first)
 
 
-# --- training and validation --------------------------------------------------------------------
-
-
-def tree(*counts):
-    return [Path(f"{f:02}") / f"{i:03}.png" for f, n in enumerate(counts) for i in range(n)]
-
-
-@pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 0.99])
-@pytest.mark.parametrize("counts", [(2,), (5, 5), (1, 9, 2), (30, 1, 1), (1, 1, 1), (7,)])
-def test_split_is_a_split(counts, share):
-    paths = tree(*counts)
-    train, validation = split_by_place(paths, share)
-    assert not set(train) & set(validation)
-    assert sorted(train + validation) == paths
-    assert train
-    assert validation
-
-
-@pytest.mark.parametrize("share", [0.1, 0.2, 0.4])
-def test_split_keeps_the_share_of_each_folder(share):
-    paths = tree(10, 2, 20, 1)
-    _, validation = split_by_place(paths, share)
-    kept = [sum(p.parent.name == f"{f:02}" for p in validation) for f in range(4)]
-    assert kept == [round(10 * share), 1, round(20 * share), 0]
-
-
-def test_split_spreads_what_it_keeps():
-    _, validation = split_by_place(tree(20), 0.25)
-    places = [int(p.stem) for p in validation]
-    assert set(np.diff(places)) == {4}
-
-
-def test_a_single_picture_stands_on_both_sides():
-    assert split_by_place(tree(1), 0.2) == (tree(1), tree(1))
-
-
 # --- from settings ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("open_both", [open_grounds, open_layers])
+def test_crops_of_a_single_picture_never_cross_what_is_held_back(open_both, tmp_path, capsys):
+    """The held back part is white, the other black: each side sees one grey alone."""
+    pixels = np.zeros((70, 200, 3), np.uint8)
+    pixels[:, 160:] = 255
+    write_picture(tmp_path / "a.png", pixels)
+    settings = Defog(
+        clear_folder=str(tmp_path / "a.png"),
+        cloud_folder=str(tmp_path),
+        cache_folder=str(tmp_path / "c"),
+        crop_px=32,
+        cloud_window_px=(16, 40),
+    )
+    both = [getattr(side, "store", side) for side in open_both(settings, progress=False)]
+    rng = np.random.default_rng(0)
+    for store, grey in zip(both, (0, 255), strict=True):
+        windows = [random_zoom(store, 0, rng, 32, (0.5, 2)) for _ in range(50)]
+        assert np.unique(windows) == [grey]
+    said = capsys.readouterr().err
+    assert "a.png serves both sides: its last 40 columns are held back" in said
+
+    write_picture(tmp_path / "a.png", pixels[:60, :60])
+    both = [getattr(side, "store", side) for side in open_both(settings, progress=False)]
+    assert [store.sizes.tolist() for store in both] == 2 * [[[60, 60]]]
+    assert "a.png serves both sides: it is too small" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])

@@ -78,10 +78,10 @@ def stripes(keys, clear, *, stripe_px):
             "clear": clear}
 
 
-def samples(settings, progress=True, grounds=None):
+def samples(settings, progress=True, grounds=None, split=None):
     """Return samples to train and to validate with."""
     damage = partial(stripes, stripe_px=settings.stripe_px)
-    return [Samples(g, damage) for g in grounds or open_grounds(settings, progress)]
+    return [Samples(g, damage) for g in grounds or open_grounds(settings, progress, split)]
 
 
 # --- losses and step ---

@@ -454,6 +454,7 @@ class Settings:
     airlight: tuple = (0.7, 1.0)
     haze_beta: tuple = (0.5, 1.5)
     crop_px: int = 32
+    validation_by: str = "auto"
     validation_share: float = 0.25
     max_pixels: int = 10**6
     full_scale: float = 0.0
@@ -503,6 +504,25 @@ def test_settings_use_pairs_and_split_them_by_clear_picture(folders, tmp_path, c
             assert stems == {samples.clear.paths[index].stem}
         assert {a.shape for n in range(4) for a in samples(n).values()} == {(32, 32, 3)}
     assert "77_1_1.png" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("second", ["hazy", "depth"])
+def test_a_single_pair_is_shared_alike(second, folders, tmp_path):
+    other, clear = folders
+    write(clear, ["a.png"], (40, 160))
+    write(other, ["a.png"], (40, 160))
+    for samples, width in zip(
+        make(tmp_path, **{f"{second}_folder": other}), (120, 40), strict=True
+    ):
+        if second == "hazy":
+            assert samples.clear.sizes.tolist() == samples.hazy.sizes.tolist() == [[40, width]]
+            np.testing.assert_array_equal(samples(0)["hazy"], samples(0)["clear"])
+            continue
+        assert samples.ground.store.sizes.tolist() == [[40, width]]
+        keys = Keys(samples.ground.seed, 0)
+        clear = as_float(samples.ground.window(samples.ground.store, 0, keys))
+        depth = samples.damage.keywords["depth"](keys)[..., 0]
+        assert np.abs(depth - clear @ [0.299, 0.587, 0.114]).mean() < 0.01  # some overshoot
 
 
 def test_pairs_smaller_than_the_crop_are_enlarged(folders, tmp_path):

@@ -15,7 +15,7 @@ from math import isfinite
 from util.say import UserError
 
 # Kinds of settings: what a change between two starts of one run means.
-FIXED = "fixed"  # the networks depend on it: it cannot change within a run
+FIXED = "fixed"  # networks or split depend on it: it cannot change within a run
 OTHER_SAMPLES = "other samples"  # from there on the samples are others
 HERE = "here"  # of this machine and this start alone: a checkpoint's own value means nothing
 AT_ONCE = "at once"  # counts from the next step on
@@ -289,7 +289,7 @@ def as_trained(settings, stored, given=()):
     """Return this start's settings with those of a checkpoint in them.
 
     What belongs to this machine and start (`HERE`) stays, and what the user set (`given`), unless
-    the networks depend on it (`FIXED`).
+    it is `FIXED`.
 
     Raises
     ------

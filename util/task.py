@@ -47,8 +47,9 @@ class Task:
     settings : type
         Its dataclass in configure.py.
     samples : callable
-        ``samples(settings, progress, grounds) -> (training, validation)``, each ``number ->
-        dict``; grounds, if given, take the place of clear_folder's two.
+        ``samples(settings, progress, grounds, split) -> (training, validation)``, each ``number ->
+        dict``; grounds, if given, take the place of clear_folder's two; split is the run's
+        `util.samples.split.Split`, a new one if None.
     make_networks : callable
         ``make_networks(settings) -> dict name -> keras.Model``: all that applying needs.
     make_state : callable

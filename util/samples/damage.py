@@ -150,14 +150,16 @@ def haze(keys, clear, *, airlight, beta, depth=None):
 # --- from settings ------------------------------------------------------------------------------
 
 
-def open_layers(settings, progress=True):
-    """Return the cloud layers to train and to validate with; None twice if noise is enough."""
+def open_layers(settings, progress=True, split=None):
+    """Return the cloud layers to train and to validate with; None twice if noise is enough.
+
+    split: as for `util.samples.ground.open_grounds`.
+    """
     if settings.noise_share == 1:
         return None, None
     side_px = settings.cloud_window_px[0]
-    return open_stores(
-        settings.cloud_folder, "cloud_folder", settings, side_px, grey=True, progress=progress
-    )
+    where, how = (settings.cloud_folder, "cloud_folder"), {"grey": True, "progress": progress}
+    return open_stores(*where, settings, side_px, split=split, by="tile", **how)
 
 
 def opacity_from(layers, settings):

@@ -1,4 +1,4 @@
-"""Clear ground: open the pictures that settings name, split them, and cut varied crops."""
+"""Clear ground: open the pictures that settings name, and cut varied crops."""
 
 import cv2
 import numpy as np
@@ -8,6 +8,7 @@ from util.pictures.pixels import GREY, PictureError, as_float
 from util.pictures.store import PictureStore
 from util.samples.crops import random_zoom
 from util.samples.keys import shuffled_index
+from util.samples.split import Split, say_shared
 from util.say import UserError
 
 VALIDATION_SEED = 1_000_003  # added to the run's: validation draws clouds of its own
@@ -129,17 +130,18 @@ def _curved(clear, gain, bend, offset):
 # --- from settings ------------------------------------------------------------------------------
 
 
-def open_grounds(settings, progress=True):
+def open_grounds(settings, progress=True, split=None):
     """Return the ground to train on and that to validate on: different pictures of clear_folder.
+
+    split: the run's `util.samples.split.Split`, a new one by default.
 
     Raises
     ------
     UserError
         The folder is missing or holds no usable picture; the message names folder and setting.
     """
-    stores = open_stores(
-        settings.clear_folder, "clear_folder", settings, settings.crop_px, progress=progress
-    )
+    where = settings.clear_folder, "clear_folder"
+    stores = open_stores(*where, settings, settings.crop_px, progress=progress, split=split)
     return [ground_of(store, settings, training=i == 0) for i, store in enumerate(stores)]
 
 
@@ -168,18 +170,22 @@ def keyed(settings, *, training):
     }
 
 
-def open_stores(folder, setting, settings, crop_px, *, grey=False, progress=True):
+def open_stores(folder, setting, settings, crop_px, *, split=None, by=None, **how):
     """Return the training and the validation pictures of a folder as two PictureStores.
 
-    Errors as in `open_grounds`.
+    by: the rule that they are split by, default validation_by. how: as for `open_store`. Errors as
+    in `open_grounds`.
     """
-    return [
-        open_store(part, setting, settings, crop_px, grey=grey, progress=progress)
-        for part in split_by_place(pictures_of(folder, setting), settings.validation_share)
+    split, paths = split or Split(settings), pictures_of(folder, setting)
+    stores = [
+        open_store(side.paths, setting, settings, crop_px, parts=side.parts, **how)
+        for side in split.sides(setting, folder, paths, crop_px=crop_px, by=by)
     ]
+    say_shared(setting, *stores)
+    return stores
 
 
-def open_store(paths, setting, settings, crop_px, *, grey=False, progress=True):
+def open_store(paths, setting, settings, crop_px, *, grey=False, progress=True, parts=None):
     """Return a PictureStore of these files.
 
     Raises
@@ -196,6 +202,7 @@ def open_store(paths, setting, settings, crop_px, *, grey=False, progress=True):
             max_pixels=settings.max_pixels,
             full_scale=settings.full_scale or None,
             progress=progress,
+            parts=parts,
         )
     except PictureError as error:
         raise UserError(f"{setting}: {error}") from None
@@ -204,34 +211,3 @@ def open_store(paths, setting, settings, crop_px, *, grey=False, progress=True):
             f"cache_folder = {settings.cache_folder}: cannot be written ({error.strerror or error})"
             "; make room there, or set cache_folder to a place that can be written"
         ) from None
-
-
-def split_by_place(paths, share):
-    """Split pictures into those to train on and those to validate on, folder by folder.
-
-    Crops of one picture never fall on both sides. Within a folder the pictures kept back are
-    evenly spread over the sorted names; a folder with a single picture is trained on unless no
-    folder has two.
-
-    Parameters
-    ----------
-    paths : list of Path, sorted
-    share : float
-        Share to keep back, at least one picture of each folder that has two or more.
-
-    Returns
-    -------
-    (list of Path, list of Path)
-        A single picture stands on both sides: there is nothing to split.
-    """
-    if len(paths) == 1:
-        return list(paths), list(paths)
-    folders = {}
-    for path in paths:
-        folders.setdefault(path.parent, []).append(path)
-    groups = [group for group in folders.values() if len(group) > 1] or [list(paths)]
-    kept = set()
-    for group in groups:
-        count = min(len(group) - 1, max(1, round(share * len(group))))
-        kept |= {group[int((i + 0.5) * len(group) / count)] for i in range(count)}
-    return [p for p in paths if p not in kept], [p for p in paths if p in kept]

@@ -3,8 +3,9 @@
 from util.pictures.pairs import find_pairs, partner_indices, say_lonely
 from util.pictures.pixels import PictureError, as_float
 from util.samples.crops import random_zoom
-from util.samples.ground import keyed, open_store, split_by_place
+from util.samples.ground import keyed, open_store
 from util.samples.keys import Keys, shuffled_index
+from util.samples.split import Side, Split, say_shared
 from util.say import UserError
 
 
@@ -46,10 +47,11 @@ class PairedSamples:
         raise PictureError(f"no usable pair is left of {len(self.partners)}")
 
 
-def paired_samples(settings, progress=True):
+def paired_samples(settings, progress=True, split=None):
     """Return PairedSamples of hazy_folder and clear_folder, to train and to validate with.
 
-    Pictures without a partner are named on stderr.
+    They are split by their clear pictures. Pictures without a partner are named on stderr.
+    split: as for `util.samples.ground.open_grounds`.
 
     Raises
     ------
@@ -58,16 +60,16 @@ def paired_samples(settings, progress=True):
     """
     pairs, lonely = find_pairs(settings.hazy_folder, settings.clear_folder)
     say_lonely(lonely)
-    samples = []
-    parts = split_by_place([path for path, _ in pairs], settings.validation_share)
-    for part, training in zip(parts, (True, False), strict=True):
-        kept = set(part)
+    samples, split = [], split or Split(settings)
+    sides = split.sides("clear_folder", settings.clear_folder, [path for path, _ in pairs])
+    for side, training in zip(sides, (True, False), strict=True):
+        kept = set(side.paths)
         here = [pair for pair in pairs if pair[0] in kept]
-        sides = [path for path, _ in here], [path for _, found in here for path in found]
+        hazy = Side([path for _, found in here for path in found], _alike(side.parts, here))
         # Not padded to the crop, so that the sizes of partners can be compared.
         stores = [
-            open_store(paths, setting, settings, 1, progress=progress)
-            for paths, setting in zip(sides, ("clear_folder", "hazy_folder"), strict=True)
+            open_store(part.paths, setting, settings, 1, progress=progress, parts=part.parts)
+            for part, setting in ((side, "clear_folder"), (hazy, "hazy_folder"))
         ]
         partners, unfit = partner_indices(here, *stores, settings.crop_px)
         say_lonely(unfit)
@@ -78,7 +80,13 @@ def paired_samples(settings, progress=True):
                 f"same size, at least half of crop_px = {settings.crop_px}"
             )
         samples.append(PairedSamples(*stores, partners, **keyed(settings, training=training)))
+    say_shared("clear_folder", *(part.clear for part in samples))
     return samples
+
+
+def _alike(parts, pairs):
+    """Return the parts of partners: those of their clear pictures."""
+    return {found: parts[path] for path, partners in pairs if path in parts for found in partners}
 
 
 def depth_from(ground, settings, progress=True):
@@ -95,7 +103,8 @@ def depth_from(ground, settings, progress=True):
     if not pairs:
         return None
     paths, side_px = [depths[0] for _, depths in pairs], settings.crop_px
-    maps = open_store(paths, "depth_folder", settings, side_px, grey=True, progress=progress)
+    how = {"grey": True, "progress": progress, "parts": _alike(ground.store.parts, pairs)}
+    maps = open_store(paths, "depth_folder", settings, side_px, **how)
     partners, unfit = partner_indices(pairs, ground.store, maps, side_px)
     say_lonely(unfit)
     depth_of = {index: depths[0] for index, depths in partners}
