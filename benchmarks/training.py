@@ -200,7 +200,7 @@ def print_saving(state, settings, step_s, options, folder):
         checkpoint.save(
             checkpoint.path_of(folder / "saves", number),
             state,
-            loop.describe(mod_defog.TASK, settings),
+            loop.describe(mod_defog.TASK, settings, {}),
         )
         times.append(time.perf_counter() - start)
     size_mb = checkpoint.path_of(folder / "saves", 0).stat().st_size / 1e6

@@ -195,7 +195,7 @@ class Samples:
 
 
 def samples_of(make):
-    return lambda settings, progress, grounds=None: (None, Samples(make))
+    return lambda settings, progress, grounds=None, split=None: (None, Samples(make))
 
 
 def square(clear, number, sides=(12, 24, 40)):

@@ -6,11 +6,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import SCRIPTS, task_of
+from conftest import SCRIPTS, task_of, write_pictures
 
 from util.run import checkpoint
 from util.run.folder import RunFolder
 from util.samples.crops import turned
+from util.samples.split import Split
 from util.say import UserError
 from util.train import loop
 from util.use import export, trained
@@ -24,7 +25,7 @@ def saved(tiny_settings, tmp_path):
         task, settings = task_of(script), tiny_settings(tmp_path, script, **changes)
         keras.utils.set_random_seed(1)
         run = RunFolder(task.name, settings)
-        checkpoint.save(run.best, task.make_state(settings), loop.describe(task, settings))
+        checkpoint.save(run.best, task.make_state(settings), loop.describe(task, settings, {}))
         return task, settings, run
 
     return make
@@ -88,6 +89,30 @@ def test_best_then_newest_then_older_and_damaged_ones_are_named(saved, capsys):
     assert said.count("trying an older one") == 2
     checkpoint.path_of(run.checkpoints, 1).write_bytes(b"z")
     with pytest.raises(UserError, match=r"step-0000001\.npz: damaged .*--checkpoint"):
+        trained.load(task, settings)
+
+
+def test_held_back_is_what_the_checkpoint_held_back(saved, tmp_path, capsys):
+    task, settings, run = saved()
+    folder = write_pictures(tmp_path / "here", 4, 5, 3)
+    split = Split(settings)
+    paths = sorted(folder.glob("*.png"))
+    split.sides("clear_folder", folder, [paths[0], paths[3]])  # 3 is held back, of five it is 2
+    checkpoint.save(
+        run.best, task.make_state(settings), loop.describe(task, settings, split.stored())
+    )
+    network = trained.load(
+        task, replace(settings, clear_folder=str(folder)), None, ["clear_folder"]
+    )
+    _, validation = task.samples(network.settings, False, None, network.split)
+    assert validation.ground.store.paths == [paths[3]]
+    assert "3 that came since the checkpoint are left out" in capsys.readouterr().err
+
+
+def test_a_split_that_makes_no_sense_is_damage(saved):
+    task, settings, run = saved()
+    checkpoint.save(run.best, task.make_state(settings), loop.describe(task, settings, {"x": 1}))
+    with pytest.raises(UserError, match=r"best\.npz: damaged .*split cannot be read"):
         trained.load(task, settings)
 
 

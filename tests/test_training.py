@@ -1,20 +1,33 @@
 """A few real steps of every script, at a tiny size, in this process."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import PROJECT, SCRIPTS, digest_of, state_arrays, task_of
+from conftest import (
+    PROJECT,
+    SCRIPTS,
+    arrays_of,
+    digest_of,
+    meta_of,
+    state_arrays,
+    task_of,
+    write_pictures,
+)
 
 from util.run.folder import RunFolder
 from util.run.report import Report
 from util.samples.batches import stack
+from util.samples.split import Split
 from util.say import UserError
 from util.train import loop
+from util.use import trained
 
 every_script = pytest.mark.parametrize("script", SCRIPTS)
 
@@ -191,8 +204,8 @@ def test_twenty_bad_steps_in_a_row_stop_with_the_last_good_state_kept(
     """As when a picture store breaks for good: all samples from number 40 on are NaN."""
     task = task_of("mod_defog")
 
-    def spoilt(settings, progress=True):
-        sample, validation = task.samples(settings, progress)
+    def spoilt(settings, progress=True, grounds=None, split=None):
+        sample, validation = task.samples(settings, progress, grounds, split)
 
         def broken(number):
             values = sample(number)
@@ -249,6 +262,41 @@ def test_the_best_score_stands_only_if_its_network_was_saved(tiny_settings, tmp_
     _, path = train(task, settings)
     with np.load(path) as archive:
         assert np.isnan(archive["best_score"])
+
+
+def test_a_run_keeps_its_split_and_says_what_came_and_went(tiny_settings, tmp_path, capsys):
+    """Best is measured again when what is held back is no longer what it was."""
+    folder = write_pictures(tmp_path / "clear", 3, 6, 3)  # of six, 3 is held back
+    task = task_of("mod_defog")
+    how = {"clear_folder": str(folder), "validate_every": 1, "log_every": 1, "noise_share": 1.0}
+    start = partial(tiny_settings, tmp_path, **how)
+    _, path = train(task, start(steps=1))
+    assert "clear_folder:" not in capsys.readouterr().err
+    first = meta_of(path)["split"]
+    assert meta_of(path.parents[1] / "best.npz")["split"] == first
+    before = arrays_of(path)["best_score"]
+
+    _, path = train(task, start(steps=2))
+    assert "clear_folder:" not in capsys.readouterr().err
+    assert meta_of(path)["split"] == first
+
+    for number in "abcd":  # of ten, two are held back: one of the new
+        shutil.copy(folder / "0.png", folder / f"{number}.png")
+    (folder / "5.png").unlink()
+    shutil.copy(path.parents[1] / "best.npz", tmp_path / "best.npz")
+    _, path = train(task, start(steps=3, validate_every=100, learning_rate=1e-9))
+    said = "clear_folder: of its pictures 4 came (3 to train on, 1 held back), 1 went\n"
+    assert capsys.readouterr().err.count(said) == 1
+    assert meta_of(path)["split"] != first
+    again = arrays_of(path)["best_score"]
+    assert again != before
+
+    settings = start(steps=3)
+    network = trained.load(task, settings, tmp_path / "best.npz")
+    _, validation = task.samples(settings, False, None, Split(settings, meta_of(path)))
+    assert {p.name for p in validation.ground.store.paths} == {"3.png", "c.png"}
+    expected = loop.Validation(task, network.networks, settings, validation).best()
+    assert again == pytest.approx(expected, rel=1e-5)
 
 
 # --- two devices --------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ def at_work(tiny_settings, tmp_path, capsys):
         task, settings = task_of(script), tiny_settings(tmp_path, script)
         keras.utils.set_random_seed(1)
         run = RunFolder(task.name, settings)
-        checkpoint.save(run.best, task.make_state(settings), loop.describe(task, settings))
+        checkpoint.save(run.best, task.make_state(settings), loop.describe(task, settings, {}))
         places = {n: getattr(settings, n) for n in vars(settings) if n.endswith("_folder")}
         options = [f"--{n.replace('_', '-')}={p}" for n, p in places.items() if p]
 

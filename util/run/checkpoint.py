@@ -117,6 +117,14 @@ def read_meta(path):
         return _meta(archive)
 
 
+def newest_meta(folder):
+    """Return the JSON part of the newest checkpoint that has one; None if there is none."""
+    for _, path in found(folder):
+        with contextlib.suppress(FileNotFoundError, DamagedError):
+            return read_meta(path)
+    return None
+
+
 def load(path, state):
     """Set `state` from the checkpoint at `path`: everything, or nothing if anything is wrong.
 

@@ -14,17 +14,22 @@ from util.run import checkpoint, machines
 from util.run.folder import RunFolder
 from util.run.report import Report
 from util.samples.batches import batches, stack
+from util.samples.split import Split
 from util.say import UserError, say
 from util.train.schedule import learning_rate, sheet_due
 
 SKIPS_BEFORE_STOPPING = 20
 
 
-def describe(task, settings):
-    """Return what a checkpoint keeps besides the state: script, settings, versions, threads."""
+def describe(task, settings, split):
+    """Return what a checkpoint keeps besides the state: script, settings, split, versions, threads.
+
+    split: what `util.samples.split.Split.stored` returned.
+    """
     return {
         "script": task.name,
         "settings": asdict(settings),
+        "split": split,
         "saved": datetime.now().astimezone().isoformat(timespec="seconds"),
         "versions": {
             "python": platform.python_version(),
@@ -69,10 +74,10 @@ def make_step(task, state, settings):
 class Validation:
     """Measure a network on samples that never change, and show some of them."""
 
-    def __init__(self, task, state, settings, sample):
+    def __init__(self, task, networks, settings, sample):
         self._task, self._settings = task, settings
         self._batch = stack(sample, range(settings.validation_samples))
-        self._restore = tf.function(lambda batch: task.restore(state.networks, batch, settings))
+        self._restore = tf.function(lambda batch: task.restore(networks, batch, settings))
 
     def outputs(self, count=None):
         """Return inputs and network outputs of the first `count` samples as one dictionary."""
@@ -95,6 +100,10 @@ class Validation:
             for i in range(self._settings.validation_samples)
         ]
         return mean_scores(rows)
+
+    def best(self):
+        """Return the score that the best network is chosen by."""
+        return self.scores()[self._task.measure.best[0]]
 
     def sheet(self):
         """Return the columns of a sheet: dict title -> pictures."""
@@ -126,7 +135,8 @@ def train(task, settings, strategy, begin_with=None):
             f"batch_size = {settings.batch_size}: must be a multiple of the number of devices, "
             f"{strategy.num_replicas_in_sync}"
         )
-    train_sample, validation_sample = task.samples(settings, progress=chief)
+    split = _split(settings, run)
+    train_sample, validation_sample = task.samples(settings, progress=chief, split=split)
     keras.utils.set_random_seed(settings.seed)  # the first weights
     with strategy.scope():
         state = task.make_state(settings)
@@ -148,19 +158,46 @@ def train(task, settings, strategy, begin_with=None):
         say(f"this run has reached its {settings.steps:,} steps; raise steps to go on")
         return 0
     state.skipped_in_a_row.assign(0)
-    validation = Validation(task, state, settings, validation_sample) if chief else None
-    going = _Start(task, settings, state, run, validation)
+    validation = None
+    if chief:
+        validation = Validation(task, state.networks, settings, validation_sample)
+        if split.moved:
+            state.best_score = _best_score(task, settings, run.best, validation_sample)
+    going = _Start(task, settings, state, run, validation, split.stored())
     try:
         return going.steps(train_sample, strategy, agreement)
     finally:
         going.report.close()
 
 
+def _split(settings, run):
+    """Return the split that the run goes on with, a new one where it has no checkpoint yet."""
+    meta = checkpoint.newest_meta(run.checkpoints)
+    try:
+        return Split(settings, meta)
+    except ValueError as error:
+        raise UserError(
+            f"{run.checkpoints}: the newest checkpoint is damaged ({error}). Move it away, or "
+            "begin anew with --fresh"
+        ) from None
+
+
+def _best_score(task, settings, path, sample):
+    """Return the score of the best network so far on samples that are others than before."""
+    networks = task.make_networks(settings)
+    try:
+        checkpoint.load_networks(path, networks)
+    except (FileNotFoundError, checkpoint.DamagedError):
+        return float("nan")
+    return Validation(task, networks, settings, sample).best()
+
+
 class _Start:
     """One start of a run, from its first step to its last."""
 
-    def __init__(self, task, settings, state, run, validation):
+    def __init__(self, task, settings, state, run, validation, split):
         self.task, self.settings, self.state, self.run = task, settings, state, run
+        self.split = split
         self.validation, self.chief = validation, validation is not None
         self.pending, self.first = [], int(state.step.numpy())
         self.report = Report(
@@ -252,7 +289,7 @@ class _Start:
 
     def _write(self, path):
         try:
-            checkpoint.save(path, self.state, describe(self.task, self.settings))
+            checkpoint.save(path, self.state, describe(self.task, self.settings, self.split))
         except OSError as error:
             self.report.say(
                 f"{path}: could not be saved ({error.strerror or error}); training goes on, the "

@@ -61,11 +61,11 @@ def measured(trained, where, grounds, count):
     needed = {NETWORK, *(method for method, _ in SHOWN)}  # what is kept goes on from the network
     methods = {m: restore for m, restore in methods_of(trained).items() if m in needed}
     rows, conditions = [], task.measure.conditions
-    grounds = grounds or open_grounds(settings)
+    grounds = grounds or open_grounds(settings, split=trained.split)
     with tqdm(desc="evaluate", total=count * len(conditions), unit="picture", disable=None) as bar:
         for condition, changes in conditions.items():
             changed = replace(settings, **changes)
-            sample = task.samples(changed, progress=True, grounds=grounds)[1]
+            sample = task.samples(changed, True, grounds, trained.split)[1]
             for number in range(count):
                 rows += _rows(trained, methods, condition, f"sample {number:04d}", sample(number))
                 bar.update()

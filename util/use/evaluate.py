@@ -135,7 +135,7 @@ def _ground(trained, data):
 def _samples(trained, data, count):
     """Return a line that says which samples, an iterator (name, sample), and how many."""
     settings, (where, grounds) = trained.settings, _ground(trained, data)
-    sample = trained.task.samples(settings, progress=True, grounds=grounds)[1]
+    sample = trained.task.samples(settings, True, grounds, trained.split)[1]
     count = count or settings.validation_samples
     head = (
         f"samples 0 to {count - 1} ({count}) of {settings.crop_px} x {settings.crop_px} px, "

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from util.run import checkpoint, machines
 from util.run.folder import RunFolder, weights_file
+from util.samples.split import Split
 from util.say import UserError, say
 from util.settings import as_trained
 
@@ -24,6 +25,8 @@ class Trained:
     step : int
     restore : callable
         dict of float32 (B, H, W, C) -> dict of tensors; traced once, whatever H and W are.
+    split : util.samples.split.Split
+        Which pictures it was trained on, and which were held back.
     meta : dict
         What else the checkpoint holds: see `util.train.loop.describe`.
     """
@@ -34,6 +37,7 @@ class Trained:
     path: Path
     step: int
     restore: object
+    split: object = None
     meta: dict = field(default_factory=dict)
 
     def __str__(self):
@@ -100,6 +104,10 @@ def _load(task, settings, path, given):
             f"{path}: belongs to {meta.get('script', 'no script')!s:.40}, not to {task.name}"
         )
     settings = as_trained(settings, meta["settings"], given)
+    try:
+        split = Split(settings, meta, closed=True)
+    except ValueError as error:
+        raise checkpoint.DamagedError(error) from error
     networks = task.make_networks(settings)
     step = checkpoint.load_networks(path, networks)
     signature = {n: tf.TensorSpec((None, None, None, c)) for n, c in task.kind.given.items()}
@@ -110,7 +118,7 @@ def _load(task, settings, path, given):
 
     turns = getattr(settings, "turns", 1)
     many = partial(over_turns, restore, turns) if turns > 1 else restore
-    return Trained(task, settings, networks, path, step, many, meta)
+    return Trained(task, settings, networks, path, step, many, split, meta)
 
 
 def over_turns(restore, turns, batch):
