@@ -4,6 +4,7 @@ import errno
 import os
 import time
 
+import numpy as np
 import pytest
 
 from util import files
@@ -39,6 +40,22 @@ def test_a_full_disk_leaves_the_old_file_and_names_it(tmp_path, monkeypatch, fai
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
     assert path.read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
+
+
+def test_an_array_that_does_not_fit_is_a_full_disk(tmp_path):
+    """NumPy writes by itself and says "99872 requested and 0 written" only."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, limits[1]))
+    try:
+        with (
+            pytest.raises(OSError, match=r"No space left.*a\.npy"),
+            files.whole(tmp_path / "a.npy") as file,
+        ):
+            np.save(file, np.zeros(100_000, np.uint8))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.ENOTSUP])

@@ -33,9 +33,12 @@ def in_place_of(path):
         with contextlib.suppress(OSError):  # it is done; only a power cut could undo it
             sync(path.parent)
     except OSError as error:
-        if error.errno is None:
+        number = error.errno
+        if number is None and "requested and" in str(error):  # so NumPy says it, without a number
+            number = errno.ENOSPC
+        if number is None:
             raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        raise OSError(number, error.strerror or os.strerror(number), str(path)) from error
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
