@@ -317,8 +317,8 @@ _WIDER_THAN_MARGINS = Rule(
 _WITHIN_ALL_SAMPLES = Rule(
     lambda v, s: v + s.clear_share + s.veil_share <= 1,
     lambda s: (
-        f"makes more than all samples with clear_share = {s.clear_share} and "
-        f"veil_share = {s.veil_share}; lower one of them"
+        f"must leave room for clear_share = {s.clear_share} and veil_share = {s.veil_share}: "
+        "together they are 1 at most"
     ),
     beside=("clear_share", "veil_share"),
 )
