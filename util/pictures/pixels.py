@@ -44,30 +44,50 @@ def checked_scale(full_scale: float | None) -> float | None:
     return None if full_scale is None else float(full_scale)
 
 
-def with_white(pixels: np.ndarray, full_scale: float | None) -> Picture:
+def with_white(
+    pixels: np.ndarray, full_scale: float | None, ground: np.ndarray | None = None
+) -> Picture:
     """Return pixels of any type and shape as uint8 or uint16, with the value that means 1.0.
 
     Both types stay as they are, 16-bit ones with `full_scale` for white if it is given; other
-    types are brought to the whole range of uint16. Raises PictureError if their scale is unknown.
+    types are brought to the whole range of uint16, by `scale_of`. `ground`, bool (H, W), is where
+    pixels count for it. Raises PictureError if their scale is unknown.
     """
     if pixels.dtype == np.uint8:
         return Picture(pixels, 255.0)
     if pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2:
         # From either byte order.
         return Picture(pixels.astype(np.uint16, copy=False), full_scale or 65535.0)
-    if pixels.dtype.kind not in "iuf":
-        raise PictureError(f"pixels of type {pixels.dtype} are no brightness")
-    fraction = pixels.dtype.kind == "f" and (full_scale is None or full_scale > 1)
-    pixels = np.nan_to_num(pixels.astype(np.float32), copy=False, nan=0.0)
-    low, high = float(pixels.min()), float(pixels.max())
+    return Picture(scaled(pixels, scale_of(pixels, full_scale, ground)), 65535.0)
+
+
+def scale_of(
+    values: np.ndarray, full_scale: float | None, ground: np.ndarray | None = None
+) -> float:
+    """Return the value that means 1.0 in signed, long or floating values.
+
+    It is 1 for floats within 0..1, and else `full_scale`. Raises PictureError if that is None.
+    """
+    if values.dtype.kind not in "iuf":
+        raise PictureError(f"pixels of type {values.dtype} are no brightness")
+    known = values if ground is None else values[ground]
+    known = known[np.isfinite(known)] if values.dtype.kind == "f" else known
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+    fraction = values.dtype.kind == "f" and (full_scale is None or full_scale > 1)
     if fraction and low >= 0 and high <= 1:
-        full_scale = 1.0
+        return 1.0
     if full_scale is None:
         raise PictureError(
             f"values from {low:g} to {high:g} have no known range; set full_scale to the value "
             "that means full brightness (10000 for reflectance, 1.0 to clip to 0..1)"
         )
-    return Picture(as_pixels(pixels / np.float32(full_scale), np.uint16), 65535.0)
+    return full_scale
+
+
+def scaled(values: np.ndarray, scale: float) -> np.ndarray:
+    """Return values of any type over the range of uint16, clipped, `scale` for white, NaN as 0."""
+    values = np.nan_to_num(values.astype(np.float32), copy=False, nan=0.0)
+    return as_pixels(values / np.float32(scale), np.uint16)
 
 
 @lru_cache(maxsize=8)

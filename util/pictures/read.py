@@ -15,15 +15,8 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from util.pictures.pixels import (
-    Picture,
-    PictureError,
-    as_pixels,
-    checked_scale,
-    three_bands,
-    upright,
-    with_white,
-)
+from util.pictures.original import Original
+from util.pictures.pixels import Picture, PictureError, checked_scale, upright
 
 MAX_PIXELS = 400_000_000
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")  # Pillow's; TIFF is tifffile's first
@@ -53,18 +46,17 @@ def read(
     another format, larger than `max_pixels`, or without a known scale.
     """
     full_scale = checked_scale(full_scale)
+    return _from_file(source, lambda *file: _original(*file, max_pixels).picture(full_scale))
 
-    def decode(file: BinaryIO, start: bytes) -> Picture:
-        if start[:4] in TIFF_STARTS:
-            pixels, orientation = _read_tiff(file, max_pixels)
-        else:
-            deep = start[:4] == b"\x89PNG" and start[24:25] == b"\x10"
-            pixels, orientation = _read_common(file, _FORMATS, max_pixels, deep)
-        pixels, white = with_white(pixels, full_scale)
-        pixels = upright(three_bands(pixels), orientation)
-        return Picture(np.require(pixels, requirements="CW"), white)  # Pillow's are read-only
 
-    return _from_file(source, decode)
+def read_original(source: str | Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Original:
+    """Return the (first) picture of a file with all its bands, as stored; source, errors as `read`.
+
+    Grey and palette become RGB; of transparency, of whatever kind, an alpha band.
+    """
+    original = _from_file(source, lambda *file: _original(*file, max_pixels))
+    original.path = None if hasattr(source, "read") else Path(source)
+    return original
 
 
 def read_picture(source: str | Path | BinaryIO, **options: float | None) -> np.ndarray:
@@ -82,17 +74,20 @@ def read_alpha(source: str | Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -
     EXIF rotation is applied: it fits what `read` returns. Source and errors as there.
     """
 
-    def decode(file: BinaryIO, start: bytes) -> np.ndarray | None:
-        if start[:4] in TIFF_STARTS:
-            found = _tiff_alpha(file, max_pixels)
-        else:
-            found = _common_alpha(file, _FORMATS, max_pixels)
-        return None if found is None else np.ascontiguousarray(upright(*found))
-
-    return _from_file(source, decode)
+    original = read_original(source, max_pixels=max_pixels)
+    if original.opaque is None:
+        return None
+    return np.ascontiguousarray(upright(original.opaque, original.orientation))
 
 
-def _from_file(source: str | Path | BinaryIO, decode: Callable) -> Picture | np.ndarray | None:
+def _original(file: BinaryIO, start: bytes, max_pixels: int) -> Original:
+    if start[:4] in TIFF_STARTS:
+        return _read_tiff(file, max_pixels)
+    deep = start[:4] == b"\x89PNG" and start[24:25] == b"\x10"
+    return _read_common(file, _FORMATS, max_pixels, deep)
+
+
+def _from_file(source: str | Path | BinaryIO, decode: Callable) -> Picture | Original:
     """Return what `decode(file, its first 32 bytes)` returns; every failure is a PictureError."""
     path = None if hasattr(source, "read") else Path(source)
     try:
@@ -131,29 +126,33 @@ def _check_size(height: int, width: int, bands: int, max_pixels: int) -> None:
 
 def _read_common(
     file: BinaryIO, formats: tuple[str, ...], max_pixels: int, deep: bool = False
-) -> tuple[np.ndarray, int]:
-    """Return (pixels, EXIF orientation) by Pillow, by OpenCV if `deep` (16 bits)."""
+) -> Original:
+    """Return what Pillow reads; OpenCV if `deep` (16 bits)."""
     with Image.open(file, formats=formats) as image:
         _check_size(image.height, image.width, 3, max_pixels)
         image.load()  # also for deep files: OpenCV returns half a picture without an error
         orientation = image.getexif().get(274, 1)  # after load: Pillow itself turns a TIFF there
         if not deep:
-            image.info.pop("transparency", None)  # alpha is dropped, Pillow need not warn
-            return np.asarray(image.convert("RGB")), orientation
-    return _read_deep(file), orientation
+            alpha = image.has_transparency_data
+            values = np.array(image.convert("RGBA" if alpha else "RGB"))
+            return Original(values, orientation, 3 if alpha else None)
+    values = _read_deep(file)
+    return Original(values, orientation, 3 if values.shape[2] == 4 else None)
 
 
 def _read_deep(file: BinaryIO) -> np.ndarray:
-    """Return what OpenCV decodes, bits untouched, as RGB or grey."""
+    """Return what OpenCV decodes, bits untouched, as RGB or RGBA."""
     file.seek(0)
     pixels = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise PictureError("cannot be decoded")
-    return pixels if pixels.ndim == 2 else pixels[..., 2::-1]
+    bands = pixels.shape[2] if pixels.ndim == 3 else 1
+    how = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
+    return cv2.cvtColor(pixels, how[bands])
 
 
-def _read_tiff(file: BinaryIO, max_pixels: int) -> tuple[np.ndarray, int]:
-    """Return (pixels of the first page, orientation that is still to be applied)."""
+def _read_tiff(file: BinaryIO, max_pixels: int) -> Original:
+    """Return the first page."""
     with tifffile.TiffFile(file, name=_NAME) as tiff:
         page = tiff.pages.first
         bits, bands = page.bitspersample, page.samplesperpixel
@@ -162,6 +161,7 @@ def _read_tiff(file: BinaryIO, max_pixels: int) -> tuple[np.ndarray, int]:
         ends = [at + n for at, n in zip(page.dataoffsets, page.databytecounts, strict=False)]
         if not ends or max(ends) > tiff.filehandle.size:
             raise PictureError("the file is cut: pixels are missing at its end")
+        nodata = nodata_of(page)
         plain = page.photometric in (0, 1, 2)  # white is 0, black is 0, RGB
         if plain and bits >= 8 and page.imagedepth == 1:
             try:
@@ -170,18 +170,21 @@ def _read_tiff(file: BinaryIO, max_pixels: int) -> tuple[np.ndarray, int]:
                 if "imagecodecs" not in str(error):
                     raise
             else:
+                alpha = alpha_of(page)
                 if page.planarconfig == 2 and bands > 1:
                     pixels = np.moveaxis(pixels, 0, -1)
                 if page.photometric == 0 and pixels.dtype.kind == "u":
-                    pixels = ~pixels
-                return pixels, page.tags.valueof(274, 1)
+                    pixels, nodata = ~pixels, None
+                return _with_colours(pixels, page.tags.valueof(274, 1), alpha, nodata)
     # Packed bits, palettes, CMYK, and compressions that tifffile leaves to an optional package.
     try:
-        if bits <= 8:
+        if bits <= 8 and (not plain or bands <= 4):
             file.seek(0)
-            return _read_common(file, ("TIFF",), max_pixels)
-        if plain and page.photometric != 0:
-            return _read_deep(file), 1  # OpenCV turns a TIFF upright itself
+            original = _read_common(file, ("TIFF",), max_pixels)
+            return Original(original.values, original.orientation, original.alpha, nodata)
+        if plain and page.photometric != 0 and bands <= 4:
+            values = _read_deep(file)  # OpenCV turns a TIFF upright itself
+            return Original(values, alpha=alpha_of(page), nodata=nodata)
     except (PictureError, Image.UnidentifiedImageError, cv2.error):
         pass
     raise PictureError(
@@ -190,32 +193,29 @@ def _read_tiff(file: BinaryIO, max_pixels: int) -> tuple[np.ndarray, int]:
     )
 
 
-def _common_alpha(
-    file: BinaryIO, formats: tuple[str, ...], max_pixels: int
-) -> tuple[np.ndarray, int] | None:
-    with Image.open(file, formats=formats) as image:
-        _check_size(image.height, image.width, 4, max_pixels)
-        if not image.has_transparency_data:
-            return None
-        image.load()
-        orientation = image.getexif().get(274, 1)
-        return np.asarray(image.convert("RGBA").getchannel("A")), orientation
+def _with_colours(
+    pixels: np.ndarray, orientation: int, alpha: int | None, nodata: float | None
+) -> Original:
+    """Return bands (H, W) or (H, W, B) with three for colour: grey, if there are less, thrice."""
+    pixels = pixels.reshape(*pixels.shape[:2], -1).astype(
+        pixels.dtype.newbyteorder("="), copy=False
+    )
+    if pixels.shape[2] < 3:
+        pixels = np.concatenate([np.repeat(pixels[..., :1], 3, axis=2), pixels[..., 1:]], axis=2)
+        alpha = None if alpha is None else alpha + 2
+    return Original(np.require(pixels, requirements="CW"), orientation, alpha, nodata)
 
 
-def _tiff_alpha(file: BinaryIO, max_pixels: int) -> tuple[np.ndarray, int] | None:
-    with tifffile.TiffFile(file, name=_NAME) as tiff:
-        page = tiff.pages.first
-        kinds = [int(kind) for kind in page.extrasamples]  # 1, 2: alpha; 0: a band of another kind
-        place = next((i for i, kind in enumerate(kinds) if kind in (1, 2)), None)
-        if place is None:
-            return None
-        band = page.samplesperpixel - len(kinds) + place
-    file.seek(0)
-    pixels, orientation = _read_tiff(file, max_pixels)
-    if pixels.ndim != 3 or pixels.shape[2] <= band:  # a reader that drops alpha had to serve
-        file.seek(0)
-        return _common_alpha(file, ("TIFF",), max_pixels)
-    alpha = pixels[..., band]
-    if alpha.dtype.kind == "f":
-        return as_pixels(np.nan_to_num(alpha), np.uint8), orientation
-    return (alpha >> 8 * (alpha.dtype.itemsize - 1)).astype(np.uint8), orientation
+def alpha_of(page: tifffile.TiffPage) -> int | None:
+    """Return which band of a TIFF is alpha."""
+    kinds = [int(kind) for kind in page.extrasamples]  # 1, 2: alpha; 0: a band of another kind
+    place = next((i for i, kind in enumerate(kinds) if kind in (1, 2)), None)
+    return None if place is None else page.samplesperpixel - len(kinds) + place
+
+
+def nodata_of(page: tifffile.TiffPage) -> float | None:
+    """Return the value that GDAL's tag calls nodata."""
+    try:
+        return float(str(page.tags.valueof(42113, "")).strip("\0 "))
+    except ValueError:
+        return None

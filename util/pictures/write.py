@@ -7,36 +7,53 @@ import numpy as np
 import tifffile
 
 from util import files
-from util.pictures.pixels import top_of
 from util.say import printable
+
+_LOSSLESS, _LOSSY, _TIFF = (".png", ".bmp"), (".jpg", ".jpeg"), (".tif", ".tiff")
 
 
 def write_picture(path: str | Path, pixels: np.ndarray) -> None:
-    """Write uint8 or uint16 pixels, RGB (H, W, 3) or grey (H, W), whole or not at all.
+    """Write pixels, RGB (H, W, 3) or grey (H, W), whole or not at all.
 
-    The suffix chooses the format: .png .tif .tiff .bmp without loss (BMP 8-bit only), .jpg .jpeg
-    at quality 95 (8-bit only). Raises ValueError for other pixels or suffixes, OSError with the
-    path if it cannot be written; the old file, if any, then stays as it was.
+    The suffix chooses the format: .tif .tiff for any type and number of bands; .png .bmp without
+    loss for uint8 and uint16 (BMP 8-bit only), also with alpha (H, W, 4); .jpg .jpeg at quality 95
+    (8-bit RGB and grey only). Raises ValueError for other pixels or suffixes, OSError with the path
+    if it cannot be written; the old file, if any, then stays as it was.
     """
     path, suffix = Path(path), Path(path).suffix.lower()
-    top_of(pixels.dtype)
-    if (pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] != 3)) or pixels.size == 0:
-        raise ValueError(f"pixels must be (H, W, 3) or (H, W), not {pixels.shape}")
-    if suffix not in (".png", ".tif", ".tiff", ".bmp", ".jpg", ".jpeg"):
-        raise ValueError(f"cannot write {printable(path)}: use .png, .tif, .bmp or .jpg")
-    if suffix in (".bmp", ".jpg", ".jpeg") and pixels.dtype != np.uint8:
-        raise ValueError(f"cannot write {printable(path)}: {suffix} holds 8 bits; use .png or .tif")
-    if suffix in (".tif", ".tiff"):  # uncompressed, so that a PictureStore can map it
-        kind = "rgb" if pixels.ndim == 3 else "minisblack"
+    check_format(path, pixels)
+    if suffix in _TIFF:  # uncompressed, so that a PictureStore can map it
+        kind = {"photometric": "rgb", "planarconfig": "contig"} if pixels.ndim == 3 else {}
         with files.whole(path) as file:
-            tifffile.imwrite(file, pixels, photometric=kind, metadata=None)
+            tifffile.imwrite(file, pixels, metadata=None, **({"photometric": "minisblack"} | kind))
         return
-    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix in (".jpg", ".jpeg") else []
-    order = np.ascontiguousarray(pixels[..., ::-1] if pixels.ndim == 3 else pixels)
-    done, code = cv2.imencode(suffix, order, options)
+    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix in _LOSSY else []
+    bands = pixels.shape[2] if pixels.ndim == 3 else 1
+    order = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
+    done, code = cv2.imencode(
+        suffix, pixels if bands == 1 else cv2.cvtColor(pixels, order[bands]), options
+    )
     if not done:
         raise ValueError(
             f"cannot write {printable(path)}: {pixels.shape} does not fit into {suffix}"
         )
     with files.whole(path) as file:
         file.write(code)
+
+
+def check_format(path: str | Path, pixels: np.ndarray) -> None:
+    """Raise ValueError for pixels that `write_picture` cannot write to a path."""
+    suffix, name = Path(path).suffix.lower(), printable(path)
+    if suffix not in (*_TIFF, *_LOSSLESS, *_LOSSY):
+        raise ValueError(f"cannot write {name}: use .png, .tif, .bmp or .jpg")
+    bands = 1 if pixels.ndim == 2 else pixels.shape[2] if pixels.ndim == 3 else 0
+    if pixels.size == 0 or (bands not in (1, 3, 4) and (bands < 3 or suffix not in _TIFF)):
+        raise ValueError(f"pixels must be (H, W, 3) or (H, W), not {pixels.shape}")
+    if suffix in _TIFF:
+        return
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"cannot write {name}: {pixels.dtype} does not fit; rename it to .tif")
+    if suffix != ".png" and pixels.dtype != np.uint8:
+        raise ValueError(f"cannot write {name}: {suffix} holds 8 bits; use .png or .tif")
+    if suffix in _LOSSY and bands == 4:
+        raise ValueError(f"cannot write {name}: {suffix} has no alpha; use .png or .tif")

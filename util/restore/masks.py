@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from util.pictures.find import by_stem
+from util.pictures.original import is_no_mask
 from util.pictures.pixels import PictureError
 from util.pictures.read import MAX_PIXELS, read_alpha, read_picture
 from util.say import UserError
@@ -91,9 +92,16 @@ class Holes:
                 raise PictureError(f"no mask {stem}.* in {self._place}", path)
             return read_mask(mask, max_pixels=self._max_pixels)
         alpha = read_alpha(path, max_pixels=self._max_pixels)
+        no_mask = alpha is not None and is_no_mask(alpha)
         # Many programs write an alpha channel that says nothing.
-        if alpha is not None and (self._colour is None or alpha.min() < 128):
+        if alpha is not None and not no_mask and (self._colour is None or alpha.min() < 128):
             return alpha < 128
+        if no_mask and self._colour is None:
+            raise PictureError(
+                "its alpha has many middle values and so is no mask; name a folder of masks with "
+                "--holes, or set hole_colour",
+                path,
+            )
         if self._colour is None:
             raise PictureError(
                 "where it is missing is not known: name a folder of masks with --holes, save the "

@@ -3,18 +3,16 @@
 What becomes of a picture follows from the `Kind` of the script's Task; see util/restore/bands.py.
 """
 
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from tqdm import tqdm
 
 from util import interrupt
 from util.pictures.find import find_pictures, stem_of
 from util.pictures.pixels import PictureError
-from util.pictures.read import read
-from util.pictures.write import write_picture
+from util.pictures.read import read_original
+from util.pictures.write import check_format, write_picture
 from util.restore.bands import restore_picture, tile_counts
 from util.restore.masks import Holes
 from util.say import UserError, printable, say
@@ -71,15 +69,13 @@ def apply(trained, sources, out, *, overwrite=False, holes=None):
     except OSError as error:
         raise UserError(f"--out {out}: cannot be made a folder ({error.strerror})") from None
     done = existing = 0
-    norm = getattr(trained.settings, "norm", "none")
 
-    @cache
-    def note():  # once
-        if norm in ("group", "instance"):
-            say(
-                f"note: norm = {norm}: large pictures go through in tiles, and with this norm each "
-                "tile is restored a little differently"
-            )
+    said = set()
+
+    def note(about, line):  # once
+        if about not in said:
+            said.add(about)
+            say(line)
 
     bar = tqdm(jobs, trained.task.name, unit="picture", disable=None if len(jobs) > 1 else True)
     for job in bar:
@@ -170,18 +166,27 @@ def _job(task, path, source, out):
     return Job(path, stem, out / f"{stem}{suffix}", opacity)
 
 
-def _restore_file(trained, job, many_tiles, holes):
+def _restore_file(trained, job, note, holes):
     settings = trained.settings
     scale = settings.full_scale or None
-    pixels, white = read(job.source, max_pixels=settings.max_pixels, full_scale=scale)
-    if pixels.dtype == np.uint16 and job.restored.suffix.lower() == ".bmp":
-        raise ValueError("16-bit pixels do not fit into a .bmp; rename the file")
+    original = read_original(job.source, max_pixels=settings.max_pixels)
+    pixels, white = original.picture(scale)
+    check_format(job.restored, original.values)
+    unused = original.unused_range(scale)
+    if unused:
+        note("range", f"{job.source}: {unused}")
     hole = holes.find(job.source, job.stem, pixels, full_scale=white) if holes else None
+    pixels = original.fill(pixels, hole)
     counts = tile_counts(settings, pixels.shape, hole)
     if not counts:
         say(f"{job.source}: nothing is missing; its pixels go out as they came")
-    if max(counts, default=0) > 1:
-        many_tiles()
+    norm = getattr(settings, "norm", "none")
+    if max(counts, default=0) > 1 and norm in ("group", "instance"):
+        note(
+            "norm",
+            f"note: norm = {norm}: large pictures go through in tiles, and with this norm each "
+            "tile is restored a little differently",
+        )
     with tqdm(
         total=sum(counts),
         desc=printable(job.source.name),
@@ -191,6 +196,9 @@ def _restore_file(trained, job, many_tiles, holes):
     ) as bar:
         how = {"white": white, "progress": bar.update, "in_place": True}
         restored, opacity = restore_picture(trained, pixels, hole, **how)
+    original.take(restored, scale, hole)
+    if opacity is not None and original.ground is not None:
+        opacity[~original.ground] = 0
     # A signal now waits until both files are whole.
     interrupt.guard()
     try:
@@ -198,7 +206,7 @@ def _restore_file(trained, job, many_tiles, holes):
         if job.opacity:
             write_picture(job.opacity, opacity)
         # Last: that it is there means that the picture is done.
-        write_picture(job.restored, restored)
+        write_picture(job.restored, original.values)
     finally:
         interrupt.leave()
     if interrupt.requested():

@@ -1,0 +1,228 @@
+"""What a file holds, in its own type and with all its bands, and what of it is ground.
+
+A network works on three bands of whole numbers. What it changes is brought back into the file's
+own numbers; everything else stays bit for bit.
+"""
+
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from util.pictures.pixels import (
+    Picture,
+    PictureError,
+    as_pixels,
+    scale_of,
+    scaled,
+    upright,
+    with_white,
+)
+
+_SAMPLED_ROWS = 64
+_AT_ONCE = 4_194_304  # values brought back at once
+# An alpha channel of which more than this share, in more than so many steps, lies in between is
+# some other band, such as infra-red, or a soft layer.
+_MIDDLE_SHARE, _MIDDLE_STEPS = 0.1, 32
+
+
+class Original:
+    """Hold the (first) picture of a file as it is stored.
+
+    Parameters
+    ----------
+    values : array (H, W, B), writeable
+        Of any type; the first three bands are red, green and blue.
+    orientation : int
+        1..8, as EXIF has it: how the stored picture is to be turned.
+    alpha : int, optional
+        The band that says how opaque a pixel is.
+    nodata : float, optional
+        The value of pixels that are no ground.
+
+    Attributes
+    ----------
+    path : Path or None
+        What errors call it.
+    """
+
+    def __init__(self, values, orientation=1, alpha=None, nodata=None):
+        self.path, self.values, self.orientation = None, values, orientation
+        self.alpha, self.nodata = alpha, _in_type(nodata, values.dtype)
+
+    @cached_property
+    def ground(self):
+        """Where the picture shows ground, upright, bool (H, W); None if it does everywhere.
+
+        Not where alpha is 0, unless alpha is no mask; not where a value is no number; and not where
+        the value is nodata: in all three bands, since one that is 0 is dark, but in any band if
+        nodata cannot be a brightness.
+        """
+        colours = self.values[..., :3]
+        found = []
+        if self.opaque is not None and not is_no_mask(self.opaque):
+            found.append(self.values[..., self.alpha] != 0)
+        if colours.dtype.kind == "f":
+            found += [np.isfinite(colours[..., band]) for band in range(3)]
+        if self.nodata is not None:
+            bands = [colours[..., band] != self.nodata for band in range(3)]
+            found += bands if not 0 <= self.nodata <= 65535 else [np.logical_or.reduce(bands)]
+        ground = np.logical_and.reduce(found) if found else None
+        return None if ground is None or ground.all() else self._upright(ground)
+
+    @cached_property
+    def opaque(self):
+        """How opaque each pixel is, as stored, uint8 (H, W), of 16 bits the upper 8; None."""
+        if self.alpha is None:
+            return None
+        alpha = self.values[..., self.alpha]
+        if alpha.dtype.kind == "f":
+            return as_pixels(np.nan_to_num(alpha), np.uint8)
+        return (alpha >> 8 * (alpha.dtype.itemsize - 1)).astype(np.uint8)
+
+    def picture(self, full_scale=None):
+        """Return the three bands upright as a `util.pictures.pixels.Picture`.
+
+        Errors as `util.pictures.pixels.with_white`. The pixels are the values themselves where
+        these have that type and order already.
+        """
+        try:
+            pixels, white = with_white(self._colours(), full_scale, self.ground)
+        except PictureError as error:
+            raise PictureError(error.reason, self.path) from None
+        return Picture(np.require(pixels, requirements="CW"), white)
+
+    def fill(self, pixels, hole=None):
+        """Return pixels of `picture` in which what is no ground is filled from the nearest ground.
+
+        `hole`, bool (H, W), is where the picture is missing besides. Without such pixels they are
+        returned themselves. Raises PictureError if nothing is ground.
+        """
+        if self.ground is None:
+            return pixels
+        known = self.ground if hole is None else self.ground & ~hole
+        if not known.any():
+            reason = "nothing of it is ground: all is nodata, transparent or no number"
+            raise PictureError(reason, self.path)
+        return filled(pixels, known)
+
+    def unused_range(self, full_scale=None):
+        """Return what to do about values that use little of their type's range, None if not so."""
+        kind = self.values.dtype.kind
+        if full_scale or self.values.dtype == np.uint8 or kind not in "uf":
+            return None
+        step = max(1, len(self.values) // _SAMPLED_ROWS)
+        values = self._colours()[::step]
+        if self.ground is not None:
+            values = values[self.ground[::step]]
+        return hint_of_range(values) if values.size else None
+
+    def take(self, restored, full_scale=None, hole=None):
+        """Bring what was restored back into the values.
+
+        Parameters
+        ----------
+        restored : uint8 or uint16 (H, W, 3)
+            Made of `picture` with the same `full_scale`. Values whose pixels did not change stay.
+        full_scale : float, optional
+        hole : bool (H, W), optional
+            Where the picture was missing: there it is all new, and opaque.
+        """
+        ground = self.ground if hole is None or self.ground is None else self.ground | hole
+        target = self._colours()
+        same_type = target.dtype == restored.dtype
+        scale = None if same_type else scale_of(target, full_scale, self.ground)
+        step = max(1, _AT_ONCE // (3 * target.shape[1]))
+        # Restored in place, they are the values already.
+        for top in (
+            [] if np.may_share_memory(restored, self.values) else range(0, len(target), step)
+        ):
+            at = slice(top, top + step)
+            came = target[at] if same_type else scaled(target[at], scale)
+            changed = restored[at] != came
+            if ground is not None:
+                changed &= ground[at][..., None]
+            if hole is not None:
+                changed |= hole[at][..., None]
+            made = restored[at] if same_type else _back(restored[at], scale, target.dtype)
+            np.copyto(target[at], made, where=changed)
+        if self.nodata is not None:
+            self._off_nodata(target, ground)
+        if hole is not None and self.alpha is not None:
+            alpha = self._upright(self.values[..., self.alpha])
+            alpha[hole] = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else 1
+
+    def _off_nodata(self, target, ground):
+        """Move by one what was made and has the value of nodata by accident."""
+        same = (target == self.nodata).all(axis=-1)
+        if ground is not None:
+            same &= ground
+        if same.any():
+            whole = target.dtype.kind in "iu"
+            down = self.nodata >= (np.iinfo(target.dtype).max if whole else 1)
+            step = 1 if whole else 1 / 65535
+            target[same] = self.nodata - step if down else self.nodata + step
+
+    def _colours(self):
+        return self._upright(self.values[..., :3])
+
+    def _upright(self, array):
+        return upright(array, self.orientation)
+
+
+def _in_type(nodata, dtype):
+    """Return the value that nodata is in pixels of a type, None if these cannot have it."""
+    if nodata is None or dtype.kind not in "iuf":
+        return None
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return float(np.array(nodata).astype(dtype))
+    limits = np.iinfo(dtype)
+    return int(nodata) if limits.min <= nodata <= limits.max and nodata % 1 == 0 else None
+
+
+def _back(pixels, scale, dtype):
+    """Return pixels over the range of uint16 as values of a type, with `scale` for white."""
+    values = pixels.astype(np.float64) * (scale / 65535)
+    if np.dtype(dtype).kind == "f":
+        return values.astype(dtype)
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
+
+
+def hint_of_range(values):
+    """Return what to do if uint16, or floats over 0..1, use little of their range; else None."""
+    top = 1.0 if values.dtype.kind == "f" else 65535.0
+    greatest = float(np.percentile(values, 99.9))
+    if not 0 < greatest < top / 4:
+        return None
+    digit = 10.0 ** np.floor(np.log10(greatest))
+    usual = (
+        np.ceil(greatest / digit) * digit
+        if top == 1
+        else min(white for white in (255, 1023, 2047, 4095, 10_000, 16_384) if white >= greatest)
+    )
+    return (
+        f"its values reach {greatest:g} of {top:g}, so it passes for nearly black; "
+        f"set full_scale to the value that means white, perhaps {usual:g}"
+    )
+
+
+def is_no_mask(opaque):
+    """Tell whether an alpha channel, uint8 (H, W), has too many middle values for a mask."""
+    counts = np.bincount(opaque.ravel(), minlength=256)[8:248]
+    return counts.sum() > _MIDDLE_SHARE * opaque.size and np.count_nonzero(counts) > _MIDDLE_STEPS
+
+
+def filled(pixels, ground):
+    """Return pixels (H, W, C) in which those that are no ground have the nearest ground's value.
+
+    ground : bool (H, W), True somewhere
+    """
+    how = {"distanceType": cv2.DIST_L2, "maskSize": 5, "labelType": cv2.DIST_LABEL_PIXEL}
+    _, label = cv2.distanceTransformWithLabels((~ground).view(np.uint8), **how)
+    source = np.empty(label.max() + 1, np.intp)  # the place of the ground that has a label
+    source[label[ground]] = np.flatnonzero(ground)
+    result = pixels.copy()
+    result[~ground] = pixels.reshape(-1, pixels.shape[2])[source[label[~ground]]]
+    return result
