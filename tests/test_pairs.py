@@ -242,6 +242,9 @@ class Pictures:
     def pixels(self, index, top, left, height, width):
         return as_pixels(self.crop(index, top, left, height, width), np.uint16)
 
+    def shows_ground(self, index, top, left, height, width):
+        return True
+
 
 def grounds(count=5, size=(70, 50), channels=3, seed=0):
     rng = np.random.default_rng(seed)

@@ -65,7 +65,7 @@ def test_compressed_tiff_is_converted_once(zoo, tmp_path, monkeypatch):
     PictureStore(paths, tmp_path, crop_px=32, progress=False)
     noted = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert len(noted) == 3
-    monkeypatch.setattr(places_module, "read_picture", None)  # decoding again would fail
+    monkeypatch.setattr(places_module, "read_original", None)  # decoding again would fail
     store = PictureStore(paths, tmp_path, crop_px=32, progress=False)
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == noted
     assert np.array_equal(store.whole(0), as_float(scene()))
@@ -166,7 +166,7 @@ def test_many_files_start_quickly_by_the_index(tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     first = PictureStore(paths, cache, crop_px=16, progress=False)
     with monkeypatch.context() as patch:
-        for name in ("read_picture", "_decoded_place", "_mapped_place"):
+        for name in ("read_original", "_decoded_place", "_mapped_place"):
             patch.setattr(places_module, name, None)  # the index alone must do
         second = PictureStore(paths, cache, crop_px=16, progress=False)
         assert np.array_equal(first.sizes, second.sizes)

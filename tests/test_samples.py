@@ -63,6 +63,9 @@ class Pictures:
     def pixels(self, index, top, left, height, width):
         return as_pixels(self.crop(index, top, left, height, width), np.uint16)
 
+    def shows_ground(self, index, top, left, height, width):
+        return True
+
 
 LAYERS = Pictures([(50, 60), (64, 64), (20, 90)], channels=1, seed=1)
 

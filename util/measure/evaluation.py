@@ -1,9 +1,9 @@
 """What a script is measured by, and beside whom: an `Evaluation`, which its Task names.
 
 A sample is a dictionary of float32 (H, W, C), 0..1: the damaged picture, "clear", and what else is
-known, such as "opacity" or "hole". Whoever restores it, network or rival, is a function of the
-sample that returns float32 (H, W, 3). The network's puts what it has found into the sample, for
-those that come after it.
+known, such as "opacity" or "hole"; bool "ground" (H, W, 1) where not all of it is. Whoever restores
+it, network or rival, is a function of the sample that returns float32 (H, W, 3). The network's puts
+what it has found into the sample, for those that come after it.
 """
 
 import math
@@ -44,8 +44,11 @@ _SCORES = {"psnr": psnr, "ssim": ssim, "mae": mae}
 
 
 def whole_scores(restored, sample):
-    """Return "psnr_whole", "ssim_whole" and "mae_whole" of a picture."""
-    return {f"{name}_whole": f(restored, sample["clear"]) for name, f in _SCORES.items()}
+    """Return "psnr_whole", "ssim_whole" and "mae_whole" of a picture, where it shows ground."""
+    clear, ground = sample["clear"], sample.get("ground")
+    if ground is not None:
+        restored, ground = np.where(ground, restored, clear), ground[..., 0]
+    return {f"{name}_whole": f(restored, clear, ground) for name, f in _SCORES.items()}
 
 
 def _cloud_scores(restored, sample):
@@ -55,8 +58,9 @@ def _cloud_scores(restored, sample):
 
 
 def _filled_scores(restored, sample):
-    cover = float(np.mean(sample["hole"] >= 0.5))  # the share of the picture that is missing
-    return {"cover": cover, **hole_scores(restored, sample["clear"], sample["hole"])}
+    hole = sample["hole"] * sample.get("ground", True)
+    cover = float(np.mean(hole >= 0.5))  # the share of the picture that is missing
+    return {"cover": cover, **hole_scores(restored, sample["clear"], hole)}
 
 
 def whole_validation(output):

@@ -12,11 +12,13 @@ import tifffile
 from tqdm import tqdm
 
 from util import files
-from util.pictures.pixels import PictureError, luma
-from util.pictures.read import TIFF_STARTS, read_picture
+from util.pictures.original import Original
+from util.pictures.pixels import PictureError, luma, top_of, upright
+from util.pictures.read import TIFF_STARTS, alpha_of, nodata_of, read_original
 
-_FORMAT = 1  # raise it when the content of decoded files changes
+_FORMAT = 2  # raise it when the content of decoded files changes
 _INDEX_FROM = 500  # below so many files, reading every header again is quick enough
+_EVEN = 0.02  # colours that vary by no more of the range are even
 _STALE_S = 3600  # a temporary file so old is nobody's: other runs share the folder
 
 
@@ -117,10 +119,19 @@ class Places(NamedTuple):
         return places
 
     def decode(self, path: Path, decoded: Path) -> Place:
-        """Decode a picture into a file. Raises PictureError, and OSError if the disk is full."""
-        pixels = read_picture(path, max_pixels=self.max_pixels, full_scale=self.full_scale)
+        """Decode a picture into a file. Raises PictureError, and OSError if the disk is full.
+
+        Where not all of it is ground a band more tells where it is; the rest is filled.
+        """
+        original = read_original(path, max_pixels=self.max_pixels)
+        pixels = original.fill(original.picture(self.full_scale).over_range())
+        if self.grey:
+            pixels = _brightness(original, pixels)
+        if original.ground is not None:
+            shown = original.ground * pixels.dtype.type(top_of(pixels.dtype))
+            pixels = np.dstack([pixels, shown])
         with files.whole(decoded) as file:
-            np.save(file, luma(pixels) if self.grey else pixels, allow_pickle=False)
+            np.save(file, pixels, allow_pickle=False)
         place = _decoded_place(decoded)
         if place is None:
             raise OSError(None, "the decoded picture cannot be read back", str(decoded))
@@ -139,6 +150,21 @@ class Places(NamedTuple):
         names = b"\0".join(os.fsencode(path.absolute()) for path in paths)
         settings = repr((_FORMAT, self.full_scale, self.grey)).encode()
         return self.folder / f"index-{hashlib.sha256(settings + names).hexdigest()[:40]}.json"
+
+
+def _brightness(original: Original, pixels: np.ndarray) -> np.ndarray:
+    """Return brightness (H, W); of a layer that is transparent in part as over black.
+
+    Where its colours are even its alpha alone says something.
+    """
+    grey, opaque = luma(pixels), original.opaque
+    if opaque is None or opaque.min() == 255:
+        return grey
+    opaque = upright(opaque, original.orientation)
+    seen = grey[opaque > 0]
+    if np.ptp(seen) <= _EVEN * top_of(grey.dtype):
+        return np.ascontiguousarray(opaque)
+    return np.rint(grey * (opaque / np.float32(255))).astype(grey.dtype)
 
 
 def _decoded_place(decoded: Path) -> Place | None:
@@ -165,9 +191,11 @@ def _mapped_place(path: Path, full_scale: float | None) -> Place | None:
                 page = tiff.pages.first
                 bits = 8 * page.dtype.itemsize if page.dtype in (np.uint8, np.uint16) else 0
                 flat = page.planarconfig == 1 or page.samplesperpixel == 1
-                upright = page.tags.valueof(274, 1) == 1 and page.photometric in (1, 2)
-                if not (page.is_memmappable and flat and upright and bits == page.bitspersample):
+                as_seen = page.tags.valueof(274, 1) == 1 and page.photometric in (1, 2)
+                if not (page.is_memmappable and flat and as_seen and bits == page.bitspersample):
                     return None
+                if alpha_of(page) is not None or nodata_of(page) is not None:
+                    return None  # perhaps not all of it is ground
                 dtype = page.dtype.newbyteorder(tiff.byteorder).str
                 lies = str(path.absolute()), page.dataoffsets[0]
                 place = Place(*lies, dtype, page.shape, full_scale)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from util.pictures.find import SUFFIXES
+from util.pictures.original import hint_of_range
 from util.pictures.pixels import (
     PictureError,
     as_float,
@@ -17,7 +18,7 @@ from util.pictures.pixels import (
     with_white,
 )
 from util.pictures.places import Place, Places, Unmapped
-from util.pictures.read import MAX_PIXELS, reason_of
+from util.pictures.read import MAX_PIXELS, read_original, reason_of
 from util.say import say, say_first
 
 _OPEN_MAPS = 128  # each open map holds a file descriptor; the usual limit is 1024
@@ -128,6 +129,39 @@ class PictureStore:
         """
         return as_float(self._serve(index, None))
 
+    def shows_ground(self, index: int, top: int, left: int, height: int, width: int) -> bool:
+        """Tell whether a crop shows ground alone; also of a small picture, which has no other."""
+        place = self._places[index]
+        masked = len(place.shape) == 3 and place.shape[2] in (2, 4)
+        if not masked or self._mapped(index) or index in self._lost:
+            return True
+        if min(place.shape[:2]) < self.crop_px:
+            return True
+        try:
+            shown = self._map(index)[0][top : top + height, left : left + width, -1]
+        except (OSError, ValueError, PictureError):  # `pixels` says so
+            return True
+        return bool(shown.all())
+
+    def unused_range(self) -> str | None:
+        """Return a line about the first picture whose values use little of their range, or None."""
+        if self._files.full_scale:
+            return None
+        for index, place in enumerate(self._places[:_LINES]):
+            if np.dtype(place.dtype).itemsize == 1:
+                continue
+            try:
+                pixels = self._map(index)[0]
+                pixels = pixels[:: max(1, len(pixels) // 64)]
+                hint = hint_of_range(pixels[..., :3] if pixels.ndim == 3 else pixels)
+                if hint and not self._mapped(index):  # in the file's own numbers
+                    hint = read_original(self.paths[index]).unused_range()
+            except (OSError, ValueError, PictureError):
+                continue
+            if hint:
+                return f"{self.paths[index]}: {hint}"
+        return None
+
     def lost(self, index: int) -> bool:
         """Tell whether the file of picture `index` vanished or broke; thread-safe.
 
@@ -173,7 +207,7 @@ class PictureStore:
             # Asked before every crop: reading a map beyond the end of its file kills the process.
             if not place.holds():
                 self._maps.pop(index, None)
-                if place.file == str(self.paths[index].absolute()):
+                if self._mapped(index):
                     raise PictureError("the file vanished or was cut during the run")
                 place = self._files.decode(self.paths[index], Path(place.file))
                 if place.shape != self._places[index].shape:
@@ -185,6 +219,10 @@ class PictureStore:
                     self._maps.popitem(last=False)
             self._maps.move_to_end(index)
             return self._maps[index], place.full_scale
+
+    def _mapped(self, index: int) -> bool:
+        """Tell whether a picture's pixels are read where its file has them."""
+        return self._places[index].file == str(self.paths[index].absolute())
 
     def _lose(self, index: int, error: Exception) -> None:
         reason = error.reason if isinstance(error, PictureError) else reason_of(error)

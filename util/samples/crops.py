@@ -18,7 +18,10 @@ def turned(picture, turn):
     return picture.reshape(shape)  # OpenCV drops the axis of a single channel
 
 
-def random_zoom(store, index, rng, side_px, zoom):
+_TRIES = 20  # to find a window without pixels that are no ground
+
+
+def random_zoom(store, index, rng, side_px, zoom, shown=None):
     """Cut a square of a random size at a random place, resize it, and turn it at random.
 
     Parameters
@@ -30,6 +33,8 @@ def random_zoom(store, index, rng, side_px, zoom):
     zoom : (float, float)
         Side of the window as a multiple of `side_px`, drawn uniformly in the logarithm and
         limited by the picture; (1, 1) cuts without resizing.
+    shown : list of (PictureStore, int), optional
+        See `random_window`.
 
     Returns
     -------
@@ -39,15 +44,23 @@ def random_zoom(store, index, rng, side_px, zoom):
     """
     multiple = math.exp(rng.uniform(math.log(zoom[0]), math.log(zoom[1])))
     window_px = min(round(side_px * multiple), int(store.sizes[index].min()))
-    return random_window(store, store.pixels, index, rng, window_px, side_px)
+    return random_window(store, store.pixels, index, rng, window_px, side_px, shown)
 
 
-def random_window(store, cut, index, rng, window_px, side_px):
-    """Cut a square with one of the store's methods, at a random place; resize and turn it."""
+def random_window(store, cut, index, rng, window_px, side_px, shown=None):
+    """Cut a square with one of the store's methods, at a random place; resize and turn it.
+
+    A place where all pictures of `shown`, (store, index) each, show ground alone is looked for a
+    few times [the picture itself]. Where there is none, what is no ground has been filled.
+    """
     height, width = store.sizes[index]
-    top = int(rng.integers(height - window_px + 1))
-    left = int(rng.integers(width - window_px + 1))
-    window = resize_square(cut(index, top, left, window_px, window_px), side_px)
+    for _ in range(_TRIES):
+        top = int(rng.integers(height - window_px + 1))
+        left = int(rng.integers(width - window_px + 1))
+        box = (top, left, window_px, window_px)
+        if all(other.shows_ground(at, *box) for other, at in shown or [(store, index)]):
+            break
+    window = resize_square(cut(index, *box), side_px)
     return turned(window, int(rng.integers(8)))
 
 

@@ -9,7 +9,7 @@ from util.pictures.store import PictureStore
 from util.samples.crops import random_zoom
 from util.samples.keys import shuffled_index
 from util.samples.split import Split, say_shared
-from util.say import UserError
+from util.say import UserError, say
 
 VALIDATION_SEED = 1_000_003  # added to the run's: validation draws clouds of its own
 
@@ -48,7 +48,8 @@ class Ground:
 
         uint8 or uint16 (S, S, C), not varied.
         """
-        return random_zoom(store, index, keys.anew("ground"), self.crop_px, self.zoom)
+        how = self.crop_px, self.zoom, [(self.store, self.index(keys))]
+        return random_zoom(store, index, keys.anew("ground"), *how)
 
     def __call__(self, keys):
         """Return clear ground, float32 (S, S, 3), 0..1."""
@@ -182,7 +183,16 @@ def open_stores(folder, setting, settings, crop_px, *, split=None, by=None, **ho
         for side in split.sides(setting, folder, paths, crop_px=crop_px, by=by)
     ]
     say_shared(setting, *stores)
+    if not how.get("grey"):
+        say_unused_range(stores)
     return stores
+
+
+def say_unused_range(stores):
+    """Say of one picture of the stores that its values use little of their range, if one does."""
+    hint = next(filter(None, (store.unused_range() for store in stores)), None)
+    if hint:
+        say(hint)
 
 
 def open_store(paths, setting, settings, crop_px, *, grey=False, progress=True, parts=None):

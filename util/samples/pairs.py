@@ -3,7 +3,7 @@
 from util.pictures.pairs import find_pairs, partner_indices, say_lonely
 from util.pictures.pixels import PictureError, as_float
 from util.samples.crops import random_zoom
-from util.samples.ground import keyed, open_store
+from util.samples.ground import keyed, open_store, say_unused_range
 from util.samples.keys import Keys, shuffled_index
 from util.samples.split import Side, Split, say_shared
 from util.say import UserError
@@ -37,8 +37,9 @@ class PairedSamples:
             clear, partners = self.partners[index % len(self.partners)]
             sides = {"hazy": (self.hazy, partners[int(choice * len(partners))])}
             sides["clear"] = (self.clear, clear)
+            how = self.crop_px, self.zoom, list(sides.values())
             cut = {
-                name: as_float(random_zoom(*side, keys.anew("ground"), self.crop_px, self.zoom))
+                name: as_float(random_zoom(*side, keys.anew("ground"), *how))
                 for name, side in sides.items()
             }
             # Where a file was lost, its store gave another picture, which is no partner.
@@ -71,6 +72,8 @@ def paired_samples(settings, progress=True, split=None):
             open_store(part.paths, setting, settings, 1, progress=progress, parts=part.parts)
             for part, setting in ((side, "clear_folder"), (hazy, "hazy_folder"))
         ]
+        if training:
+            say_unused_range(stores)
         partners, unfit = partner_indices(here, *stores, settings.crop_px)
         say_lonely(unfit)
         if not partners:

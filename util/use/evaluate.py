@@ -13,9 +13,9 @@ from util.measure.scores import SSIM_WINDOW_PX
 from util.pictures.find import find_pictures, stem_of
 from util.pictures.pairs import find_pairs
 from util.pictures.pixels import PictureError, as_float
-from util.pictures.read import read_picture
+from util.pictures.read import read_original
 from util.run.folder import RunFolder
-from util.samples.ground import ground_of, open_store
+from util.samples.ground import ground_of, open_store, say_unused_range
 from util.say import UserError, say, show
 from util.use import by_condition, expert_masks
 from util.use.apply import find_holes
@@ -128,6 +128,7 @@ def _ground(trained, data):
     if not data:
         return f"the held-out pictures of {settings.clear_folder}", None
     store = open_store(find_pictures(data), "--data", settings, settings.crop_px)
+    say_unused_range([store])
     where = f"all {len(store)} pictures of {Path(data).resolve()}"
     return where, 2 * [ground_of(store, settings, training=False)]
 
@@ -158,15 +159,18 @@ def _pairs(trained, damaged, clear, holes, count):
             both[stem if stem not in both else f"{stem}{path.suffix}"] = path, partner
     both = dict(sorted(both.items())[:count])
     settings = trained.settings
-    how = {"max_pixels": settings.max_pixels, "full_scale": settings.full_scale or None}
+    scale = settings.full_scale or None
     finder = find_holes(trained, holes)
 
     def read():
         for stem, sides in both.items():
             try:
-                pixels = [read_picture(side, **how) for side in sides]
+                both_of = [read_original(side, max_pixels=settings.max_pixels) for side in sides]
+                pixels = [original.picture(scale).over_range() for original in both_of]
                 # Pixels are rescaled by now: full scale is the type's greatest value.
                 hole = finder.find(sides[0], stem, pixels[0]) if finder else None
+                pixels[0] = both_of[0].fill(pixels[0], hole)
+                pixels[1] = both_of[1].fill(pixels[1])
             except PictureError as error:
                 say(f"left out {error}")
                 continue
@@ -178,9 +182,15 @@ def _pairs(trained, damaged, clear, holes, count):
                 )
                 continue
             sample = dict(zip((name, "clear"), map(as_float, pixels), strict=True))
-            if hole is not None:
+            grounds = [both_of[1].ground]
+            if hole is None:
+                grounds.append(both_of[0].ground)
+            else:
                 sample["hole"] = hole[..., None].astype(np.float32)
                 sample[name] *= 1 - sample["hole"]
+            grounds = [ground for ground in grounds if ground is not None]
+            if grounds:
+                sample["ground"] = np.logical_and.reduce(grounds)[..., None]
             yield stem, sample
 
     return f"{len(both)} pairs of {damaged} and {clear}, whole pictures", read(), len(both)
