@@ -53,7 +53,7 @@ def whole(path):
 
     Errors as in `in_place_of`.
     """
-    with in_place_of(path) as temporary, open(temporary, "wb") as file:
+    with in_place_of(path) as temporary, open(temporary, "w+b") as file:
         yield file
         file.flush()
         try:

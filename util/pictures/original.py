@@ -163,6 +163,10 @@ class Original:
             step = 1 if whole else 1 / 65535
             target[same] = self.nodata - step if down else self.nodata + step
 
+    def upright(self):
+        """Return the values as they are to be seen, contiguous."""
+        return np.ascontiguousarray(self._upright(self.values))
+
     def _colours(self):
         return self._upright(self.values[..., :3])
 

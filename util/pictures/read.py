@@ -19,7 +19,7 @@ from util.pictures.original import Original
 from util.pictures.pixels import Picture, PictureError, checked_scale, upright
 
 MAX_PIXELS = 400_000_000
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")  # Pillow's; TIFF is tifffile's first
+COMMON_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")  # Pillow's; TIFF is tifffile's first
 _NAME = "tiff"  # tifffile asks an open file for its own, and a temporary one has a number
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -84,7 +84,7 @@ def _original(file: BinaryIO, start: bytes, max_pixels: int) -> Original:
     if start[:4] in TIFF_STARTS:
         return _read_tiff(file, max_pixels)
     deep = start[:4] == b"\x89PNG" and start[24:25] == b"\x10"
-    return _read_common(file, _FORMATS, max_pixels, deep)
+    return _read_common(file, COMMON_FORMATS, max_pixels, deep)
 
 
 def _from_file(source: str | Path | BinaryIO, decode: Callable) -> Picture | Original:
@@ -131,13 +131,20 @@ def _read_common(
     with Image.open(file, formats=formats) as image:
         _check_size(image.height, image.width, 3, max_pixels)
         image.load()  # also for deep files: OpenCV returns half a picture without an error
-        orientation = image.getexif().get(274, 1)  # after load: Pillow itself turns a TIFF there
+        orientation = _orientation_of(image)  # after load: Pillow itself turns a TIFF there
         if not deep:
             alpha = image.has_transparency_data
             values = np.array(image.convert("RGBA" if alpha else "RGB"))
             return Original(values, orientation, 3 if alpha else None)
     values = _read_deep(file)
     return Original(values, orientation, 3 if values.shape[2] == 4 else None)
+
+
+def _orientation_of(image: Image.Image) -> int:
+    try:
+        return image.getexif().get(274, 1)
+    except Exception:  # the pixels can be read, and are what matters
+        return 1
 
 
 def _read_deep(file: BinaryIO) -> np.ndarray:

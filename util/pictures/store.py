@@ -23,6 +23,7 @@ from util.say import say, say_first
 
 _OPEN_MAPS = 128  # each open map holds a file descriptor; the usual limit is 1024
 _LINES = 10
+_LOOKED_AT = 64  # rows of a picture, to see what range it uses
 
 
 class PictureStore:
@@ -138,7 +139,7 @@ class PictureStore:
         if min(place.shape[:2]) < self.crop_px:
             return True
         try:
-            shown = self._map(index)[0][top : top + height, left : left + width, -1]
+            shown = self._map(index)[0][top : top + height, left : left + width][..., -1]
         except (OSError, ValueError, PictureError):  # `pixels` says so
             return True
         return bool(shown.all())
@@ -151,8 +152,9 @@ class PictureStore:
             if np.dtype(place.dtype).itemsize == 1:
                 continue
             try:
-                pixels = self._map(index)[0]
-                pixels = pixels[:: max(1, len(pixels) // 64)]
+                pixels, rows = self._map(index)[0], place.shape[0]
+                rows = range(0, rows, max(1, rows // _LOOKED_AT))
+                pixels = np.concatenate([pixels[row : row + 1, :] for row in rows])
                 hint = hint_of_range(pixels[..., :3] if pixels.ndim == 3 else pixels)
                 if hint and not self._mapped(index):  # in the file's own numbers
                     hint = read_original(self.paths[index]).unused_range()

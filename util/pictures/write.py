@@ -7,13 +7,15 @@ import numpy as np
 import tifffile
 
 from util import files
+from util.pictures.carried import NOTHING, TIFF_SUFFIXES, Carried, add_ifds
 from util.say import printable
 
-_LOSSLESS, _LOSSY, _TIFF = (".png", ".bmp"), (".jpg", ".jpeg"), (".tif", ".tiff")
+_PNG_HEAD = 33  # bytes: signature and IHDR, which come first
+_LOSSLESS, _LOSSY = (".png", ".bmp"), (".jpg", ".jpeg")
 
 
-def write_picture(path: str | Path, pixels: np.ndarray) -> None:
-    """Write pixels, RGB (H, W, 3) or grey (H, W), whole or not at all.
+def write_picture(path: str | Path, pixels: np.ndarray, carried: Carried = NOTHING) -> None:
+    """Write pixels, RGB (H, W, 3) or grey (H, W), and what is carried along, whole or not at all.
 
     The suffix chooses the format: .tif .tiff for any type and number of bands; .png .bmp without
     loss for uint8 and uint16 (BMP 8-bit only), also with alpha (H, W, 4); .jpg .jpeg at quality 95
@@ -22,10 +24,15 @@ def write_picture(path: str | Path, pixels: np.ndarray) -> None:
     """
     path, suffix = Path(path), Path(path).suffix.lower()
     check_format(path, pixels)
-    if suffix in _TIFF:  # uncompressed, so that a PictureStore can map it
-        kind = {"photometric": "rgb", "planarconfig": "contig"} if pixels.ndim == 3 else {}
+    if suffix in TIFF_SUFFIXES:  # uncompressed, so that a PictureStore can map it
+        kind = {"photometric": "rgb", "planarconfig": "contig"}
+        options = carried.tiff or (kind if pixels.ndim == 3 else {"photometric": "minisblack"})
+        if options.get("planarconfig") == "separate":
+            pixels = np.moveaxis(pixels, -1, 0)
         with files.whole(path) as file:
-            tifffile.imwrite(file, pixels, metadata=None, **({"photometric": "minisblack"} | kind))
+            tifffile.imwrite(file, pixels, metadata=None, **options)
+            if carried.ifds:
+                add_ifds(file, carried.ifds)
         return
     options = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix in _LOSSY else []
     bands = pixels.shape[2] if pixels.ndim == 3 else 1
@@ -38,18 +45,22 @@ def write_picture(path: str | Path, pixels: np.ndarray) -> None:
             f"cannot write {printable(path)}: {pixels.shape} does not fit into {suffix}"
         )
     with files.whole(path) as file:
+        if suffix == ".png" and carried.chunks:
+            file.write(code[:_PNG_HEAD])
+            file.write(carried.chunks)
+            code = code[_PNG_HEAD:]
         file.write(code)
 
 
 def check_format(path: str | Path, pixels: np.ndarray) -> None:
     """Raise ValueError for pixels that `write_picture` cannot write to a path."""
     suffix, name = Path(path).suffix.lower(), printable(path)
-    if suffix not in (*_TIFF, *_LOSSLESS, *_LOSSY):
+    if suffix not in (*TIFF_SUFFIXES, *_LOSSLESS, *_LOSSY):
         raise ValueError(f"cannot write {name}: use .png, .tif, .bmp or .jpg")
     bands = 1 if pixels.ndim == 2 else pixels.shape[2] if pixels.ndim == 3 else 0
-    if pixels.size == 0 or (bands not in (1, 3, 4) and (bands < 3 or suffix not in _TIFF)):
+    if pixels.size == 0 or (bands not in (1, 3, 4) and (bands < 3 or suffix not in TIFF_SUFFIXES)):
         raise ValueError(f"pixels must be (H, W, 3) or (H, W), not {pixels.shape}")
-    if suffix in _TIFF:
+    if suffix in TIFF_SUFFIXES:
         return
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"cannot write {name}: {pixels.dtype} does not fit; rename it to .tif")

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from util import interrupt
+from util.pictures.carried import carried_by, copy_beside
 from util.pictures.find import find_pictures, stem_of
 from util.pictures.pixels import PictureError
 from util.pictures.read import read_original
@@ -197,6 +198,9 @@ def _restore_file(trained, job, note, holes):
         how = {"white": white, "progress": bar.update, "in_place": True}
         restored, opacity = restore_picture(trained, pixels, hole, **how)
     original.take(restored, scale, hole)
+    carried = carried_by(job.source, original)
+    if carried.note:
+        note(carried.note, carried.note)
     if opacity is not None and original.ground is not None:
         opacity[~original.ground] = 0
     # A signal now waits until both files are whole.
@@ -205,8 +209,12 @@ def _restore_file(trained, job, note, holes):
         job.restored.parent.mkdir(parents=True, exist_ok=True)
         if job.opacity:
             write_picture(job.opacity, opacity)
+        stored = carried.is_stored(job.restored) or original.orientation == 1
+        untold = copy_beside(job.source, job.restored, turned=not stored)
+        if untold:
+            say(untold)
         # Last: that it is there means that the picture is done.
-        write_picture(job.restored, original.values)
+        write_picture(job.restored, original.values if stored else original.upright(), carried)
     finally:
         interrupt.leave()
     if interrupt.requested():
