@@ -225,6 +225,7 @@ class Inpaint(Common):
     # --- apply ---
     hole_colour: str = "none"  # pixels of this colour are missing: none, black, white or r,g,b
     hole_margin_px: int = 0  # holes grow by this, where masks leave a rim of cloud
+    hole_opacity_from: float = 0.75  # from this opacity on a mask a_opacity.png means missing
 
 
 @settings_class
@@ -445,6 +446,7 @@ Common.rows = {
         HERE, rule(_is_colour, "must be none, black, white, or three values 0..255: 255,0,255")
     ),
     "hole_margin_px": row(HERE, between(0, 1000)),
+    "hole_opacity_from": row(HERE, rule(lambda v: 0 < v <= 1, "must be above 0 and at most 1")),
     # mod_GAN_spot.py
     "spot_share": row(OTHER_SAMPLES, between(0.1, 0.9)),
     "spot_anywhere": row(OTHER_SAMPLES),

@@ -57,7 +57,14 @@ def test_two_inputs_of_one_name_and_inputs_that_would_be_overwritten(folders, tm
     write_picture(source / "b_opacity.png", picture(3, 40, 40))
     status, said = run(capsys, "apply", source, "--out", out, *at(folders))
     assert status == 0
-    assert said.count("would have the name of that of") == 2
+    assert "a.jpg: goes out as a_jpg.png" in said
+    assert "b_opacity.png: goes out as b_opacity_png.png" in said
+    assert "4 restored" in said
+    for name, number in (("a_jpg", 0), ("a", 1), ("b", 2), ("b_opacity_png", 3)):
+        made = read_picture(out / f"{name}.png").astype(int)
+        others = [np.abs(made - picture(n, 40, 40)).mean() for n in range(4)]
+        assert np.argmin(others) == number
+        assert (out / f"{name}_opacity.png").exists()
     before = (source / "b.png").read_bytes()
     status, said = run(
         capsys, "apply", source / "b.png", "--out", source, "--overwrite", *at(folders)

@@ -112,6 +112,7 @@ WRONG = {
     "past_share": [-0.1, 1.1],
     "hole_colour": ["grey", "", "255,0", "0,0,256", "-1,0,0", "1,2,3,4", "1,2,x"],
     "hole_margin_px": [-1, 1001],
+    "hole_opacity_from": [0.0, 1.1],
     "spot_share": [0.05, 0.95],
     "polygon_vertices": [2, 101],
     "edge_px": [0, 65],

@@ -1,6 +1,8 @@
 """Find pictures in folders, and call them by their names."""
 
 import os
+import unicodedata
+from collections import Counter
 from pathlib import Path
 
 from util.pictures.pixels import PictureError
@@ -8,11 +10,25 @@ from util.say import UserError, say
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif"})
 
+# Pictures, too, that nothing here can read: who has them is told so.
+_UNREADABLE = frozenset(
+    {".jp2", ".j2k", ".jpx", ".heic", ".heif", ".avif", ".jxl", ".nitf", ".ntf", ".ecw", ".sid"}
+    | {".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".psd", ".hdf", ".h5"}
+    | {".nc", ".vrt", ".img", ".tga", ".ppm", ".pgm"}
+)
+# What a NAS, a Mac and Windows put among people's pictures: thumbnails, and what was thrown away.
+_OF_SYSTEMS = frozenset(
+    {"@eadir", "@recycle", "@tmp", "@recently-snapshot", "#recycle", "#snapshot", "__macosx"}
+    | {"$recycle.bin", "system volume information", "lost+found"}
+)
+
 
 def find_pictures(folder: str | Path) -> list[Path]:
     """List the picture files below a folder, sorted by relative POSIX path.
 
-    Regular files with a picture's suffix in any case; hidden files and folders are left out.
+    Regular files with a picture's suffix in any case; hidden files and folders are left out, and
+    those of systems. Files of kinds that cannot be read, and links that lead nowhere, are counted
+    in a line on stderr.
     `folder` may also be one file, which is returned whatever its suffix. Links to folders are
     followed, because data sets are often linked into place, but each real folder is entered once,
     so a loop ends. An unreadable sub-folder is skipped with a line on stderr. A missing or
@@ -27,19 +43,30 @@ def find_pictures(folder: str | Path) -> list[Path]:
     except OSError as error:
         remedy = "give an existing, readable folder of pictures, or one picture"
         raise PictureError(f"{error.strerror}; {remedy}", folder) from error
-    found = []
+    found, unreadable = [], Counter()
     for place, folders, names in os.walk(folder, followlinks=True, onerror=_folder_skipped):
         kept = []
         for name in sorted(folders):
-            identity = None if name.startswith(".") else _identity(os.path.join(place, name))
+            left_out = name.startswith(".") or name.lower() in _OF_SYSTEMS
+            identity = None if left_out else _identity(os.path.join(place, name))
             if identity is not None and identity not in seen:
                 seen.add(identity)
                 kept.append(name)
         folders[:] = kept  # os.walk enters only what is left in its list
         for name in names:
             path = Path(place, name)
-            if not name.startswith(".") and path.suffix.lower() in SUFFIXES and path.is_file():
+            suffix = path.suffix.lower()
+            if name.startswith(".") or suffix not in SUFFIXES | _UNREADABLE:
+                continue
+            if suffix in SUFFIXES and path.is_file():
                 found.append(path)
+            elif path.is_symlink() and not path.exists():
+                unreadable["links that lead nowhere"] += 1
+            elif path.is_file():
+                unreadable[suffix] += 1
+    if unreadable:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(unreadable.items()))
+        say(f"left out in {folder}, because they cannot be read: {kinds}")
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
@@ -56,9 +83,21 @@ def _folder_skipped(error: OSError) -> None:
 
 
 def stem_of(path, folder):
-    """Return the path of a picture within a folder, without its suffix, as text with slashes."""
-    relative = path.relative_to(folder) if path != folder else Path(path.name)
-    return relative.with_suffix("").as_posix()
+    """Return the path of a picture within a folder, without its suffix, as text with slashes.
+
+    In Unicode's form NFC: a Mac's disk has other bytes for one name.
+    """
+    return in_nfc(place_in(path, folder).with_suffix("").as_posix())
+
+
+def place_in(path, folder):
+    """Return the path of a picture within a folder, or its name if it is itself what was given."""
+    return path.relative_to(folder) if path != folder else Path(path.name)
+
+
+def in_nfc(name):
+    """Return a name in the form in which names are compared."""
+    return unicodedata.normalize("NFC", str(name))
 
 
 def by_stem(folder):

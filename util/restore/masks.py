@@ -5,12 +5,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from util.pictures.find import by_stem
+from util.pictures.find import find_pictures, stem_of
 from util.pictures.original import is_no_mask
-from util.pictures.pixels import PictureError
-from util.pictures.read import MAX_PIXELS, read_alpha, read_picture
-from util.say import UserError
+from util.pictures.pixels import PictureError, upright
+from util.pictures.read import MAX_PIXELS, read_alpha, read_original
+from util.say import UserError, say
 
+_OPACITY = "_opacity"  # what apply writes
+_ENDS = ("_mask", _OPACITY)
 _COLOURS = {"black": (0, 0, 0), "white": (255, 255, 255)}
 
 
@@ -20,18 +22,21 @@ class Holes:
     Parameters
     ----------
     place : str, optional
-        A folder of masks that have the pictures' names, sub-folders included, or one mask for
-        all. Then nothing else tells a hole.
+        A folder of masks, sub-folders included, or one mask for all. Of ``a.png`` the mask is
+        ``a_mask.*``, ``a_opacity.*`` or ``a.*``; it may lie beside the pictures. Then nothing else
+        tells a hole.
     colour : str
         See `colour_of`: what is missing in a picture without transparent pixels.
     margin_px : int
         By how much every hole grows.
+    opacity_from : float, 0..1
+        Where cloud is so opaque the picture is missing, in a mask ``a_opacity.*``.
     max_pixels : int
 
     Attributes
     ----------
     files : set of Path
-        The masks, resolved.
+        All that lies in `place`, resolved.
 
     Raises
     ------
@@ -39,20 +44,50 @@ class Holes:
         `place` cannot be read, or `colour` is none.
     """
 
-    def __init__(self, place=None, *, colour="none", margin_px=0, max_pixels=MAX_PIXELS):
+    def __init__(
+        self, place=None, *, colour="none", margin_px=0, opacity_from=0.75, max_pixels=MAX_PIXELS
+    ):
         try:
             self._colour = colour_of(colour)
         except ValueError as error:
             raise UserError(f"hole_colour = {error}") from None
         self._place = Path(place) if place else None
         self._margin_px, self._max_pixels = margin_px, max_pixels
+        self._opacity_from, self._said = opacity_from, False
         self._masks = {}
         if place:
             try:
-                self._masks = by_stem(self._place)
+                for path in find_pictures(self._place):
+                    self._masks.setdefault(stem_of(path, self._place), []).append(path)
             except PictureError as error:
                 raise UserError(f"--holes {error}") from None
-        self.files = {mask.resolve() for mask in self._masks.values()}
+        self.files = {mask.resolve() for masks in self._masks.values() for mask in masks}
+
+    def masks_within(self, source):
+        """Return the files, resolved, among the pictures of a source that are masks.
+
+        Where the masks lie in a folder of their own, all of them are; beside the pictures, those
+        that have the name of a picture's mask.
+        """
+        if self._place is None or self._place.is_file():
+            return self.files
+        source, place = source.resolve(), self._place.resolve()
+        if place != source and place not in source.parents:
+            return self.files
+        told = set()
+        for stem, paths in self._masks.items():
+            masks = [mask for end in _ENDS for mask in self._masks.get(stem + end, ())]
+            sharp = [path for path in paths if path.suffix.lower() not in (".jpg", ".jpeg")]
+            # Of two with one name the one that JPEG has blurred is the picture.
+            told |= set(masks or (sharp if len(sharp) < len(paths) else ()))
+        return {mask.resolve() for mask in told}
+
+    def _mask_of(self, path, stem):
+        """Return the mask of a picture in the folder of masks, None if there is none."""
+        if self._place.is_file():
+            return self._place
+        named = [mask for end in (*_ENDS, "") for mask in self._masks.get(stem + end, ())]
+        return next((mask for mask in named if mask.resolve() != path.resolve()), None)
 
     def find(self, path, stem, pixels, *, full_scale=None):
         """Return the hole of a picture, bool (H, W), True where it is missing.
@@ -87,10 +122,18 @@ class Holes:
 
     def _found(self, path, stem, pixels, full_scale):
         if self._place:
-            mask = self._place if self._place.is_file() else self._masks.get(stem)
+            mask = self._mask_of(path, stem)
             if mask is None:
-                raise PictureError(f"no mask {stem}.* in {self._place}", path)
-            return read_mask(mask, max_pixels=self._max_pixels)
+                raise PictureError(f"no mask {stem}.* in {self._place}, nor {stem}_mask.*", path)
+            if not mask.stem.endswith(_OPACITY):
+                return read_mask(mask, max_pixels=self._max_pixels)
+            if not self._said:
+                say(
+                    f"{mask}: missing is where its opacity is hole_opacity_from = "
+                    f"{self._opacity_from:g} or more; so for all {_OPACITY[1:]} masks"
+                )
+                self._said = True
+            return read_mask(mask, max_pixels=self._max_pixels, white_from=self._opacity_from)
         alpha = read_alpha(path, max_pixels=self._max_pixels)
         no_mask = alpha is not None and is_no_mask(alpha)
         # Many programs write an alpha channel that says nothing.
@@ -127,21 +170,31 @@ def colour_of(text):
     raise ValueError(f"{text}: must be none, black, white or r,g,b with numbers from 0 to 255")
 
 
-def read_mask(path, *, max_pixels=MAX_PIXELS):
-    """Return a mask file as bool (H, W): True where it is white, half of the range or more.
+def read_mask(path, *, max_pixels=MAX_PIXELS, white_from=None):
+    """Return a mask file as bool (H, W): True where it is white, and opaque if it has alpha.
 
-    Raises PictureError, as `util.pictures.read.read_picture`; also for a mask that has values, but
-    none so great, as the numbers 0 and 1 in 8 bits: it would pass for one without holes.
+    White is from half of the range on, or from `white_from`, 0..1, for a mask that need not have
+    any. Raises PictureError, as `util.pictures.read.read_picture`; also for a mask that has values,
+    but none so great, as the numbers 0 and 1 in 8 bits: it would pass for one without holes; and
+    for one that is transparent in part and has colours elsewhere: is that the hole, or around it?
     """
-    pixels = read_picture(path, max_pixels=max_pixels)
-    half = np.iinfo(pixels.dtype).max // 2 + 1
+    original = read_original(path, max_pixels=max_pixels)
+    pixels = original.picture().over_range()
+    top = np.iinfo(pixels.dtype).max
     brightest = pixels.max(axis=-1)
-    missing = brightest >= half
-    if not missing.any() and brightest.any():
+    missing = brightest >= (top // 2 + 1 if white_from is None else white_from * top)
+    if original.opaque is not None and original.opaque.min() < 128:
+        shown = upright(original.opaque, original.orientation) >= 128
+        if (pixels[shown] != pixels[shown][..., :1]).any() or not (missing & shown).any():
+            raise PictureError(
+                "what its transparent pixels mean is not clear; save it without alpha, white "
+                "where the picture is missing",
+                path,
+            )
+        missing &= shown
+    elif white_from is None and not missing.any() and brightest.any():
         raise PictureError(
-            f"its greatest value is {brightest.max()}; white, which means missing, is "
-            f"{np.iinfo(pixels.dtype).max}",
-            path,
+            f"its greatest value is {brightest.max()}; white, which means missing, is {top}", path
         )
     return missing
 

@@ -3,6 +3,7 @@
 What becomes of a picture follows from the `Kind` of the script's Task; see util/restore/bands.py.
 """
 
+from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from tqdm import tqdm
 
 from util import interrupt
 from util.pictures.carried import carried_by, copy_beside
-from util.pictures.find import find_pictures, stem_of
+from util.pictures.find import find_pictures, in_nfc, place_in, stem_of
 from util.pictures.pixels import PictureError
 from util.pictures.read import read_original
 from util.pictures.write import check_format, write_picture
@@ -64,7 +65,7 @@ def apply(trained, sources, out, *, overwrite=False, holes=None):
     """
     out = Path(out)
     finder = find_holes(trained, holes)
-    jobs, failed = _plan(trained.task, sources, out, finder.files if finder else set())
+    jobs, failed = _plan(trained.task, sources, out, finder)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -115,14 +116,14 @@ def find_holes(trained, place=None):
         place,
         colour=settings.hole_colour,
         margin_px=settings.hole_margin_px,
+        opacity_from=settings.hole_opacity_from,
         max_pixels=settings.max_pixels,
     )
 
 
-def _plan(task, sources, out, masks):
+def _plan(task, sources, out, finder):
     """Return the jobs, one a picture, and how many pictures cannot become one."""
-    jobs, failed = [], 0
-    claimed, seen = {}, set()
+    failed, found, names, given = 0, [], set(), set()
     target = out.resolve()
     for source in map(Path, sources):
         if source.is_dir() and source.resolve() == target:
@@ -135,36 +136,48 @@ def _plan(task, sources, out, masks):
             continue
         if not paths:
             say(f"skipped {source}: no picture in this folder")
+        masks = finder.masks_within(source) if finder else set()
         for path in paths:
-            real = path.resolve()
+            real, name = path.resolve(), path.parent.resolve() / path.name  # two links are two
             # What an earlier start wrote is no input, even where --out lies within the folder.
-            if real in seen | masks or (source.is_dir() and target in real.parents):
+            if name in names or real in masks or (source.is_dir() and target in real.parents):
                 continue
-            seen.add(real)
-            job = _job(task, path, source, out)
-            names = set(job.outputs)
-            taken = next((claimed[name] for name in names if name in claimed), None)
-            if taken:
-                say(f"skipped {path}: its output would have the name of that of {taken}")
-                failed += 1
-                continue
-            claimed |= dict.fromkeys(names, path)
-            jobs.append(job)
-    kept = []
-    for job in jobs:
-        if {path.resolve() for path in job.outputs} & (seen | masks):
-            say(f"skipped {job.source}: its output would overwrite a picture that was given")
+            names.add(name)
+            given.add(real)
+            found.append((path, source))
+    jobs, taken = [], {}
+    # Those that keep their names come first: a.jpg gives way to a.png.
+    for path, source in sorted(found, key=lambda pair: _suffix_of(pair[0]) != pair[0].suffix):
+        job = _job(task, path, source, out, taken)
+        if {path.resolve() for path in job.outputs} & (given | (finder.files if finder else set())):
+            say(f"skipped {path}: its output would overwrite a picture that was given")
             failed += 1
         else:
-            kept.append(job)
-    return kept, failed
+            jobs.append(job)
+    return jobs, failed
 
 
-def _job(task, path, source, out):
-    suffix = path.suffix if path.suffix.lower() in KEPT_FORMATS else ".png"
-    stem = stem_of(path, source)
-    opacity = out / f"{stem}_opacity.png" if task.kind.finds_opacity else None
-    return Job(path, stem, out / f"{stem}{suffix}", opacity)
+def _suffix_of(path):
+    return path.suffix if path.suffix.lower() in KEPT_FORMATS else ".png"
+
+
+def _job(task, path, source, out, taken):
+    """Return the job of a picture, under a name that none of `taken` has, and add it there."""
+    place = out / place_in(path, source)
+    kind = f"{place.stem}_{path.suffix[1:].lower()}"
+    for stem in chain((place.stem, kind), (f"{kind}_{n}" for n in count(2))):
+        opacity = place.with_name(f"{stem}_opacity.png") if task.kind.finds_opacity else None
+        restored = place.with_name(stem + _suffix_of(path))
+        job = Job(path, stem_of(path, source), restored, opacity)
+        outputs = {in_nfc(output) for output in job.outputs}
+        clash = next((taken[output] for output in outputs if output in taken), None)
+        if not clash:
+            break
+        before = clash
+    if stem != place.stem:
+        say(f"{path}: goes out as {restored.name}, because {before} has a name that is too like")
+    taken |= dict.fromkeys(outputs, path)
+    return job
 
 
 def _restore_file(trained, job, note, holes):
