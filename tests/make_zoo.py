@@ -53,6 +53,33 @@ def noise(height: int, width: int, dtype=np.uint8, seed=0) -> np.ndarray:
     )
 
 
+def ground_of(height=64, width=80, seed=0) -> np.ndarray:
+    """Return smooth ground of middle brightness, uint8 (height, width, 3), within 60..180."""
+    coarse = np.random.default_rng(seed).random((5, 6, 3)).astype(np.float32)
+    smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.rint(60 + 120 * smooth).astype(np.uint8)
+
+
+def collar_of(height=64, width=80) -> np.ndarray:
+    """Return where a turned square of ground has its collar, bool (height, width)."""
+    rows, columns = np.mgrid[:height, :width]
+    return np.abs(rows / height - 0.5) + np.abs(columns / width - 0.5) > 0.45
+
+
+def write_tiff(path: Path, values: np.ndarray, nodata=None, extra=(), **how) -> None:
+    """Write values (H, W, B) as a GeoTIFF of UTM zone 32 with pixels of 10 m."""
+    tags = [
+        (33550, "d", 3, (10.0, 10.0, 0.0), True),
+        (33922, "d", 6, (0, 0, 0, 600000, 5300040, 0), True),
+        (34735, "H", 8, (1, 1, 0, 1, 3072, 0, 1, 32632), True),
+    ]
+    if nodata is not None:
+        tags.append((42113, "s", 0, str(nodata), True))
+    tifffile.imwrite(
+        path, values, photometric="rgb", metadata=None, extratags=tags, extrasamples=extra, **how
+    )
+
+
 def three(grey: np.ndarray) -> np.ndarray:
     """Return grey pixels as RGB."""
     return np.stack([grey] * 3, axis=-1)
