@@ -127,24 +127,27 @@ Exit status: 0 done, 1 nothing could be done, 2 wrong arguments, 130 stopped by 
 _APPLY_CLOUDS = """Restore pictures of any size with the trained network.
 
 For a.png the folder --out gets a.png and a_opacity.png (8-bit grey, white is opaque), of the same
-size; a folder's sub-folders are kept. PNG, TIFF and BMP keep their format, 16 bits stay 16; others
-become PNG. Pixels whose found opacity is below clear_below come out bit for bit as they went in."""
+size; a folder's sub-folders are kept. PNG, TIFF and BMP keep their format, others become PNG; types
+stay, and what a file carries goes along: georeference, EXIF, further bands. Pixels whose found
+opacity is below clear_below, or that are no ground (nodata, alpha 0), come out bit for bit."""
 
 _APPLY_HOLES = """Fill the holes of pictures of any size with the trained network.
 
-Where a picture is missing is told by a mask of the same name (--holes); without --holes by its
-transparent pixels; without these by a colour: what is exactly hole_colour. Where masks leave a rim
+Where a picture is missing is told by a mask (--holes) of the same name, or a_mask.png, or
+a_opacity.png as mod_defog.py writes it; without --holes by its transparent pixels; without these by
+a colour: what is exactly hole_colour. Where masks leave a rim
 of cloud, hole_margin_px lets holes grow. Of a huge picture only the parts around its holes are
 worked on; one without anything missing goes out as it came.
 
-For a.png the folder --out gets a.png, of the same size, without transparency; a folder's
-sub-folders are kept. PNG, TIFF and BMP keep their format, 16 bits stay 16; others become PNG.
-Pixels outside the holes come out bit for bit as they went in."""
+For a.png the folder --out gets a.png, of the same size, opaque where it was filled; a folder's
+sub-folders are kept. PNG, TIFF and BMP keep their format, others become PNG; types stay, and what a
+file carries goes along. Pixels outside the holes come out bit for bit as they went in."""
 
 _APPLY_WHOLE = """Restore pictures of any size with the trained network.
 
 For a.png the folder --out gets a.png, of the same size; a folder's sub-folders are kept. PNG, TIFF
-and BMP keep their format, 16 bits stay 16; others become PNG."""
+and BMP keep their format, others become PNG; types stay, and what a file carries goes along:
+georeference, EXIF, further bands, pixels that are no ground (nodata, alpha 0)."""
 
 _EVALUATE = """
 
@@ -215,7 +218,7 @@ def _arguments_of_evaluate(parser, task):
 def _holes(parser, task):
     parser.set_defaults(holes=None)
     if task.kind.takes_hole:
-        text = "masks with the pictures' names, or one for all; white is missing"
+        text = "masks with the pictures' names, perhaps beside them, or one; white is missing"
         parser.add_argument("--holes", metavar="FOLDER-or-FILE", help=text)
 
 

@@ -46,7 +46,7 @@ def apply(trained, sources, out, *, overwrite=False, holes=None):
         Pictures, and folders of pictures with their sub-folders, which `out` will have too.
     out : str
         For ``a.png`` it gets ``a.png``, and ``a_opacity.png`` (8-bit grey, white is opaque) from
-        a network that finds opacity.
+        a network that finds opacity; what the file carries goes along.
     overwrite : bool
         Write outputs that exist anew, rather than skip them.
     holes : str, optional
