@@ -15,6 +15,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from util.pictures import segments
 from util.pictures.original import Original
 from util.pictures.pixels import Picture, PictureError, checked_scale, upright
 
@@ -171,15 +172,9 @@ def _read_tiff(file: BinaryIO, max_pixels: int) -> Original:
         nodata = nodata_of(page)
         plain = page.photometric in (0, 1, 2)  # white is 0, black is 0, RGB
         if plain and bits >= 8 and page.imagedepth == 1:
-            try:
-                pixels = page.asarray()
-            except ValueError as error:
-                if "imagecodecs" not in str(error):
-                    raise
-            else:
+            pixels = _tiff_pixels(file, tiff, page)
+            if pixels is not None:
                 alpha = alpha_of(page)
-                if page.planarconfig == 2 and bands > 1:
-                    pixels = np.moveaxis(pixels, 0, -1)
                 if page.photometric == 0 and pixels.dtype.kind == "u":
                     pixels, nodata = ~pixels, None
                 return _with_colours(pixels, page.tags.valueof(274, 1), alpha, nodata)
@@ -198,6 +193,21 @@ def _read_tiff(file: BinaryIO, max_pixels: int) -> Original:
         f"this kind of TIFF ({page.compression.name}, {bits} bits, {bands} bands) needs the "
         "optional package imagecodecs; install it, or save the file uncompressed"
     )
+
+
+def _tiff_pixels(
+    file: BinaryIO, tiff: tifffile.TiffFile, page: tifffile.TiffPage
+) -> np.ndarray | None:
+    """Return the bands of a page, (H, W) or (H, W, B); None if it cannot be decoded here."""
+    try:
+        pixels = page.asarray()
+    except ValueError as error:
+        if "imagecodecs" not in str(error):
+            raise
+        known = segments.can_decode(page)
+        return segments.decoded(file, page, tiff.byteorder) if known else None
+    separate = page.planarconfig == 2 and page.samplesperpixel > 1
+    return np.moveaxis(pixels, 0, -1) if separate else pixels
 
 
 def _with_colours(
