@@ -151,6 +151,7 @@ def test_shipped_weights_serve_where_there_is_no_run(shipped):
     batch = {"cloudy": np.random.default_rng(0).random((1, 64, 64, 3), np.float32)}
     for name, array in of_run.restore(batch).items():
         assert 0 < np.abs(found.restore(batch)[name] - array).max() < 1 / 255
+    assert str(run.path.parent) not in str(checkpoint.read_meta(file))  # no folder of ours
     file.unlink()
     with pytest.raises(UserError, match="no trained network yet"):
         trained.load(task, settings)

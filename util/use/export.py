@@ -271,7 +271,10 @@ def _litert(trained, path, batch):
 
 def _weights(trained, path, batch):
     task, settings = trained.task, trained.settings
-    checkpoint.save_networks(path, trained.networks, trained.step, trained.meta)
+    # Folders of this machine are nobody else's business.
+    kept = {n: v for n, v in asdict(settings).items() if not n.endswith(("_folder", "_file"))}
+    meta = {**trained.meta, "settings": kept}
+    checkpoint.save_networks(path, trained.networks, trained.step, meta)
     networks = task.make_networks(settings)
     checkpoint.load_networks(path, networks)
     found = task.restore(networks, batch, settings)
