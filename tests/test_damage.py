@@ -17,7 +17,7 @@ from util.samples import holes
 from util.samples.clouds import draw_opacity
 from util.samples.damage import Samples, cloud, holed
 from util.samples.ground import Ground
-from util.samples.keys import keyed_rng
+from util.samples.keys import Keys, keyed_rng
 from util.say import UserError
 from util.settings import settings_class
 
@@ -255,3 +255,79 @@ def test_validation_holes_come_from_cloud_pictures_of_their_own(settings):
     assert not set(used[0].paths) & set(used[1].paths)
     assert used[0].paths
     assert used[1].paths
+
+
+# --- cloud with its light -----------------------------------------------------------------------
+
+EVERYTHING = {
+    "haze_share": 0.5,
+    "haze_opacity": (0.1, 0.3),
+    "cloud_brightness": (0.8, 1.1),
+    "cloud_colour": (0.9, 1.0),
+    "cloud_shading": 0.3,
+    "wavelength_exponent": (0.5, 1.5),
+    "shadow_share": 0.5,
+    "shadow_depth": (0.3, 0.6),
+    "channel_shift_px": 2.0,
+    "blur_beneath_px": 1.5,
+    "jpeg_share": 0.5,
+    "jpeg_quality": (60.0, 90.0),
+    "sensor_noise": 0.02,
+}
+
+
+def ground_and_cloud(seed=0, size=32):
+    rng = np.random.default_rng(seed)
+    clear = cv2.GaussianBlur(rng.random((size, size, 3), np.float32), (0, 0), 3)
+    opacity = cv2.GaussianBlur(rng.random((size, size), np.float32), (0, 0), 2)[..., None]
+    return clear, opacity
+
+
+def test_no_cloud_leaves_the_ground_to_the_bit():
+    clear, opacity = ground_and_cloud()
+    sensor = {"jpeg_share": 0.0, "sensor_noise": 0.0, "haze_share": 0.0}
+    made = cloud(Keys(0, 1), clear, draw=lambda rng: 0 * opacity, **{**EVERYTHING, **sensor})
+    np.testing.assert_array_equal(made["cloudy"], made["clear"])
+    np.testing.assert_array_equal(made["clear"], clear)
+    assert not made["opacity"].any()
+
+
+def test_cloud_with_every_effect_is_a_sample_like_any_other():
+    clear, opacity = ground_and_cloud()
+    seen = set()
+    for number in range(30):
+        made = cloud(Keys(0, number), clear.copy(), draw=lambda rng: opacity, **EVERYTHING)
+        again = cloud(Keys(0, number), clear.copy(), draw=lambda rng: opacity, **EVERYTHING)
+        for name, channels in (("cloudy", 3), ("clear", 3), ("opacity", 1)):
+            assert made[name].shape == (32, 32, channels)
+            assert made[name].dtype == np.float32
+            assert 0 <= made[name].min() <= made[name].max() <= 1
+            np.testing.assert_array_equal(made[name], again[name])
+        seen.add(made["cloudy"].tobytes())
+    assert len(seen) == 30
+
+
+@pytest.mark.parametrize("effect", ["haze", "shadow", "wavelength", "channel", "jpeg", "sensor"])
+def test_each_effect_changes_what_it_should_and_nothing_else(effect):
+    clear, opacity = ground_and_cloud()
+    own = {n: v for n, v in EVERYTHING.items() if n.startswith(effect)}
+    own |= {n: 1.0 for n in own if n.endswith("_share")}
+    plain, made = (cloud(Keys(0, 3), clear, draw=lambda rng: opacity, **how) for how in ({}, own))
+    changed = {n for n in plain if not np.allclose(plain[n], made[n], atol=1e-6)}
+    expected = {
+        "haze": {"cloudy", "opacity"},
+        "shadow": {"cloudy", "clear"},
+        "wavelength": {"cloudy", "opacity"},
+        "channel": {"cloudy", "opacity"},
+        "jpeg": {"cloudy"},
+        "sensor": {"cloudy"},
+    }
+    assert changed == expected[effect]
+
+
+def test_opacity_is_the_mean_over_the_channels():
+    clear, opacity = np.zeros((32, 32, 3), np.float32), ground_and_cloud()[1]
+    how = {n: EVERYTHING[n] for n in ("wavelength_exponent", "channel_shift_px")}
+    made = cloud(Keys(0, 5), clear, draw=lambda rng: opacity, **how)
+    # White cloud over black ground shows its opacity in each channel.
+    np.testing.assert_allclose(made["cloudy"].mean(-1), made["opacity"][..., 0], atol=1e-6)

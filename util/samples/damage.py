@@ -19,6 +19,7 @@ from util.samples.haze import scatter, smooth_depth
 from util.samples.keys import Keys
 
 _GREY_TO_RGB = cv2.COLOR_GRAY2RGB
+_MEAN = np.full((1, 3), 1 / 3, np.float32)  # of three channels
 
 
 class Samples:
@@ -84,25 +85,27 @@ def cloud(
         down, right = far * math.sin(2 * math.pi * angle), far * math.cos(2 * math.pi * angle)
         clear = light.shadow(clear, opacity, depth, down, right, rng.uniform(0, 3))
     rng = keys("light")
-    exponent, blur_px = rng.uniform(*wavelength_exponent), rng.uniform(0, blur_beneath_px)
-    shade = _shade(rng, opacity, cloud_shading) if cloud_shading else None
     if rng.random() < haze_share:
         opacity = light.joined(opacity, np.float32(rng.uniform(*haze_opacity)))
-    if channel_shift_px:
-        seen = light.channels_apart(rng, opacity, channel_shift_px)
-    else:
-        seen = light.three(opacity)
-    if exponent:
-        seen = light.wavelength_opacity(seen, exponent)
-    beneath = light.blurred_beneath(clear, seen, blur_px) if blur_px > 0.2 else clear
-    cloudy = light.lit(beneath, seen, colour, shade)
+    cloudy = clear
+    if opacity.any():  # most of the work can be spared where there is no cloud
+        if channel_shift_px:
+            seen = light.channels_apart(rng, opacity, channel_shift_px)
+        else:
+            seen = light.three(opacity)
+        if exponent := rng.uniform(*wavelength_exponent):
+            seen = light.wavelength_opacity(seen, exponent)
+        blur_px = rng.uniform(0, blur_beneath_px)
+        beneath = light.blurred_beneath(clear, seen, blur_px) if blur_px > 0.2 else clear
+        shade = _shade(rng, opacity, cloud_shading) if cloud_shading else None
+        cloudy = light.lit(beneath, seen, colour, shade)
+        opacity = cv2.transform(seen, _MEAN)
     rng = keys("sensor")
     if rng.random() < jpeg_share:
         cloudy = light.jpeg(cloudy, rng.uniform(*jpeg_quality))
     if sensor_noise:
         cloudy = light.sensor_noise(rng, cloudy, rng.uniform(0, sensor_noise))
-    found = cv2.transform(seen, np.full((1, 3), 1 / 3, np.float32))[..., None]
-    return {"cloudy": cloudy, "clear": clear, "opacity": found}
+    return {"cloudy": cloudy, "clear": clear, "opacity": opacity[..., None]}
 
 
 def _shade(rng, opacity, most):
