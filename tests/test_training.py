@@ -264,6 +264,30 @@ def test_the_best_score_stands_only_if_its_network_was_saved(tiny_settings, tmp_
         assert np.isnan(archive["best_score"])
 
 
+def test_a_new_run_begins_with_the_networks_it_is_given(tiny_settings, tmp_path, capsys):
+    task = task_of("mod_defog")
+    settings = tiny_settings(tmp_path / "first", steps=2)
+    _, path = train(task, settings)
+    still = {"learning_rate": 1e-12, "steps": 1}
+    settings = tiny_settings(tmp_path / "second", **still)
+    strategy = tf.distribute.get_strategy()
+    assert loop.train(task, settings, strategy, path) == 0
+    assert f"the networks begin as those of {path} (step 2)" in capsys.readouterr().err
+    (newest,) = RunFolder(task.name, settings).checkpoints.glob("step-*.npz")
+    with np.load(path) as before, np.load(newest) as after:
+        for name in filter(lambda n: n.startswith("networks/"), before.files):
+            np.testing.assert_allclose(after[name], before[name], atol=1e-9)
+        assert after["step"] == 1
+    # Once there is a run it goes on, whatever it began with.
+    settings = tiny_settings(tmp_path / "second", **still | {"steps": 2})
+    assert loop.train(task, settings, strategy, tmp_path / "gone.npz") == 0
+    other = tiny_settings(tmp_path / "third", base_width=4)
+    with pytest.raises(UserError, match="belongs to other networks"):
+        loop.train(task, other, strategy, path)
+    with pytest.raises(UserError, match=r"--from .*gone\.npz: no such file"):
+        loop.train(task, other, strategy, tmp_path / "gone.npz")
+
+
 def test_a_run_keeps_its_split_and_says_what_came_and_went(tiny_settings, tmp_path, capsys):
     """Best is measured again when what is held back is no longer what it was."""
     folder = write_pictures(tmp_path / "clear", 3, 6, 3)  # of six, 3 is held back
