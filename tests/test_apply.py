@@ -136,10 +136,10 @@ def test_a_picture_is_done_when_it_is_there_not_its_opacity(folders, tmp_path, c
     words = "apply", source, "--out", out, *at(folders)
     real = write_picture
 
-    def full(path, pixels):
+    def full(path, pixels, *carried):
         if path.name == "a.png":
             raise OSError(28, "No space left on device", str(path))
-        real(path, pixels)
+        real(path, pixels, *carried)
 
     monkeypatch.setattr(apply, "write_picture", full)
     status, said = run(capsys, *words)

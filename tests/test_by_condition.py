@@ -16,7 +16,7 @@ CONDITIONS = {"none": {"noise_share": 0.0}, "half": {"noise_share": 0.5}}
 METHODS = [NETWORK, KEPT, "nothing", "dark channel prior", "oracle: unmix"]
 
 
-def half_covered(settings, progress, grounds):
+def half_covered(settings, progress, grounds, split):
     """Return held-out samples whose left half has an opacity of noise_share."""
 
     def sample(number):
@@ -50,7 +50,7 @@ def test_each_condition_beside_its_rivals(clear_folder, tmp_path, capsys, monkey
     for row in rows:
         number = int(row["picture"][-4:])
         settings = replace(stand_in.settings, **CONDITIONS[row["condition"]])
-        sample = half_covered(settings, None, None)[1](number)
+        sample = half_covered(settings, None, None, None)[1](number)
         untouched = psnr(sample["cloudy"], sample["clear"])
         gain = float(row["psnr_whole"]) - untouched
         assert float(row["gain"]) == pytest.approx(gain, abs=1e-3)

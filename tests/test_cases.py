@@ -265,7 +265,9 @@ def test_a_script_learns_from_cloud_layers_in_alpha(tmp_path, one_by_one):
         Image.fromarray(np.dstack([three(np.full_like(alpha, 255)), alpha])).save(
             clouds / f"{number}.png"
         )
-    _, step, batch, _ = one_by_one("mod_defog", cloud_folder=str(clouds), noise_share=0.0)
+    layers_alone = {"clear_share": 0.0, "veil_share": 0.0, "cumulus_share": 0.0}
+    layers_alone |= {"noise_share": 0.0, "haze_share": 0.0, "greatest_opacity": (1.0, 1.0)}
+    _, step, batch, _ = one_by_one("mod_defog", cloud_folder=str(clouds), **layers_alone)
     given = batch()
     opacity = given["opacity"].numpy()
     assert opacity.std(axis=(1, 2)).min() > 0.05  # a layer read as white would be one value

@@ -54,7 +54,7 @@ def test_savedmodel_needs_nothing_of_ours_and_takes_any_size(folders, network, t
 
 
 def test_too_large_a_difference_leaves_nothing(folders, tmp_path, capsys, monkeypatch):
-    def bad(model, path, batch, crop_px):
+    def bad(network, path, batch):
         path.write_bytes(b"x")
         shape = batch["cloudy"].shape[:3]
         return {"restored": np.zeros((*shape, 3)), "found_opacity": np.ones((*shape, 1))}

@@ -4,6 +4,7 @@ import itertools
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.pool import ThreadPool
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -224,7 +225,7 @@ class Pictures:
 
     def __init__(self, pictures):
         self.pictures = pictures
-        self.paths = [f"picture {n}" for n in range(len(pictures))]
+        self.paths = [Path(f"picture {n}") for n in range(len(pictures))]
         self.sizes = np.array([p.shape[:2] for p in pictures], np.int32)
 
     def __len__(self):
@@ -467,6 +468,7 @@ class Settings:
     ground_offset: float = 0.01
     ground_curve: float = 0.3
     ground_tint: float = 0.15
+    ground_saturation: float = 0.1
 
 
 def make(tmp_path, **changes):

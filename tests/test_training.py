@@ -56,7 +56,8 @@ def train(task, settings, folder=None):
 
 
 def test_mod_defog_has_as_many_weights_as_published(tiny_settings, tmp_path):
-    settings = tiny_settings(tmp_path, base_width=8, norm="batch", upsampling="transposed")
+    source = {"norm": "batch", "upsampling": "transposed", "head": "unmix"}
+    settings = tiny_settings(tmp_path, base_width=8, **source)
     (network,) = task_of("mod_defog").make_state(settings).networks.values()
     counted = sum(int(np.prod(v.shape)) for v in network.trainable_variables)
     assert counted == 2_392_524
