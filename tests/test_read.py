@@ -2,11 +2,14 @@
 
 import io
 import os
+import subprocess
+import sys
 import tempfile
 
 import numpy as np
 import pytest
 import tifffile
+from conftest import PROJECT
 from make_zoo import BAD, bomb_bmp, scene, three
 from PIL import Image
 
@@ -291,6 +294,45 @@ def test_control_characters_do_not_reach_the_terminal(tmp_path):
     with pytest.raises(PictureError) as caught:
         read_picture(path)
     assert str(caught.value).isprintable()
+
+
+def test_a_tiff_with_too_few_strips_is_damaged(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", scene(), photometric="rgb", rowsperstrip=16)
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as tiff:
+        tiff.pages.first.tags[257].overwrite(4000)
+    with pytest.raises(PictureError, match="3 of 250 parts"):
+        read_picture(tmp_path / "a.tif")
+
+
+def test_complex_numbers_are_no_brightness_and_no_alpha(tmp_path):
+    values = np.zeros((8, 8, 4), np.complex64)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", extrasamples=[2])
+    with pytest.raises(PictureError, match="complex64 are no brightness"):
+        read_alpha(tmp_path / "a.tif")
+
+
+def test_the_decoders_themselves_say_nothing(zoo, tmp_path):
+    exif = Image.Exif()
+    exif[306] = "2026:01:01 12:00:00"
+    Image.fromarray(scene()).save(tmp_path / "a.jpg", exif=exif.tobytes()[:-16])
+    code = bytearray(zoo["lzw tiff"].read_bytes())
+    code[40:60] = b"\xff" * 20
+    (tmp_path / "b.tif").write_bytes(code)
+    tifffile.imwrite(tmp_path / "c.tif", scene().astype(np.float32), photometric="rgb")
+    with tifffile.TiffFile(tmp_path / "c.tif", mode="r+b") as tiff:
+        tiff.pages.first.tags[259].overwrite(4)  # fax
+    read_all = (
+        "import sys; from util.pictures import read\n"
+        "for path in sys.argv[1:]:\n"
+        "    try: read.read(path); print('picture')\n"
+        "    except read.PictureError: print('error')"
+    )
+    files = sorted(map(str, tmp_path.iterdir()))
+    done = subprocess.run(
+        [sys.executable, "-c", read_all, *files], cwd=PROJECT, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["picture", "error", "error"]
+    assert done.stderr == ""
 
 
 def test_unreadable_bytes_never_raise_another_error(zoo, tmp_path):

@@ -68,8 +68,6 @@ def scale_of(
 
     It is 1 for floats within 0..1, and else `full_scale`. Raises PictureError if that is None.
     """
-    if values.dtype.kind not in "iuf":
-        raise PictureError(f"pixels of type {values.dtype} are no brightness")
     known = values if ground is None else values[ground]
     known = known[np.isfinite(known)] if values.dtype.kind == "f" else known
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)

@@ -4,9 +4,12 @@ Files are data that somebody else made: the size is read before memory is taken,
 are decoded, and a cut file is an error and never half a picture.
 """
 
+import ctypes
 import logging
+import math
+import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,8 +29,13 @@ TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 # Pillow's own limit is a lower global; `_check_size` takes its place in every reader here.
 Image.MAX_IMAGE_PIXELS = None
-# What tifffile logs about a damaged file, our one-line error says too.
+# What the decoders tell about a damaged file, our one-line error says too. (Of libpng's lines
+# OpenCV keeps none away.)
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+warnings.filterwarnings("ignore", module=r"PIL\.")
+with suppress(OSError, AttributeError):  # a libtiff that is built in
+    ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
 
 
 def read(
@@ -169,6 +177,8 @@ def _read_tiff(file: BinaryIO, max_pixels: int) -> Original:
         ends = [at + n for at, n in zip(page.dataoffsets, page.databytecounts, strict=False)]
         if not ends or max(ends) > tiff.filehandle.size:
             raise PictureError("the file is cut: pixels are missing at its end")
+        if len(ends) < math.prod(page.chunked):
+            raise PictureError(f"damaged: only {len(ends)} of {math.prod(page.chunked)} parts")
         nodata = nodata_of(page)
         plain = page.photometric in (0, 1, 2)  # white is 0, black is 0, RGB
         if plain and bits >= 8 and page.imagedepth == 1:
@@ -214,6 +224,8 @@ def _with_colours(
     pixels: np.ndarray, orientation: int, alpha: int | None, nodata: float | None
 ) -> Original:
     """Return bands (H, W) or (H, W, B) with three for colour: grey, if there are less, thrice."""
+    if pixels.dtype.kind not in "iuf":
+        raise PictureError(f"pixels of type {pixels.dtype} are no brightness")
     pixels = pixels.reshape(*pixels.shape[:2], -1).astype(
         pixels.dtype.newbyteorder("="), copy=False
     )
