@@ -106,6 +106,13 @@ def test_other_content_of_the_same_size_and_time_is_converted(tmp_path, how):
     assert np.array_equal(store.whole(0), as_float(noise(40, 40, seed=2)))
 
 
+def test_a_cloud_layer_that_is_hardly_there_is_no_cloud(tmp_path):
+    layer = np.dstack([noise(40, 40, np.uint16), np.ones((40, 40), np.uint16)])
+    write_picture(tmp_path / "a.png", layer)
+    store = PictureStore([tmp_path / "a.png"], tmp_path / "cache", crop_px=32, grey=True)
+    assert not store.whole(0).any()
+
+
 @pytest.mark.parametrize("damage", ["cut", "empty", "header"])
 def test_damaged_cache_is_remade_at_start(three_files, damage):
     paths, arrays, cache = three_files

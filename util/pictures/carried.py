@@ -118,8 +118,9 @@ def _by_tiff(file: BinaryIO, original: Original) -> Carried:
             if code not in (8, 32946):
                 note = f"note: TIFFs with {page.compression.name} are written with deflate"
         values = page.tags
-        if 282 in values and 283 in values:
-            options["resolution"] = (values[282].value, values[283].value)
+        resolution = [values.valueof(code) for code in (282, 283)]
+        if all(isinstance(ratio, tuple) and ratio[1] for ratio in resolution):
+            options["resolution"] = resolution
             options["resolutionunit"] = values.valueof(296, 2)
         tags, ifds = [], {}
         for tag in values:

@@ -162,7 +162,7 @@ def _brightness(original: Original, pixels: np.ndarray) -> np.ndarray:
         return grey
     opaque = upright(opaque, original.orientation)
     seen = grey[opaque > 0]
-    if np.ptp(seen) <= _EVEN * top_of(grey.dtype):
+    if not seen.size or np.ptp(seen) <= _EVEN * top_of(grey.dtype):
         return np.ascontiguousarray(opaque)
     return np.rint(grey * (opaque / np.float32(255))).astype(grey.dtype)
 
