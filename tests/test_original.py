@@ -102,6 +102,15 @@ def test_a_result_is_never_nodata_by_accident():
         assert (original.values[1:] == moved).all()
 
 
+@pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "i1", "i2", "i4", "f4"])
+def test_the_greatest_alpha_of_each_type_is_opaque(dtype):
+    top = 1 if dtype == "f4" else np.iinfo(dtype).max
+    values = np.full((1, 3, 4), 1, dtype)
+    values[0, :, 3] = [0, top / 2, top]
+    opaque = Original(values, alpha=3).opaque
+    np.testing.assert_allclose(opaque, [[0, 127, 255]], atol=1)
+
+
 def test_painted_holes_are_opaque_and_the_rest_of_alpha_stays():
     came = np.dstack([values_of("u1"), np.where(COLLAR, 0, 200).astype(np.uint8)])
     came[20:, 30:, 3] = 128

@@ -76,9 +76,10 @@ class Original:
         if self.alpha is None:
             return None
         alpha = self.values[..., self.alpha]
-        if alpha.dtype.kind == "f":
-            return as_pixels(np.nan_to_num(alpha), np.uint8)
-        return (alpha >> 8 * (alpha.dtype.itemsize - 1)).astype(np.uint8)
+        if alpha.dtype.kind == "u":
+            return (alpha >> 8 * (alpha.dtype.itemsize - 1)).astype(np.uint8)
+        top = np.iinfo(alpha.dtype).max if alpha.dtype.kind == "i" else 1
+        return as_pixels(np.nan_to_num(alpha) / top, np.uint8)
 
     def picture(self, full_scale=None):
         """Return the three bands upright as a `util.pictures.pixels.Picture`.
