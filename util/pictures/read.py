@@ -33,7 +33,7 @@ Image.MAX_IMAGE_PIXELS = None
 # OpenCV keeps none away.)
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-warnings.filterwarnings("ignore", module=r"PIL\.")
+warnings.filterwarnings("ignore", module=r"PIL\.|tifffile")
 with suppress(OSError, AttributeError):  # a libtiff that is built in
     ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
 
