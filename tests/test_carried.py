@@ -228,11 +228,12 @@ def test_damage_in_what_is_carried_costs_no_pixels(tmp_path):
     np.testing.assert_array_equal(read_picture(tmp_path / "b.png"), noise(40, 50))
 
 
-def test_a_resolution_that_is_no_number_costs_no_other_tag(tmp_path):
+@pytest.mark.parametrize("broken", [(0, 0), 7])
+def test_a_resolution_that_is_no_number_costs_no_other_tag(tmp_path, broken):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, noise(40, 50), photometric="rgb", extratags=GEO, metadata=None)
     with tifffile.TiffFile(path, mode="r+b") as tiff:
-        tiff.pages.first.tags[282].overwrite((0, 0))
+        tiff.pages.first.tags[282].overwrite(broken, dtype=5 if broken == (0, 0) else 8)
     again(path, tmp_path / "b.tif")
     assert raw_tags(tmp_path / "b.tif")[33922] == raw_tags(path)[33922]
 

@@ -119,7 +119,7 @@ def _by_tiff(file: BinaryIO, original: Original) -> Carried:
                 note = f"note: TIFFs with {page.compression.name} are written with deflate"
         values = page.tags
         resolution = [values.valueof(code) for code in (282, 283)]
-        if all(isinstance(ratio, tuple) and ratio[1] for ratio in resolution):
+        if all(isinstance(ratio, tuple) and len(ratio) == 2 and ratio[1] for ratio in resolution):
             options["resolution"] = resolution
             options["resolutionunit"] = values.valueof(296, 2)
         tags, ifds = [], {}
