@@ -11,7 +11,6 @@ memory; of one that it hangs or crashes in, stderr says where.
 import contextlib
 import faulthandler
 import os
-import resource
 import sys
 import tempfile
 import traceback
@@ -84,6 +83,10 @@ def main(folder: Path, first: int, end: int) -> None:
 
 
 def _peak_mb():
+    if sys.platform != "linux":  # in other units, or not known
+        return 0
+    import resource
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from util.pictures.pixels import Picture, as_float, as_pixels
+from util.pictures.pixels import Picture, as_float, as_pixels, scaled
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -25,6 +25,12 @@ def test_as_pixels_rounds_clips_and_refuses_nan():
         as_pixels(picture, np.float32)
     with pytest.raises(ValueError, match="uint8 or uint16"):
         as_float(picture)
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_too_great_for_32_bits_are_white():
+    values = np.array([-1e300, np.nan, 0.25, 3e38, 1e300, np.inf])
+    assert scaled(values, 0.5).tolist() == [0, 0, 32768, 65535, 65535, 65535]
 
 
 @pytest.mark.parametrize("white", [0.5, 255.0, 10_000.0, 65534.0, 100_000.0])

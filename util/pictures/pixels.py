@@ -84,8 +84,9 @@ def scale_of(
 
 def scaled(values: np.ndarray, scale: float) -> np.ndarray:
     """Return values of any type over the range of uint16, clipped, `scale` for white, NaN as 0."""
-    values = np.nan_to_num(values.astype(np.float32), copy=False, nan=0.0)
-    return as_pixels(values / np.float32(scale), np.uint16)
+    with np.errstate(over="ignore"):
+        values = np.nan_to_num(values.astype(np.float32), copy=False, nan=0.0)
+        return as_pixels(values / np.float32(scale), np.uint16)
 
 
 @lru_cache(maxsize=8)
