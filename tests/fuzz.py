@@ -68,8 +68,8 @@ def main(folder: Path, first: int, end: int) -> None:
     faulthandler.enable(stderr)
     for number in range(first, end):
         print(f"> {number}", flush=True)
-        faulthandler.dump_traceback_later(HANG_S, exit=True, file=stderr)
         path = write_damaged(folder, number)
+        faulthandler.dump_traceback_later(HANG_S, exit=True, file=stderr)
         wrong = wrong_with(number, path)
         faulthandler.cancel_dump_traceback_later()
         if _peak_mb() > most_mb:

@@ -18,7 +18,7 @@ import tifffile
 from PIL import Image
 
 _SIDES = (1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65)
-_LONGEST = 4097
+_LONGEST, _MOST_VALUES = 4097, 6_000_000
 # What programs trip over: nothing, signs, ends of types, more than there is, other tags' values.
 _LIES = (
     *range(10), 16, 32, 64, 127, 128, 255, 256, 4097, 32767, 32768, 34712, 34925, 50000, 65535,
@@ -45,10 +45,11 @@ def damaged(number: int) -> tuple[str, bytes]:
 # --- pictures -------------------------------------------------------------------------------------
 
 
-def _size(rng) -> tuple[int, int]:
+def _size(rng, bands: int) -> tuple[int, int]:
     kind = rng.random()
     if kind < 0.002:
-        return tuple(rng.integers(2000, _LONGEST + 1, 2))
+        height, width = map(int, rng.integers(1000, _LONGEST + 1, 2))
+        return height, min(width, _MOST_VALUES // (height * bands))
     short = [int(rng.choice(_SIDES) if rng.random() < 0.5 else rng.integers(1, 97)) for _ in "hw"]
     if kind < 0.03:
         short[rng.integers(2)] = int(rng.choice([1000, 4096, _LONGEST]))
@@ -57,7 +58,7 @@ def _size(rng) -> tuple[int, int]:
 
 def _pixels(rng, bands: int, dtype="u1") -> np.ndarray:
     """Return smooth or random pixels (H, W, bands), some with a corner of one value."""
-    height, width = _size(rng)
+    height, width = _size(rng, bands)
     if rng.random() < 0.2 and height * width < 10_000:
         share = rng.random((height, width, bands))
     else:
