@@ -143,6 +143,10 @@ class Clouds(CloudShapes):
     jpeg_quality: tuple[float, float] = (60.0, 95.0)  # of that file
     sensor_noise: float = 0.015  # noise on the cloudy picture: standard deviation up to (source 0)
 
+    # --- optimiser ---
+    learning_rate: float = 1e-3  # highest rate; at 2e-3 losses spiked (source 1e-4, constant)
+    beta_1: float = 0.9  # Adam: memory of the gradient, 0..0.95; at 0.5 losses spiked (source 0.5)
+
     # --- apply ---
     turns: int = 1  # results are means over so many flips: 1, 2 or 8 (+0.3 and +0.7 dB)
 
@@ -175,9 +179,6 @@ class Mend(Clouds):
     head: str = "unmix"  # unmix (opacity removed, then corrected) or direct (source)
     norm: str = "none"  # none, batch (source), group, instance; see docs/machines.md
     upsampling: str = "transposed"  # transposed (source) or resize (nearest, then 3x3)
-
-    # --- optimiser ---
-    learning_rate: float = 1e-3  # highest rate; at 2e-3 stage 2 was unsteady (source 1e-4)
 
     # --- schedule ---
     gate_loss: float = (
