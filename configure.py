@@ -148,7 +148,7 @@ class Clouds(CloudShapes):
     beta_1: float = 0.9  # Adam: memory of the gradient, 0..0.95; at 0.5 losses spiked (source 0.5)
 
     # --- apply ---
-    turns: int = 1  # results are means over so many flips: 1, 2 or 8 (+0.3 and +0.7 dB)
+    turns: int = 1  # results are means over so many flips: 1, 2 or 8, which takes as many times
 
     # --- losses ---
     opacity_weight: float = 3.0  # weight of the opacity's L1 against the covered ground's

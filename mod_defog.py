@@ -30,7 +30,7 @@ from configure import Defog
 from util import command
 from util.measure.evaluation import CLOUDS
 from util.networks.blocks import squash
-from util.networks.unet import cloud_light, ground_from, possible_opacity, unet
+from util.networks.unet import cloud_light, fill_hidden, ground_from, possible_opacity, unet
 from util.restore import whole
 from util.samples.damage import Samples, cloud_from, open_layers
 from util.samples.ground import open_grounds
@@ -126,10 +126,10 @@ def restore(networks, batch, settings):
     batch: dict with cloudy, float32 (B, H, W, 3), 0..1, H and W multiples of 32 and at least 64.
     """
     opacity, ground = find(networks, batch["cloudy"], settings)
-    return {
-        "restored": tf.clip_by_value(ground, 0.0, 1.0),
-        "found_opacity": tf.clip_by_value(opacity, 0.0, 1.0),
-    }
+    opacity, ground = (tf.clip_by_value(x, 0.0, 1.0) for x in (opacity, ground))
+    if settings.head == "light":
+        ground = fill_hidden(ground, batch["cloudy"], opacity)
+    return {"restored": ground, "found_opacity": opacity}
 
 
 def sheet(outputs):

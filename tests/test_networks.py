@@ -17,7 +17,14 @@ from util.networks.blocks import (
     leaky_tanh,
 )
 from util.networks.inpainting import inpainting_generator, two_tower_discriminator
-from util.networks.unet import CLOUD_LIGHT, cloud_light, ground_from, possible_opacity, unet
+from util.networks.unet import (
+    CLOUD_LIGHT,
+    cloud_light,
+    fill_hidden,
+    ground_from,
+    possible_opacity,
+    unet,
+)
 from util.samples.light import lit
 
 
@@ -560,3 +567,30 @@ def test_the_light_of_cloud_stays_within_its_limits_and_begins_near_white():
     far = cloud_light(tf.constant([[[[-50.0, 0.0, 50.0]]]])).numpy().ravel()
     np.testing.assert_allclose(far[[0, 2]], [low, high], atol=1e-5)
     assert 0.9 < far[1] < 1
+
+
+def test_ground_that_can_be_seen_stays_as_it_is():
+    cloudy, clear, _, _ = cloud_over_ground()
+    opacity = np.full((1, 4, 5, 1), 0.39, np.float32)
+    np.testing.assert_array_equal(fill_hidden(tf.constant(clear), cloudy, opacity), clear)
+
+
+def test_what_is_hidden_is_filled_with_the_ground_around_it():
+    ground = np.full((1, 40, 40, 3), [0.2, 0.4, 0.3], np.float32)
+    opacity = np.zeros((1, 40, 40, 1), np.float32)
+    ground[:, 18:22, 18:22] = [1.0, 0.0, 1.0]  # specks, under thick cloud
+    opacity[:, 18:22, 18:22] = 0.9
+    cloudy = np.ones_like(ground)
+    found = fill_hidden(tf.constant(ground), cloudy, opacity).numpy()
+    expected = np.broadcast_to(np.float32([0.2, 0.4, 0.3]), ground.shape)
+    np.testing.assert_allclose(found, expected, atol=0.01)
+
+
+def test_far_from_any_ground_the_cloud_stays():
+    ground = np.zeros((1, 80, 80, 3), np.float32)
+    opacity = np.full((1, 80, 80, 1), 0.95, np.float32)
+    opacity[:, :, :10] = 0
+    cloudy = np.full_like(ground, 0.9)
+    found = fill_hidden(tf.constant(ground), cloudy, opacity).numpy()
+    np.testing.assert_allclose(found[:, :, 30:], 0.9, atol=1e-5)
+    assert found[:, :, 12].max() < 0.1

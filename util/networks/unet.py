@@ -109,3 +109,40 @@ def ground_from(found, cloudy, opacity, head, light=1.0, bounded=True):
         unmixed = (cloudy - opacity * light) / tf.maximum(1.0 - opacity, LEAST_TRANSMISSION)
         return unmixed + (leaky_tanh(found) if bounded else found)
     raise ValueError(f"head is {head!r}; it must be one of {', '.join(HEADS)}")
+
+
+KNOWN_BELOW, HIDDEN_FROM = 0.4, 0.7  # opacity up to which ground is trusted, and from which not
+FILL_PX = (9, 33)  # sides of the squares that fillings are averaged over
+
+
+def fill_hidden(ground, cloudy, opacity):
+    """Fill what thick cloud hides from the ground around it.
+
+    Under an opacity of 0.7 an error in the light of cloud counts more than twice, and shows as
+    specks of colour. So ground fades, between opacities 0.4 and 0.7, into the mean of the ground
+    around, where it is seen best; where none is within 16 pixels, the cloud stays.
+
+    Parameters
+    ----------
+    ground, cloudy : float32 (B, H, W, 3), 0..1
+    opacity : float32 (B, H, W, 1), 0..1
+        The opacity that was found.
+
+    Returns
+    -------
+    float32 (B, H, W, 3), 0..1
+    """
+    known = (HIDDEN_FROM - opacity) / (HIDDEN_FROM - KNOWN_BELOW)
+    known = tf.clip_by_value(known, 0.0, 1.0)
+    clearness = known * (1.0 - opacity) ** 4
+    seen = tf.concat([ground * clearness, clearness], axis=-1)
+    near, far = (_mean_around(seen, side_px) for side_px in FILL_PX)
+    # The nearest ground counts most, the cloud itself only where there is nothing else.
+    total = near + 0.1 * far + 1e-3 * tf.concat([cloudy, tf.ones_like(known)], axis=-1)
+    return known * ground + (1.0 - known) * total[..., :3] / total[..., 3:]
+
+
+def _mean_around(pictures, side_px):
+    """Return the mean over a square around each pixel; of what lies within the picture."""
+    rows = tf.nn.avg_pool2d(pictures, (side_px, 1), 1, "SAME")
+    return tf.nn.avg_pool2d(rows, (1, side_px), 1, "SAME")
