@@ -11,7 +11,7 @@ from stand_ins import at, dehazer, filler, picture, run, run_task, use
 from util import interrupt
 from util.pictures.read import read_picture
 from util.pictures.write import write_picture
-from util.use import apply
+from util.use import apply, trained
 
 
 def test_a_folder_in_a_folder_out(folders, tmp_path, capsys):
@@ -75,7 +75,8 @@ def test_two_inputs_of_one_name_and_inputs_that_would_be_overwritten(folders, tm
     assert run(capsys, "apply", source, "--out", source, *at(folders))[0] == 2
 
 
-def test_exit_status(folders, tmp_path, capsys):
+def test_exit_status(folders, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(trained, "weights_file", lambda task: tmp_path / "no weights.npz")
     out = tmp_path / "out"
     status, said = run(capsys, "apply", tmp_path / "none.png", "--out", out, *at(folders))
     assert status == 1
