@@ -96,9 +96,9 @@ def test_a_runs_folder_that_cannot_be_made_is_named(make, tmp_path):
 def test_what_changed_since_the_last_start_is_said(make, capsys):
     make().take_up()
     assert capsys.readouterr().err == ""
-    make(learning_rate=1e-3, noise_share=0.25, clear_below=0.05).take_up()
+    make(learning_rate=5e-4, noise_share=0.25, clear_below=0.05).take_up()
     assert capsys.readouterr().err.splitlines() == [
-        "learning_rate: 0.002 before, 0.001 now",
+        "learning_rate: 0.001 before, 0.0005 now",
         "clear_below: 0.02 before, 0.05 now",
         "noise_share: 0.5 before, 0.25 now, so other samples from here on",
     ]
@@ -109,7 +109,7 @@ def test_what_the_networks_depend_on_is_refused_and_nothing_is_written(make):
     run.take_up()
     before = (run.path / "settings.json").read_bytes()
     with pytest.raises(UserError, match=r"base_width: 8 before, 4 now\n.*\n?.*--fresh"):
-        make(base_width=4, learning_rate=1e-3).take_up()
+        make(base_width=4, learning_rate=5e-4).take_up()
     assert (run.path / "settings.json").read_bytes() == before
 
 
