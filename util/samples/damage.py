@@ -5,7 +5,6 @@ sample's keys (`util.samples.keys.Keys`) and clear ground (S, S, 3). It returns 
 too, as "clear".
 """
 
-import inspect
 import math
 from functools import partial
 
@@ -198,8 +197,5 @@ def cloud_from(layers, settings):
             "edge_range": settings.cumulus_edge,
         },
     )
-    return partial(cloud, draw=draw, **{name: getattr(settings, name) for name in _LIGHT})
-
-
-# The settings that `cloud` is given under their own names.
-_LIGHT = tuple(inspect.signature(cloud).parameters)[3:]
+    # The settings that `cloud` is given have the names of its arguments.
+    return partial(cloud, draw=draw, **{n: getattr(settings, n) for n in cloud.__kwdefaults__})

@@ -68,8 +68,9 @@ def load(task, settings, path=None, given=()):
     run = RunFolder(task.name, settings)
     newest = [found for _, found in checkpoint.found(run.checkpoints)]
     best = [run.best] if run.best.is_file() else []
-    shipped = weights_file(task)
-    places = [Path(path)] if path else best + newest or [shipped] * shipped.is_file()
+    places = [Path(path)] if path else best + newest
+    if not places and weights_file(task).is_file():
+        places = [weights_file(task)]
     for place in places:
         try:
             return _load(task, settings, place, set(given))
