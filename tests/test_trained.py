@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from conftest import SCRIPTS, task_of, write_pictures
 
+from util.restore.turns import over_turns
 from util.run import checkpoint
 from util.run.folder import RunFolder
 from util.samples.crops import turned
@@ -169,7 +170,7 @@ def test_shipped_weights_of_other_networks_are_refused(shipped):
 @pytest.mark.parametrize("turns", [1, 2, 8])
 def test_turns_of_what_turns_with_the_picture_change_nothing(turns):
     batch = {"a": tf.random.stateless_uniform((1, 32, 64, 3), [1, 2])}
-    found = trained.over_turns(lambda b: {"b": 2.0 * b["a"]}, turns, batch)
+    found = over_turns(lambda b: {"b": 2.0 * b["a"]}, turns, batch)
     np.testing.assert_allclose(found["b"], 2.0 * batch["a"], rtol=1e-6)
 
 
@@ -182,7 +183,7 @@ def test_turns_are_the_flips_and_quarter_turns(turns):
         seen.append(batch["a"].numpy()[0])
         return {"a": batch["a"]}
 
-    trained.over_turns(restore, turns, {"a": tf.constant(picture[None])})
+    over_turns(restore, turns, {"a": tf.constant(picture[None])})
     for turn, found in enumerate(seen):
         np.testing.assert_array_equal(found, turned(picture, turn))
     assert len({array.tobytes() for array in seen}) == turns

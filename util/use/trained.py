@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from util.restore.turns import over_turns
 from util.run import checkpoint, machines
 from util.run.folder import RunFolder, weights_file
 from util.samples.split import Split
@@ -120,33 +121,3 @@ def _load(task, settings, path, given):
     turns = getattr(settings, "turns", 1)
     many = partial(over_turns, restore, turns) if turns > 1 else restore
     return Trained(task, settings, networks, path, step, many, split, meta)
-
-
-def over_turns(restore, turns, batch):
-    """Return the mean of what is found in a batch and in its flips, each turned back.
-
-    Parameters
-    ----------
-    restore : callable
-        dict of float32 (B, H, W, C) -> dict of tensors (B, H, W, C).
-    turns : int
-        How many of the eight flips and quarter turns, the first of these: none, rows reversed, ..
-    batch : dict of float32 (B, H, W, C)
-    """
-    total = {}
-    for turn in range(turns):
-        found = restore({name: _turned(picture, turn) for name, picture in batch.items()})
-        for name, picture in found.items():
-            back = _turned_back(picture, turn)
-            total[name] = total[name] + back if turn else back
-    return {name: picture / turns for name, picture in total.items()}
-
-
-def _turned(pictures, turn):
-    pictures = tf.reverse(pictures, [axis for axis in (1, 2) if turn & axis])
-    return tf.transpose(pictures, [0, 2, 1, 3]) if turn & 4 else pictures
-
-
-def _turned_back(pictures, turn):
-    pictures = tf.transpose(pictures, [0, 2, 1, 3]) if turn & 4 else pictures
-    return tf.reverse(pictures, [axis for axis in (1, 2) if turn & axis])
