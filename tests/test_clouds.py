@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from util.samples import clouds
+from util.samples import clouds, noise
 from util.samples.keys import keyed_rng
 
 
@@ -143,12 +143,12 @@ def perlin_by_pixel(size_px, cell_px, offset_y, offset_x, angle):
 def test_perlin_equals_noise_drawn_pixel_by_pixel(cell_px, offset_y, offset_x):
     lattice = KnownLattice(offset_y, offset_x)
     expected = perlin_by_pixel(24, cell_px, *map(float, lattice.offsets), lattice.table)
-    np.testing.assert_allclose(clouds.perlin(lattice, 24, cell_px), expected, atol=2e-5)
+    np.testing.assert_allclose(noise.perlin(lattice, 24, cell_px), expected, atol=2e-5)
 
 
 def test_perlin_of_a_large_map_equals_its_corner():
     # Large maps are multiplied in pieces.
-    large = clouds.perlin(KnownLattice(0.5, 0.25), 150, 2.5)
+    large = noise.perlin(KnownLattice(0.5, 0.25), 150, 2.5)
     expected = perlin_by_pixel(24, 2.5, 0.5, 0.25, KnownLattice.table)
     np.testing.assert_allclose(large[:24, :24], expected, atol=2e-5)
     rows = np.abs(large).max(axis=1)
@@ -158,15 +158,15 @@ def test_perlin_of_a_large_map_equals_its_corner():
 @pytest.mark.parametrize("size_px", [16, 128, 200, 512, 1024])
 @pytest.mark.parametrize("cell_px", [2.0, 5.3, 40.0, 240.0])
 def test_products_stay_below_the_size_that_starts_threads(size_px, cell_px):
-    rows = clouds._rows_of_one_product(size_px, cell_px)
+    rows = noise._rows_of_one_product(size_px, cell_px)
     points = math.ceil(rows / cell_px) + 2  # beside these rows, wherever they start
     assert 1 <= rows <= size_px
-    assert 2 * points * rows * size_px <= clouds.ONE_THREAD_PRODUCT
+    assert 2 * points * rows * size_px <= noise.ONE_THREAD_PRODUCT
 
 
 def test_perlin_is_zero_on_its_lattice_and_only_there():
     # With cells of 4 pixels and this origin, every fourth pixel centre is a lattice point.
-    found = clouds.perlin(KnownLattice(0.375, 0.375), 64, 4.0)
+    found = noise.perlin(KnownLattice(0.375, 0.375), 64, 4.0)
     on = np.zeros((64, 64), bool)
     on[2::4, 2::4] = True
     assert np.abs(found[on]).max() < 1e-6
@@ -174,7 +174,7 @@ def test_perlin_is_zero_on_its_lattice_and_only_there():
 
 
 def test_perlin_has_mean_0_and_stays_within_its_bound():
-    draws = np.array([clouds.perlin(keyed_rng(1, n, "n"), 32, 6.0) for n in range(300)])
+    draws = np.array([noise.perlin(keyed_rng(1, n, "n"), 32, 6.0) for n in range(300)])
     means = draws.mean(axis=(1, 2))
     assert abs(means.mean()) < 4 * means.std() / math.sqrt(len(means))
     assert np.abs(draws).max() <= math.sqrt(0.5)
@@ -182,7 +182,7 @@ def test_perlin_has_mean_0_and_stays_within_its_bound():
 
 
 def test_perlin_has_no_steps():
-    found = clouds.perlin(keyed_rng(2, 0, "n"), 128, 32.0)
+    found = noise.perlin(keyed_rng(2, 0, "n"), 128, 32.0)
     for axis in (0, 1):
         # The slope of a cell is at most about 3 a cell; a broken seam would jump by about 0.5.
         assert np.abs(np.diff(found, axis=axis)).max() < 4 / 32.0
@@ -201,12 +201,12 @@ def test_other_numbers_are_not_zooms_of_one_another():
         return correlation(small[:64, :64].repeat(2, 0).repeat(2, 1), large)
 
     # What this would find if the lattice had one origin for all, as in the published system.
-    fixed = [clouds.perlin(KnownLattice(0, 0), 128, cell) for cell in (16.0, 32.0)]
+    fixed = [noise.perlin(KnownLattice(0, 0), 128, cell) for cell in (16.0, 32.0)]
     assert likeness(*fixed) > 0.95
     found = [
         likeness(
-            clouds.perlin(keyed_rng(0, n, "cloud"), 128, 16.0),
-            clouds.perlin(keyed_rng(0, n + 100, "cloud"), 128, 32.0),
+            noise.perlin(keyed_rng(0, n, "cloud"), 128, 16.0),
+            noise.perlin(keyed_rng(0, n + 100, "cloud"), 128, 32.0),
         )
         for n in range(12)
     ]
@@ -252,8 +252,8 @@ def test_cells_and_weights_of_the_octaves(monkeypatch):
 def test_fractal_noise_is_the_weighted_sum_of_its_octaves():
     cells_px, weights = [20.0, 9.0, 2.5], [1.0, 0.7, 0.3]
     rng = keyed_rng(4, 0, "n")
-    alone = [w * clouds.perlin(rng, 64, c) for c, w in zip(cells_px, weights, strict=True)]
-    found = clouds.fractal_noise(keyed_rng(4, 0, "n"), 64, cells_px, weights)
+    alone = [w * noise.perlin(rng, 64, c) for c, w in zip(cells_px, weights, strict=True)]
+    found = noise.fractal_noise(keyed_rng(4, 0, "n"), 64, cells_px, weights)
     np.testing.assert_allclose(found, np.sum(alone, axis=0), atol=1e-5)
 
 

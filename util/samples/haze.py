@@ -5,7 +5,8 @@ import math
 import cv2
 import numpy as np
 
-from util.samples.clouds import cover, perlin
+from util.samples.clouds import cover
+from util.samples.noise import perlin
 
 # With beta within 0.5..1.5, transmission then lies within 0.22..0.90: some haze everywhere, and
 # something of the ground as well.
