@@ -31,6 +31,7 @@ WRONG = {
     "validation_samples": [0],
     "max_pixels": [100],
     "full_scale": [-1.0],
+    "optimizer": ["sgd", ""],
     "batch_size": [0, -4],
     "learning_rate": [0.0, 1.5],
     "beta_1": [-0.1, 1.0],
@@ -195,6 +196,7 @@ def test_every_setting_has_a_row_and_every_row_a_setting():
 def test_old_names_lead_to_settings_and_are_none_themselves():
     assert set(configure.Common.renamed.values()) <= set(FIELDS)
     assert not set(configure.Common.renamed) & set(FIELDS)
+    assert set(configure.Common.unsaid) <= set(FIELDS)
 
 
 # --- mistakes -----------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ def test_what_changed_since_the_last_start_is_said(make, capsys):
     assert capsys.readouterr().err == ""
     make(learning_rate=5e-4, noise_share=0.25, clear_below=0.05).take_up()
     assert capsys.readouterr().err.splitlines() == [
-        "learning_rate: 0.001 before, 0.0005 now",
+        "learning_rate: 0.002 before, 0.0005 now",
         "clear_below: 0.02 before, 0.05 now",
         "noise_share: 0.5 before, 0.25 now, so other samples from here on",
     ]
@@ -124,6 +124,18 @@ def test_settings_from_before_they_were_renamed_are_compared(make):
         make(GANPoly, past_size=32).take_up()
     make(GANPoly).take_up()
     assert json.loads(file.read_text())["past_size"] == 64
+
+
+def test_a_setting_younger_than_a_run_has_what_it_meant_then(make):
+    run = make(optimizer="adam")
+    run.take_up()
+    file = run.path / "settings.json"
+    stored = json.loads(file.read_text())
+    del stored["optimizer"]
+    file.write_text(json.dumps(stored))
+    with pytest.raises(UserError, match="optimizer: 'adam' before, 'muon' now"):
+        make(optimizer="muon").take_up()
+    make(optimizer="adam").take_up()
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff"])

@@ -10,6 +10,7 @@ import tensorflow as tf
 from conftest import task_of
 
 from util.train.loop import make_step
+from util.train.muon import Muon
 from util.train.schedule import learning_rate, sheet_due
 from util.train.state import TrainState
 
@@ -165,12 +166,24 @@ def test_pictures_come_back_whole_beside_the_metrics(pictures):
     assert float(metrics["mean"]) == pytest.approx(pictures.mean())
 
 
-def test_each_network_has_an_adam_and_a_rate_of_its_own(tiny_settings, tmp_path):
-    settings = tiny_settings(tmp_path, beta_1=0.25, beta_2=0.75, learning_rate=0.5, warmup_steps=0)
+@pytest.mark.parametrize(
+    ("optimizer", "kind", "names"),
+    [
+        ("adam", keras.optimizers.Adam, ("beta_1", "beta_2")),
+        ("muon", Muon, ("adam_beta_1", "adam_beta_2")),
+    ],
+)
+def test_each_network_has_an_optimiser_and_a_rate_of_its_own(
+    tiny_settings, tmp_path, optimizer, kind, names
+):
+    chosen = {"optimizer": optimizer, "beta_1": 0.25, "beta_2": 0.75}
+    settings = tiny_settings(tmp_path, learning_rate=0.5, warmup_steps=0, **chosen)
     pictures = keras.Input((4, 4, 3))
     networks = {n: keras.Model(pictures, keras.layers.Conv2D(1, 1)(pictures)) for n in "ab"}
     state = TrainState.of(networks, settings, rates={"b": 0.125})
-    assert [(o.beta_1, o.beta_2) for o in state.optimizers.values()] == [(0.25, 0.75)] * 2
+    found = state.optimizers.values()
+    assert [type(o) for o in found] == [kind] * 2
+    assert [tuple(getattr(o, n) for n in names) for o in found] == [(0.25, 0.75)] * 2
     assert len({id(optimizer) for optimizer in state.optimizers.values()}) == 2
 
     def train_step(state, batch, settings):

@@ -32,9 +32,11 @@ class Settings:
     rows : dict name -> Row
     renamed : dict name -> name
         What settings were called before.
+    unsaid : dict name -> value
+        What runs and checkpoints meant that are older than a setting, where it is not its default.
     """
 
-    rows, renamed = {}, {}
+    rows, renamed, unsaid = {}, {}, {}
 
     def __init__(self, **values):
         known = {field.name: field.default for field in fields(self)}
@@ -271,7 +273,8 @@ def comments_of(cls):
 
 def with_new_names(cls, stored):
     """Return stored settings, dict name -> value, under the names that they have now."""
-    return {cls.renamed.get(name, name): value for name, value in stored.items()}
+    named = {cls.renamed.get(name, name): value for name, value in stored.items()}
+    return {**cls.unsaid, **named} if named else {}
 
 
 def changes(settings, before):

@@ -8,6 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from util.run.checkpoint import layout_of, named_weights
+from util.train.muon import Muon
+
+OPTIMIZERS = {"adam": keras.optimizers.Adam, "muon": Muon}
 
 
 class Update(NamedTuple):
@@ -72,7 +75,7 @@ class TrainState:
 
     @classmethod
     def of(cls, networks, settings, *, variables=None, frozen=None, rates=None):
-        """Build the state of networks that Adam trains, each with an optimiser of its own.
+        """Build the state of networks, each of which has an optimiser of its own.
 
         Parameters
         ----------
@@ -87,7 +90,7 @@ class TrainState:
         betas = {"beta_1": settings.beta_1, "beta_2": settings.beta_2}
         return cls(
             networks=networks,
-            optimizers={n: keras.optimizers.Adam(rates[n], **betas) for n in networks},
+            optimizers={n: OPTIMIZERS[settings.optimizer](rates[n], **betas) for n in networks},
             variables=variables,
             rates=rates,
             frozen=frozen,
