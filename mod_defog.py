@@ -2,10 +2,11 @@
 
     cloudy (S, S, 3) --> U-Net --> opacity (S, S, 1), restored ground (S, S, 3)
 
-The cloud's opacity and the ground are found together. With head "unmix" the found opacity is
-taken out of the picture, ``(cloudy - opacity) / (1 - opacity)``, and the network's other three
-channels correct what remains; with head "direct" they are the ground themselves, as in the
-published system. Before two grounds are compared, both are covered with the TRUE opacity: what
+The cloud's opacity, its light and the ground are found together. With head "light" the cloud is
+taken out of the picture, ``(cloudy - opacity * light) / (1 - opacity)``, and three channels of the
+network correct what remains; opacity is bounded by what the darkest channel allows. With head
+"unmix" all cloud is white, and with "direct" the three channels are the ground themselves, as in
+the published system. Before two grounds are compared, both are covered with the TRUE opacity: what
 lies under thick cloud cannot be known from its colours and does not count (repainting it is the
 work of mod_GAN_poly.py).
 

@@ -4,10 +4,12 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import csv
 import hashlib
 import importlib
 import io
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -298,6 +300,54 @@ def _wait(process, happened, what, timeout_s=600):
             process.kill()
             pytest.fail(f"waited in vain for {what}")
         time.sleep(0.01)
+
+
+def no_trace(text):
+    return "Traceback" not in text and "Exception ignored" not in text
+
+
+def log_of(run_dir):
+    """Return the rows of log.csv without the time, which may differ."""
+    with open(run_dir / "log.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [{name: text for name, text in row.items() if name != "time_s"} for row in rows]
+
+
+def contents(folder):
+    """Return dict relative path -> bytes of every file below a folder."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+class Reference:
+    """A run that nobody disturbed."""
+
+    def __init__(self, runner):
+        self.runner = runner
+        status, text = runner.run()
+        assert status == 0, text
+        self.steps = runner.values["steps"]
+        assert f"finished {self.steps} steps" in text
+        self.digests = {
+            step: digest_of(runner.checkpoints / f"step-{step:07d}.npz")
+            for step in range(1, self.steps + 1)
+        }
+        self.log = log_of(runner.run_dir)
+
+    def copy_until(self, runner, step):
+        """Give another runner this run as it was after `step`."""
+        shutil.copytree(self.runner.run_dir, runner.run_dir)
+        for path in runner.checkpoints.glob("step-*.npz"):
+            if int(path.stem.removeprefix("step-")) > step:
+                path.unlink()
+        # Its folders are not those of the run that is copied.
+        file = runner.run_dir / "settings.json"
+        file.write_text(file.read_text().replace(str(self.runner.folder), str(runner.folder)))
+
+    def check_same_end(self, runner):
+        assert runner.digest() == (self.steps, self.digests[self.steps])
+        assert log_of(runner.run_dir) == self.log
+        assert not [name for name in contents(runner.run_dir) if ".tmp" in name]
 
 
 # --- checkpoints, read without the program's own code -----------------------------------------

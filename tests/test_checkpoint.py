@@ -175,7 +175,7 @@ def test_random_damage_is_refused_or_harmless(saved):
     whole = path.read_bytes()
     rng = np.random.default_rng(11)
     refused = 0
-    for _ in range(150):
+    for _ in range(60):
         broken = np.frombuffer(whole, np.uint8).copy()
         places = rng.integers(len(whole), size=int(rng.integers(1, 30)))
         broken[places] ^= rng.integers(1, 256, places.size, dtype=np.uint8)
@@ -189,7 +189,7 @@ def test_random_damage_is_refused_or_harmless(saved):
             assert state.digest() == before
         else:
             assert state.digest() == digest
-    assert refused > 100
+    assert refused > 40
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>no</html>", b"\0" * 5000, b"PK\3\4" * 50])

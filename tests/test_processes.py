@@ -3,7 +3,6 @@
 The oracle is a run that nobody disturbed: the SHA-256 over its whole state, step by step.
 """
 
-import csv
 import inspect
 import json
 import os
@@ -17,7 +16,17 @@ from functools import partial
 
 import numpy as np
 import pytest
-from conftest import SCRIPTS, Runner, digest_of, ended, state_arrays, task_of
+from conftest import (
+    SCRIPTS,
+    Reference,
+    Runner,
+    contents,
+    ended,
+    log_of,
+    no_trace,
+    state_arrays,
+    task_of,
+)
 
 from util import command, interrupt
 
@@ -46,49 +55,6 @@ MOVING = {
 }
 
 
-def log_of(run_dir):
-    """Return the rows of log.csv without the time, which may differ."""
-    with open(run_dir / "log.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return [{name: text for name, text in row.items() if name != "time_s"} for row in rows]
-
-
-def contents(folder):
-    """Return dict relative path -> bytes of every file below a folder."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-
-
-class Reference:
-    """A run that nobody disturbed."""
-
-    def __init__(self, runner):
-        self.runner = runner
-        status, text = runner.run()
-        assert status == 0, text
-        assert "finished 24 steps" in text
-        self.digests = {
-            step: digest_of(runner.checkpoints / f"step-{step:07d}.npz")
-            for step in range(1, STEPS + 1)
-        }
-        self.log = log_of(runner.run_dir)
-
-    def copy_until(self, runner, step):
-        """Give another runner this run as it was after `step`."""
-        shutil.copytree(self.runner.run_dir, runner.run_dir)
-        for path in runner.checkpoints.glob("step-*.npz"):
-            if int(path.stem.removeprefix("step-")) > step:
-                path.unlink()
-        # Its folders are not those of the run that is copied.
-        file = runner.run_dir / "settings.json"
-        file.write_text(file.read_text().replace(str(self.runner.folder), str(runner.folder)))
-
-    def check_same_end(self, runner):
-        assert runner.digest() == (STEPS, self.digests[STEPS])
-        assert log_of(runner.run_dir) == self.log
-        assert not [name for name in contents(runner.run_dir) if ".tmp" in name]
-
-
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory, clear_folder, cloud_folder):
     """Return a function: script -> its undisturbed run, made once."""
@@ -101,10 +67,6 @@ def reference(tmp_path_factory, clear_folder, cloud_folder):
         return made[script]
 
     return get
-
-
-def no_trace(text):
-    return "Traceback" not in text and "Exception ignored" not in text
 
 
 # --- Ctrl-C, and on -----------------------------------------------------------------------------
