@@ -2,7 +2,8 @@
 
     cloudy --> clear --> ground, opacity --> paint where opacity > repaint_from --> joined ground
 
-What the second step knows of a picture is the ground of the first one.
+What the second step knows of a picture is the ground of the first one, but for a rim of cloud
+around what is hidden.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from util.restore.bands import bands, tile_counts
 from util.restore.holes import windows
 
 _FADE = 0.1  # of opacity, over which the painted ground takes the place of the cleared one
+# Where cloud ends its cleared ground is worst: what is painted by it is 1.3 to 2.4 dB further from
+# the truth (harmonic; thick, mixed and small cumulus, crops of 256 px) than what is not.
+_RIM_PX, _RIM_FROM = 8, 13  # width of that rim, and its least opacity of 0..255
 _MOST_RINGS = 8  # further inside a hole the filling stays smooth
 
 
@@ -92,9 +96,7 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None):
         at = slice(top, top + len(made))
         ground[at], opacity[at] = made, found
     share, confidence = chain.share, chain.confidence
-    hole = (share > 0)[opacity]
-    if hole.all():  # nothing to go by
-        hole[:] = False
+    hole = _hole(opacity, share)
     inner = _eroded(hole, chain.reach_px)
     _fill_smoothly(chain, ground, hole, inner, opacity)
     for number in range(1, _MOST_RINGS + 1):  # usually one
@@ -111,6 +113,17 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None):
         if last:
             return
         hole, inner = inner, _eroded(inner, chain.reach_px)
+
+
+def _hole(opacity, share):
+    """Return what painters are told is missing, bool (H, W): hidden ground, and its cloudy rim."""
+    hidden = (share > 0)[opacity]
+    side = 2 * _RIM_PX + 1
+    near = cv2.dilate(hidden.view(np.uint8), np.ones((side, side), np.uint8)).view(bool)
+    near &= opacity >= _RIM_FROM
+    near |= hidden
+    found = hidden if near.all() else near
+    return np.zeros_like(found) if found.all() else found  # without anything to go by
 
 
 def _eroded(hole, reach_px):
