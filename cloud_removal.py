@@ -79,13 +79,13 @@ def remove_clouds(
     Parameters
     ----------
     picture : uint8, uint16 or float32, (H, W, 3), or (3, H, W) with bands="first"
-        Red, green and blue; any size. float32 is 0..1. It stays as it is.
+        Red, green and blue; any size. float32 is 0..1 without `full_scale`. It stays as it is.
     bands : {"last", "first"}
         Which axis the bands are. It is never guessed.
     valid : bool (H, W), optional
         False where there is no ground (nodata). NaN is none either.
     full_scale : float, optional
-        The value of white in uint16, such as 10000 [65535].
+        The value of white in uint16 or float32, such as 10000 [65535, or 1].
     clear : {"mod_defog", "mod_mend", "dcp"}
         Who finds the cloud and clears what shines through; dcp is the dark channel prior.
     repaint : {"mod_GAN_poly", "telea", "ns", "biharmonic", "harmonic"}, optional
