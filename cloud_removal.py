@@ -38,7 +38,7 @@ from util.pictures.pixels import PictureError, as_float
 from util.restore.chain import restore_picture
 from util.say import UserError
 from util.settings import HERE, row_of
-from util.use import chain, classical, trained
+from util.use import chain, classical, evaluate_chain, trained
 
 TASKS = [mod_defog.TASK, mod_mend.TASK, mod_GAN_poly.TASK]
 # Of a chain's settings, those that belong to this machine and start; the rest is learnt.
@@ -153,9 +153,8 @@ def run(arguments):
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    evaluates = arguments[:1] == ["evaluate"]
-    if evaluates:
-        arguments = arguments[1:]
+    word, arguments = command.command_of(arguments, ["evaluate"], "clear")
+    if word == "evaluate":
         parser.add_argument("--data", metavar="DIR", help="clear pictures to make samples of")
         parser.add_argument("--count", type=int, metavar="N", help="samples under each condition")
         parser.add_argument("--csv", metavar="FILE", help="a row a picture and method")
@@ -179,8 +178,9 @@ def run(arguments):
     how = {name: getattr(options, name) for name in ("clear", "repaint", "repaint_from")}
     with command.cut_short("cloud_removal"), trained.choose_device(settings).scope():
         parts = chain.load(TASKS, settings, **how, given=given)
-        if evaluates:
-            raise NotImplementedError
+        if word == "evaluate":
+            how = {"data": options.data, "count": options.count, "csv_file": options.csv}
+            return evaluate_chain.evaluate(parts, **how)
         how = {name: getattr(options, name) for name in ("overwrite", "part", "preview")}
         return chain.remove(parts, options.sources, options.out, **how)
 

@@ -1,5 +1,7 @@
 """cloud_removal.py: files and arrays through the chain, on the weights that come along."""
 
+import csv
+
 import cv2
 import numpy as np
 import pytest
@@ -147,6 +149,32 @@ def test_mistakes_are_said_in_a_line(words, text, run, five, tmp_path):
     assert status == 2
     assert text in said
     assert not (tmp_path / "out").exists()
+
+
+# ---- measured ----
+
+
+def test_the_chain_is_measured_beside_its_parts_under_each_kind_of_cloud(run, tmp_path):
+    file = tmp_path / "a.csv"
+    words = "--count", 1, "--csv", file, "--repaint=telea", f"--cache-folder={tmp_path}"
+    status, said = run("evaluate", *words)
+    assert status == 0
+    with open(file, encoding="utf-8", newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    found = {(row["condition"], row["method"]): row for row in rows}
+    methods = [
+        "nothing", "mod_defog alone", "mod_defog + telea", "mod_defog + ns",
+        "mod_defog + biharmonic", "mod_defog + harmonic", "dcp alone", "dcp + telea",
+        "oracle: unmix + Telea",
+    ]  # fmt: skip
+    assert list(found) == [(c, m) for c in ("thin", "mixed", "thick", "cumulus") for m in methods]
+    for (condition, _), row in found.items():
+        nothing = float(found[condition, "nothing"]["psnr_whole"])
+        gain = float(row["psnr_whole"]) - nothing
+        assert float(row["gain"]) == pytest.approx(gain, abs=1e-3)
+    assert float(found["thick", methods[-1]]["gain"]) > 5
+    for method in methods:
+        assert sum(line.startswith(method + " ") for line in said.splitlines()) == 4
 
 
 # ---- arrays ----

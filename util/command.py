@@ -36,7 +36,7 @@ def exit_with(name, run, arguments=None):
 
 
 def _run(task, description, arguments):
-    command, arguments = _command_of(arguments)
+    command, arguments = command_of(arguments, COMMANDS, "train")
     parser = _parser(task, description, command)
     options, extra = parser.parse_known_intermixed_args(arguments)
     misplaced = [word for word in extra if word in COMMANDS]
@@ -61,14 +61,14 @@ def cut_short(name):
         raise
 
 
-def _command_of(arguments):
-    """Return the command, "train" if none is named, and the arguments without it."""
+def command_of(arguments, commands, default):
+    """Return the command, or the default if none is named, and the arguments without it."""
     for i, word in enumerate(arguments):
-        if word in COMMANDS:
+        if word in commands:
             return word, arguments[:i] + arguments[i + 1 :]
         if not (word.startswith("--") and "=" in word):
             break
-    return "train", arguments
+    return default, arguments
 
 
 def _told_apart(arguments):

@@ -13,7 +13,6 @@ from util.settings import HERE, from_texts, row_of
 from util.use import classical, trained
 from util.use.pictures import Way, restore_files
 
-_REACH_PX = 128  # of classical painters; a network's is half the side of what it learnt from
 _LARGEST_TILE_PX = 1152  # of a painter: a network of base width 16 takes 0.7 GB for it
 _PREVIEW_PX = 400  # width of each of its three pictures, at most
 
@@ -69,10 +68,11 @@ def load(tasks, settings, *, clear, repaint=None, repaint_from=0.75, given=()):
         own = second.settings
         tile_px = max(min(own.apply_tile_px, _LARGEST_TILE_PX), 2 * own.apply_margin_px + 96)
         second = replace(second, settings=replace(own, apply_tile_px=tile_px))
+        # It has learnt from holes that are hardly deeper.
         return Chain(first, second, repaint_from, own.crop_px // 2)
     task = next(iter(painters.values()))
     second = classical.painter(repaint, task, start[task.name])
-    return Chain(first, second, repaint_from, _REACH_PX)
+    return Chain(first, second, repaint_from, classical.REACH_PX)
 
 
 def _settings(task, settings, given):

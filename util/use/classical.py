@@ -8,6 +8,7 @@ import numpy as np
 from util.measure import baselines
 from util.use.trained import Trained
 
+REACH_PX = 128  # how far into a hole they paint at once; see `util.restore.chain.Chain`
 _CONTEXT_PX = 64  # around a hole; the methods look no more than a few pixels beyond its rim
 
 # Name -> how it paints, and the side of the tiles that it takes a large hole in.
