@@ -13,7 +13,9 @@ from util.settings import HERE, from_texts, row_of
 from util.use import classical, trained
 from util.use.pictures import Way, restore_files
 
-_LARGEST_TILE_PX = 1152  # of a painter: a network of base width 16 takes 0.7 GB for it
+# Sides of tiles without the user's own: beside the picture and its maps, and with a painter of base
+# width 16, a scene of 10,000 x 10,000 then takes less than 3 GiB.
+_CLEAR_TILE_PX, _PAINT_TILE_PX = 1792, 1152
 _PREVIEW_PX = 400  # width of each of its three pictures, at most
 
 
@@ -53,23 +55,29 @@ def load(tasks, settings, *, clear, repaint=None, repaint_from=0.75, given=()):
     if not 0 < repaint_from <= 1:
         raise UserError(f"--repaint-from {repaint_from:g}: must be above 0 and at most 1")
     start = {task.name: _settings(task, settings, given) for task in tasks}
+
+    def network(task, tile_px):
+        found = trained.load(task, start[task.name], None, given)
+        own = found.settings
+        if "apply_tile_px" in given:
+            return found
+        tile_px = max(min(own.apply_tile_px, tile_px), 2 * own.apply_margin_px + 96)
+        return replace(found, settings=replace(own, apply_tile_px=tile_px))
+
     if repaint is None:
         ready = [name for name, task in painters.items() if trained.found(task, start[name])]
         repaint = next(iter(ready), "harmonic")
         missing = f"; {' and '.join(painters)} is not trained yet"
         say(f"what is hidden is repainted by {repaint}{'' if ready else missing} (see --repaint)")
     if clear in clearers:
-        first = trained.load(clearers[clear], start[clear], None, given)
+        first = network(clearers[clear], _CLEAR_TILE_PX)
     else:
         task = next(iter(clearers.values()))
         first = classical.dark_channel(task, start[task.name])
     if repaint in painters:
-        second = trained.load(painters[repaint], start[repaint], None, given)
-        own = second.settings
-        tile_px = max(min(own.apply_tile_px, _LARGEST_TILE_PX), 2 * own.apply_margin_px + 96)
-        second = replace(second, settings=replace(own, apply_tile_px=tile_px))
+        second = network(painters[repaint], _PAINT_TILE_PX)
         # It has learnt from holes that are hardly deeper.
-        return Chain(first, second, repaint_from, own.crop_px // 2)
+        return Chain(first, second, repaint_from, second.settings.crop_px // 2)
     task = next(iter(painters.values()))
     second = classical.painter(repaint, task, start[task.name])
     return Chain(first, second, repaint_from, classical.REACH_PX)
