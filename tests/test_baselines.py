@@ -13,6 +13,7 @@ PAINTERS = [
     baselines.inpaint_mean,
     baselines.inpaint_telea,
     baselines.inpaint_navier_stokes,
+    baselines.inpaint_harmonic,
     baselines.inpaint_biharmonic,
 ]
 

@@ -5,7 +5,7 @@ import csv
 import cv2
 import numpy as np
 import pytest
-from conftest import PROJECT
+from conftest import PROJECT, task_of
 from stand_ins import picture
 
 import cloud_removal
@@ -13,9 +13,12 @@ from cloud_removal import remove_clouds
 from util import command, interrupt
 from util.pictures.read import read_picture
 from util.pictures.write import write_picture
-from util.run.folder import weights_file
+from util.run import checkpoint
+from util.run.folder import RunFolder, weights_file
+from util.train import loop
 from util.use import pictures, trained
 
+FOUND = trained.found
 CLOUDY = PROJECT / "tests" / "golden" / "cloudy.png"
 
 
@@ -81,6 +84,25 @@ def test_a_folder_in_ground_opacity_confidence_and_preview_out(run, five, tmp_pa
     assert status == 0
     assert "5 skipped because they exist" in said
     assert before == {name: (out / name).read_bytes() for name in names_in(out)}
+
+
+def test_a_trained_painter_is_taken_by_itself(run, five, tiny_settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(trained, "found", FOUND)
+    task, settings = task_of("mod_GAN_poly"), tiny_settings(tmp_path, "mod_GAN_poly")
+    state = task.make_state(settings)
+    best = RunFolder(task.name, settings).best
+    checkpoint.save(best, state, loop.describe(task, settings, {}))
+    words = five / "a.png", "--repaint-from=.3", f"--runs-folder={settings.runs_folder}"
+    status, said = run(*words, "--out", tmp_path / "painted")
+    assert status == 0
+    assert "what is hidden is repainted by mod_GAN_poly (see --repaint)" in said
+    assert f"repainted by {best}" in said
+    run(*words, "--repaint=harmonic", "--out", tmp_path / "smooth")
+    painted, smooth = (read_picture(tmp_path / n / "a.png") for n in ("painted", "smooth"))
+    opacity = cv2.imread(str(tmp_path / "painted" / "a_opacity.png"), -1)
+    differs = (painted != smooth).any(axis=-1)
+    assert differs[opacity > 0.4 * 255].mean() > 0.9
+    assert not differs[opacity <= 0.3 * 255].any()
 
 
 def test_parts_share_the_work_and_the_names(run, five, tmp_path):
