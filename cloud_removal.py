@@ -41,7 +41,7 @@ from util.settings import HERE, row_of
 from util.use import chain, classical, evaluate_chain, trained
 
 TASKS = [mod_defog.TASK, mod_mend.TASK, mod_GAN_poly.TASK]
-# Of a chain's settings, those that belong to this machine and start; the rest is learnt.
+# Those that belong to this machine and start; the others come with a trained network.
 SETTINGS = [n for n in vars(Defog()) if row_of(Defog, n).kind == HERE] + ["full_scale"]
 
 # --- from Python ------------------------------------------------------------------------------
@@ -175,6 +175,8 @@ def run(arguments):
     command.add_settings(parser, Defog, SETTINGS)
     options, extra = parser.parse_known_intermixed_args(arguments)
     settings, given = command.settings_from(Defog, options, extra)
+    if word == "evaluate":
+        command.check_count(options.count)
     how = {name: getattr(options, name) for name in ("clear", "repaint", "repaint_from")}
     with command.cut_short("cloud_removal"), trained.choose_device(settings).scope():
         parts = chain.load(TASKS, settings, **how, given=given)

@@ -194,6 +194,7 @@ def test_the_chain_is_measured_beside_its_parts_under_each_kind_of_cloud(run, tm
         nothing = float(found[condition, "nothing"]["psnr_whole"])
         gain = float(row["psnr_whole"]) - nothing
         assert float(row["gain"]) == pytest.approx(gain, abs=1e-3)
+    assert run("evaluate", "--count", 0) == (2, "cloud_removal: --count 0: must be 1 or more\n")
     assert float(found["thick", methods[-1]]["gain"]) > 5
     for method in methods:
         assert sum(line.startswith(method + " ") for line in said.splitlines()) == 4

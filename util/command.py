@@ -285,11 +285,16 @@ def _evaluate(options):
         raise UserError("--fit belongs to --pairs; samples have the light of their own ground")
     if options.holes and not options.pairs:
         raise UserError("--holes belongs to --pairs; samples have holes of their own")
-    if options.count is not None and options.count < 1:
-        raise UserError(f"--count {options.count}: must be 1 or more")
+    check_count(options.count)
     names = ("data", "conditions", "pairs", "fit", "holes", "masks", "count")
     how = {name: getattr(options, name) for name in names}
     return lambda network: evaluate(network, csv_file=options.csv, **how)
+
+
+def check_count(count):
+    """Raise UserError unless the count of samples, if any, is 1 or more."""
+    if count is not None and count < 1:
+        raise UserError(f"--count {count}: must be 1 or more")
 
 
 def _export(options):
