@@ -11,7 +11,7 @@ from stand_ins import at, dehazer, filler, picture, run, run_task, use
 from util import interrupt
 from util.pictures.read import read_picture
 from util.pictures.write import write_picture
-from util.use import apply, trained
+from util.use import apply, pictures, trained
 
 
 def test_a_folder_in_a_folder_out(folders, tmp_path, capsys):
@@ -113,7 +113,8 @@ def test_interrupted_leaves_whole_files_only(folders, tmp_path, capsys, monkeypa
     source.mkdir()
     for name in "ab":
         write_picture(source / f"{name}.png", picture(0, 40, 40))
-    real, calls = getattr(apply, when), []
+    module = apply if when == "restore_picture" else pictures
+    real, calls = getattr(module, when), []
 
     def pressed(*args, **kwargs):
         calls.append(1)
@@ -122,7 +123,7 @@ def test_interrupted_leaves_whole_files_only(folders, tmp_path, capsys, monkeypa
             interrupt._hear(2, None)  # what Ctrl-C calls
         return result
 
-    monkeypatch.setattr(apply, when, pressed)
+    monkeypatch.setattr(module, when, pressed)
     monkeypatch.setattr(interrupt, "_first", None)
     status, said = run(capsys, "apply", source, "--out", out, *at(folders))
     monkeypatch.setattr(interrupt, "_first", None)
@@ -142,7 +143,7 @@ def test_a_picture_is_done_when_it_is_there_not_its_opacity(folders, tmp_path, c
             raise OSError(28, "No space left on device", str(path))
         real(path, pixels, *carried)
 
-    monkeypatch.setattr(apply, "write_picture", full)
+    monkeypatch.setattr(pictures, "write_picture", full)
     status, said = run(capsys, *words)
     assert status == 2
     assert said.strip() == (

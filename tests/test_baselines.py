@@ -13,6 +13,7 @@ PAINTERS = [
     baselines.inpaint_mean,
     baselines.inpaint_telea,
     baselines.inpaint_navier_stokes,
+    baselines.inpaint_harmonic,
     baselines.inpaint_biharmonic,
 ]
 
@@ -137,7 +138,10 @@ def test_guided_filter_keeps_edges_of_the_guide():
 # ---- inpainting ----
 
 
-@pytest.mark.parametrize(("paint", "error"), list(zip(PAINTERS[1:], [0.1, 0.1, 1e-3], strict=True)))
+ERRORS = [0.1, 0.1, 1e-3, 1e-3]
+
+
+@pytest.mark.parametrize(("paint", "error"), list(zip(PAINTERS[1:], ERRORS, strict=True)))
 def test_linear_ramp_is_continued(paint, error):
     rows, columns = np.mgrid[0:48, 0:64].astype(np.float32)
     ramp = np.stack([0.1 + rows / 60, 0.9 - columns / 90, (rows + columns) / 120], axis=-1)

@@ -216,7 +216,7 @@ def test_holes_by_the_share_that_is_missing(tmp_path, capsys, monkeypatch):
     stand_in, _ = filler(samples_of(square))
     file = tmp_path / "e.csv"
     said = evaluated(capsys, monkeypatch, stand_in, "--csv", file)
-    methods = ["network", "mean colour", "Telea", "Navier-Stokes", "biharmonic"]
+    methods = ["network", "mean colour", "Telea", "Navier-Stokes", "harmonic", "biharmonic"]
     rows = read(file)
     assert [row["method"] for row in rows] == 3 * methods
     for title in ("all pictures", "< 10 % missing", "10-20 % missing", "> 20 % missing", "sharp"):

@@ -17,7 +17,7 @@ def noise(height, width, seed=0):
 
 
 def test_rivals_in_the_order_of_the_table():
-    painters = ["Telea", "Navier-Stokes", "biharmonic"]
+    painters = ["Telea", "Navier-Stokes", "harmonic", "biharmonic"]
     oracles = ["oracle: unmix", "oracle: unmix + Telea"]
     assert list(CLOUDS.rivals) == ["nothing", "dark channel prior", *painters, *oracles]
     assert list(HOLES.rivals) == ["mean colour", *painters]
@@ -32,7 +32,7 @@ def test_rivals_in_the_order_of_the_table():
 
 
 @pytest.mark.parametrize("known", ["opacity", "found_opacity"])
-@pytest.mark.parametrize("name", ["Telea", "Navier-Stokes", "biharmonic"])
+@pytest.mark.parametrize("name", ["Telea", "Navier-Stokes", "harmonic", "biharmonic"])
 def test_painters_paint_thick_cloud_only(name, known):
     cloudy, opacity = noise(24, 32), np.full((24, 32, 1), 0.7, np.float32)
     restore = CLOUDS.rivals[name]

@@ -1,6 +1,7 @@
 """The command line that every script shares: train, apply, evaluate, export, and overrides."""
 
 import argparse
+import contextlib
 import os
 import re
 import sys
@@ -13,7 +14,12 @@ from util.settings import as_text, comments_of, from_texts, kind_name, option_of
 
 
 def main(task, description, arguments=None):
-    """Run a script's command line and exit with its status.
+    """Run a script's command line and exit with its status; see `exit_with`."""
+    exit_with(task.name, lambda words: _run(task, description, words), arguments)
+
+
+def exit_with(name, run, arguments=None):
+    """Run ``run(arguments) -> status``, say what is wrong if anything is, and exit.
 
     0: done, or stopped by Ctrl-C. 1: it went wrong on the way. 2: a setting, file or argument is
     wrong. 143: stopped by SIGTERM. 130: Ctrl-C has cut apply, evaluate or export short, so that a
@@ -22,43 +28,47 @@ def main(task, description, arguments=None):
     interrupt.listen()
     with lossy_streams():
         try:
-            status = _run(task, description, sys.argv[1:] if arguments is None else arguments)
+            status = run(_told_apart(sys.argv[1:] if arguments is None else arguments))
         except UserError as error:
-            say(*f"{task.name}: {error}".split("\n"))
+            say(*f"{name}: {error}".split("\n"))
             status = 2
     raise SystemExit(status)
 
 
 def _run(task, description, arguments):
-    command, arguments = _command_of(_told_apart(arguments))
+    command, arguments = command_of(arguments, COMMANDS, "train")
     parser = _parser(task, description, command)
     options, extra = parser.parse_known_intermixed_args(arguments)
     misplaced = [word for word in extra if word in COMMANDS]
     if misplaced:
         raise UserError(f"the command comes first: python {task.name}.py {misplaced[0]} ...")
-    names = [f.name for f in fields(task.settings)]
-    texts = {name: getattr(options, f"setting_{name}") for name in names}
-    given = {name: text for name, text in texts.items() if text is not None}
-    settings = from_texts(task.settings, given, extra)
+    settings, given = settings_from(task.settings, options, extra)
     if command == "train":
         return _train(task, settings, options.fresh, options.begin_with)
-    try:
+    with cut_short(task.name):
         return _use(task, settings, command, options, given)
+
+
+@contextlib.contextmanager
+def cut_short(name):
+    """Say so where Ctrl-C has ended what is done here, and exit with its status."""
+    try:
+        yield
     except SystemExit:
         if interrupt.requested():
-            say("", f"{task.name}: stopped; files that were finished are whole")
+            say("", f"{name}: stopped; files that were finished are whole")
             raise SystemExit(interrupt.exit_status() or 130) from None
         raise
 
 
-def _command_of(arguments):
-    """Return the command, "train" if none is named, and the arguments without it."""
+def command_of(arguments, commands, default):
+    """Return the command, or the default if none is named, and the arguments without it."""
     for i, word in enumerate(arguments):
-        if word in COMMANDS:
+        if word in commands:
             return word, arguments[:i] + arguments[i + 1 :]
         if not (word.startswith("--") and "=" in word):
             break
-    return "train", arguments
+    return default, arguments
 
 
 def _told_apart(arguments):
@@ -81,7 +91,7 @@ def _told_apart(arguments):
 
 def _wants_a_value(word):
     """Tell whether a word is an option that one value must follow."""
-    others = ("--fresh", "--help", "--overwrite", "--pairs")
+    others = ("--fresh", "--help", "--overwrite", "--pairs", "--preview")
     return word.startswith("--") and "=" not in word and word not in others
 
 
@@ -107,17 +117,34 @@ def _parser(task, description, command):
         parser.add_argument(
             "--checkpoint", metavar="FILE", help="a .npz of a run [best.npz of the run]"
         )
-    group = parser.add_argument_group("settings of configure.py, for this start only")
-    comments = comments_of(task.settings)
-    for setting in fields(task.settings):
-        default = as_text(setting.default)
-        group.add_argument(
-            option_of(setting.name),
-            dest=f"setting_{setting.name}",
-            metavar=kind_name(setting.type),
-            help=f"{comments.get(setting.name, '')} [{default}]".replace("%", "%%"),
-        )
+    add_settings(parser, task.settings, [field.name for field in fields(task.settings)])
     return parser
+
+
+def add_settings(parser, cls, names):
+    """Add settings of a class of configure.py to a parser, each as an option."""
+    group = parser.add_argument_group("settings of configure.py, for this start only")
+    comments = comments_of(cls)
+    for setting in fields(cls):
+        if setting.name in names:
+            default = as_text(setting.default)
+            group.add_argument(
+                option_of(setting.name),
+                dest=f"setting_{setting.name}",
+                metavar=kind_name(setting.type),
+                help=f"{comments.get(setting.name, '')} [{default}]".replace("%", "%%"),
+            )
+
+
+def settings_from(cls, options, extra):
+    """Return the settings that the options of `add_settings` make, and the texts of those given.
+
+    extra : list of str
+        Words that are no option. They and all mistakes are a UserError.
+    """
+    texts = {field.name: getattr(options, f"setting_{field.name}", None) for field in fields(cls)}
+    given = {name: text for name, text in texts.items() if text is not None}
+    return from_texts(cls, given, extra), given
 
 
 _STATUS = """
@@ -258,11 +285,16 @@ def _evaluate(options):
         raise UserError("--fit belongs to --pairs; samples have the light of their own ground")
     if options.holes and not options.pairs:
         raise UserError("--holes belongs to --pairs; samples have holes of their own")
-    if options.count is not None and options.count < 1:
-        raise UserError(f"--count {options.count}: must be 1 or more")
+    check_count(options.count)
     names = ("data", "conditions", "pairs", "fit", "holes", "masks", "count")
     how = {name: getattr(options, name) for name in names}
     return lambda network: evaluate(network, csv_file=options.csv, **how)
+
+
+def check_count(count):
+    """Raise UserError unless the count of samples, if any, is 1 or more."""
+    if count is not None and count < 1:
+        raise UserError(f"--count {count}: must be 1 or more")
 
 
 def _export(options):

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from skimage import restoration
 
+from util.pictures.harmonic import harmonic_fill
+
 # Above this opacity what shines through no longer tells the colour of the ground.
 THICK_FROM = 0.75
 
@@ -41,7 +43,13 @@ def dark_channel_prior(hazy: np.ndarray, *, t_min: float = 0.1, **how: float) ->
            Transactions on Pattern Analysis and Machine Intelligence 33(12), 2011, equation 22.
     .. [2] He, Sun, Tang, "Guided image filtering", ECCV 2010.
     """
-    transmission, light = dark_channel_transmission(hazy, **how)
+    return without_haze(hazy, *dark_channel_transmission(hazy, **how), t_min)
+
+
+def without_haze(
+    hazy: np.ndarray, transmission: np.ndarray, light: np.ndarray, t_min: float = 0.1
+) -> np.ndarray:
+    """Return the picture with haze of a known transmission and light taken off."""
     restored = (hazy - light) / np.maximum(transmission, t_min)[..., None] + light
     return np.clip(restored, 0, 1).astype(np.float32)
 
@@ -144,7 +152,7 @@ def guided_filter(guide: np.ndarray, picture: np.ndarray, radius_px: int, eps: f
 
 
 # ---- inpainting ----
-# All four: `hole` is bool (H, W), True where the picture is missing. Known pixels come out bit
+# All five: `hole` is bool (H, W), True where the picture is missing. Known pixels come out bit
 # for bit as they went in. Nothing missing: the picture unchanged. Nothing known: mid-grey 0.5,
 # the guess with the least greatest error.
 
@@ -179,6 +187,11 @@ def inpaint_navier_stokes(cloudy: np.ndarray, hole: np.ndarray, radius_px: float
            inpainting", CVPR 2001.
     """
     return _inpaint_opencv(cloudy, hole, radius_px, cv2.INPAINT_NS)
+
+
+def inpaint_harmonic(cloudy: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """Return the picture with its hole filled by a membrane; see `harmonic_fill`."""
+    return _fill(cloudy, hole, harmonic_fill)
 
 
 def inpaint_biharmonic(cloudy: np.ndarray, hole: np.ndarray) -> np.ndarray:

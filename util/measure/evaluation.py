@@ -186,6 +186,7 @@ def _biharmonic(picture, hole):
 _PAINTERS = {
     "Telea": baselines.inpaint_telea,
     "Navier-Stokes": baselines.inpaint_navier_stokes,
+    "harmonic": baselines.inpaint_harmonic,
     "biharmonic": _biharmonic,
 }
 

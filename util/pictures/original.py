@@ -39,6 +39,8 @@ class Original:
         The band that says how opaque a pixel is.
     nodata : float, optional
         The value of pixels that are no ground.
+    valid : bool (H, W), optional
+        False where there is no ground, whatever the values say.
 
     Attributes
     ----------
@@ -46,9 +48,10 @@ class Original:
         What errors call it.
     """
 
-    def __init__(self, values, orientation=1, alpha=None, nodata=None):
+    def __init__(self, values, orientation=1, alpha=None, nodata=None, valid=None):
         self.path, self.values, self.orientation = None, values, orientation
         self.alpha, self.nodata = alpha, _in_type(nodata, values.dtype)
+        self._valid = valid
 
     @cached_property
     def ground(self):
@@ -59,7 +62,7 @@ class Original:
         nodata cannot be a brightness.
         """
         colours = self.values[..., :3]
-        found = []
+        found = [] if self._valid is None else [self._valid]
         if self.opaque is not None and not is_no_mask(self.opaque):
             found.append(self.values[..., self.alpha] != 0)
         if colours.dtype.kind == "f":

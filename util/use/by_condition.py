@@ -60,20 +60,34 @@ def measured(trained, where, grounds, count):
     count = count or settings.validation_samples
     needed = {NETWORK, *(method for method, _ in SHOWN)}  # what is kept goes on from the network
     methods = {m: restore for m, restore in methods_of(trained).items() if m in needed}
-    rows, conditions = [], task.measure.conditions
+    rows = []
+    for condition, name, sample in samples_under(trained, task.measure.conditions, grounds, count):
+        rows += _rows(trained, methods, condition, name, sample)
+    return head(settings, where, count), rows, table(rows)
+
+
+def samples_under(trained, conditions, grounds, count):
+    """Yield the same samples under each condition: (condition, the sample's name, the sample).
+
+    conditions : dict condition -> dict setting -> value
+    """
+    task, settings = trained.task, trained.settings
     grounds = grounds or open_grounds(settings, split=trained.split)
     with tqdm(desc="evaluate", total=count * len(conditions), unit="picture", disable=None) as bar:
         for condition, changes in conditions.items():
             changed = replace(settings, **changes)
             sample = task.samples(changed, True, grounds, trained.split)[1]
             for number in range(count):
-                rows += _rows(trained, methods, condition, f"sample {number:04d}", sample(number))
+                yield condition, f"sample {number:04d}", sample(number)
                 bar.update()
-    head = (
+
+
+def head(settings, where, count):
+    """Return the line above the table: which samples were measured."""
+    return (
         f"samples 0 to {count - 1} ({count}) of {settings.crop_px} x {settings.crop_px} px under "
         f"each condition, seed {settings.seed}, ground from {where}"
     )
-    return head, rows, table(rows)
 
 
 def _rows(trained, methods, condition, name, sample):

@@ -71,7 +71,7 @@ def evaluate(
         if masks:
             head, rows, lines = expert_masks.measured(trained, *masks, count)
         elif conditions:
-            head, rows, lines = by_condition.measured(trained, *_ground(trained, data), count)
+            head, rows, lines = by_condition.measured(trained, *ground_from(trained, data), count)
         elif pairs:
             head, rows, lines = _measured(trained, *_pairs(trained, *pairs, holes, count), fit)
         else:
@@ -84,12 +84,18 @@ def evaluate(
     default = RunFolder(trained.task.name, trained.settings).path / "evaluation.csv"
     path = Path(csv_file) if csv_file else default
     extra = {"script": trained.task.name, "step": trained.step, "seed": trained.settings.seed}
-    try:
-        _write(path, csv_text([{**extra, **row} for row in rows]))
-    finally:  # neither is lost with the other
-        show(f"{trained.task.name}: {trained}", head, "", *lines)
-    show(f"a row a picture and method: {path}")
+    rows = [{**extra, **row} for row in rows]
+    tell(path, rows, f"{trained.task.name}: {trained}", head, "", *lines)
     return 0
+
+
+def tell(path, rows, *lines):
+    """Write rows as a CSV file and print the lines; neither is lost with the other."""
+    try:
+        _write(path, csv_text(rows))
+    finally:
+        show(*lines)
+    show(f"a row a picture and method: {path}")
 
 
 def _measured(trained, head, cases, total, fit=False):
@@ -118,7 +124,7 @@ def _write(path, text):
 # --- what is measured on ------------------------------------------------------------------------
 
 
-def _ground(trained, data):
+def ground_from(trained, data):
     """Return where the ground of samples comes from, as text, and the two grounds, None: held out.
 
     data : str or None
@@ -135,7 +141,7 @@ def _ground(trained, data):
 
 def _samples(trained, data, count):
     """Return a line that says which samples, an iterator (name, sample), and how many."""
-    settings, (where, grounds) = trained.settings, _ground(trained, data)
+    settings, (where, grounds) = trained.settings, ground_from(trained, data)
     sample = trained.task.samples(settings, True, grounds, trained.split)[1]
     count = count or settings.validation_samples
     head = (

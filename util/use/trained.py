@@ -66,12 +66,7 @@ def load(task, settings, path=None, given=()):
     UserError
         There is no checkpoint, or it is damaged or another script's.
     """
-    run = RunFolder(task.name, settings)
-    newest = [found for _, found in checkpoint.found(run.checkpoints)]
-    best = [run.best] if run.best.is_file() else []
-    places = [Path(path)] if path else best + newest
-    if not places and weights_file(task).is_file():
-        places = [weights_file(task)]
+    places = [Path(path)] if path else found(task, settings)
     for place in places:
         try:
             return _load(task, settings, place, set(given))
@@ -83,8 +78,17 @@ def load(task, settings, path=None, given=()):
                 raise UserError(f"{reason}; name another one with --checkpoint") from None
             say(f"{reason}; trying an older one")
     raise UserError(
-        f"{run.path} holds no trained network yet; train one first: python {task.name}.py"
+        f"{RunFolder(task.name, settings).path} holds no trained network yet; train one first: "
+        f"python {task.name}.py"
     )
+
+
+def found(task, settings):
+    """Return the files, list of Path, one of which `load` takes: empty if nothing was trained."""
+    run = RunFolder(task.name, settings)
+    newest = [path for _, path in checkpoint.found(run.checkpoints)]
+    best = [run.best] if run.best.is_file() else []
+    return best + newest or [path for path in [weights_file(task)] if path.is_file()]
 
 
 def choose_device(settings):

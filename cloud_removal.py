@@ -1,0 +1,200 @@
+"""Clear ground out of a cloudy picture: what shines through is cleared, what is hidden repainted.
+
+    cloudy --> mod_defog: opacity, ground --> where opacity > .75: mod_GAN_poly --> joined ground
+
+    python cloud_removal.py FILE-or-FOLDER... --out DIR    clear pictures of any size
+    python cloud_removal.py evaluate                       measure it beside its parts and rivals
+    python cloud_removal.py --help                         every option
+
+For a.png the folder --out gets, of the same size, a.png, a_opacity.png (white is opaque cloud) and
+a_confidence.png: white where the pixel is the photograph's own, bit for bit, darker the more opaque
+the cloud was, black where the ground is painted or nothing is there (nodata, alpha 0). A folder's
+sub-folders are kept. PNG, TIFF and BMP keep their format, others become PNG; types stay, and what a
+file carries goes along: georeference, EXIF, further bands. What is painted is plausible at best,
+never evidence.
+
+In Python: from cloud_removal import remove_clouds.
+"""
+
+if __name__ == "__main__":
+    from util import interrupt
+
+    interrupt.listen()  # first: Ctrl-C is heard while TensorFlow loads
+
+import argparse
+import re
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+import mod_defog
+import mod_GAN_poly
+import mod_mend
+from configure import Defog
+from util import command
+from util.pictures.original import Original
+from util.pictures.pixels import PictureError, as_float
+from util.restore.chain import restore_picture
+from util.say import UserError
+from util.settings import HERE, row_of
+from util.use import chain, classical, evaluate_chain, trained
+
+TASKS = [mod_defog.TASK, mod_mend.TASK, mod_GAN_poly.TASK]
+# Those that belong to this machine and start; the others come with a trained network.
+SETTINGS = [n for n in vars(Defog()) if row_of(Defog, n).kind == HERE] + ["full_scale"]
+
+# --- from Python ------------------------------------------------------------------------------
+
+
+class Cleared(NamedTuple):
+    """What `remove_clouds` returns.
+
+    ground : like the picture
+        Pixels without cloud, and those that are not valid, bit for bit as they came.
+    opacity : float32 (H, W), 0..1
+        Of the cloud that was found; 0 where the picture is not valid.
+    confidence : float32 (H, W), 0..1
+        1 where the pixel is the photograph's own, less the more opaque the cloud, 0 where the
+        ground is painted, or the picture not valid.
+    """
+
+    ground: np.ndarray
+    opacity: np.ndarray
+    confidence: np.ndarray
+
+
+def remove_clouds(
+    picture,
+    *,
+    bands="last",
+    valid=None,
+    full_scale=None,
+    clear="mod_defog",
+    repaint=None,
+    repaint_from=0.75,
+):
+    """Return the clear ground of a cloudy picture, how opaque the cloud was, and how sure that is.
+
+    Parameters
+    ----------
+    picture : uint8, uint16 or float32, (H, W, 3), or (3, H, W) with bands="first"
+        Red, green and blue; any size. float32 is 0..1 without `full_scale`. It stays as it is.
+    bands : {"last", "first"}
+        Which axis the bands are. It is never guessed.
+    valid : bool (H, W), optional
+        False where there is no ground (nodata). NaN is none either.
+    full_scale : float, optional
+        The value of white in uint16 or float32, such as 10000 [65535, or 1].
+    clear : {"mod_defog", "mod_mend", "dcp"}
+        Who finds the cloud and clears what shines through; dcp is the dark channel prior.
+    repaint : {"mod_GAN_poly", "telea", "ns", "biharmonic", "harmonic"}, optional
+        Who repaints what is hidden [mod_GAN_poly if it is trained, else harmonic].
+    repaint_from : float
+        Found opacity, above 0, at most 1, above which the ground is repainted.
+
+    Returns
+    -------
+    Cleared
+        (ground, opacity, confidence).
+
+    Raises
+    ------
+    ValueError
+        The picture or `valid` is none of these, nothing of it is valid, or an argument is unknown.
+
+    Examples
+    --------
+    >>> ground, opacity, confidence = remove_clouds(picture)
+    >>> sure = ground[confidence > 0.5]
+    """
+    picture = np.asarray(picture)
+    if bands not in ("last", "first"):
+        raise ValueError(f"bands must be 'last' or 'first', not {bands!r}")
+    pixels = np.moveaxis(picture, 0, -1) if bands == "first" and picture.ndim == 3 else picture
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
+        wanted = "(H, W, 3)" if bands == "last" else "(3, H, W)"
+        raise ValueError(f"picture must have shape {wanted} with bands={bands!r}: {picture.shape}")
+    if pixels.dtype not in (np.uint8, np.uint16, np.float32):
+        raise ValueError(f"picture must be uint8, uint16 or float32, not {pixels.dtype}")
+    if valid is not None and (np.shape(valid) != pixels.shape[:2] or valid.dtype != bool):
+        raise ValueError(f"valid must be bool {pixels.shape[:2]}")
+    original = Original(np.array(pixels, order="C"), valid=valid)
+    try:
+        seen, white = original.picture(full_scale)
+        seen = original.fill(seen)
+        parts = _loaded(clear, repaint, repaint_from)
+    except (PictureError, UserError) as error:
+        raise ValueError(str(error)) from None
+    restored, *maps = restore_picture(parts, seen, white=white)
+    original.take(restored, full_scale)
+    if original.ground is not None:
+        for found in maps:
+            found[~original.ground] = 0
+    ground = np.moveaxis(original.values, -1, 0) if bands == "first" else original.values
+    return Cleared(ground, *map(as_float, maps))
+
+
+@cache
+def _loaded(clear, repaint, repaint_from):
+    settings, _ = command.settings_from(Defog, argparse.Namespace(), [])
+    how = {"clear": clear, "repaint": repaint, "repaint_from": repaint_from}
+    return chain.load(TASKS, settings, **how)
+
+
+# --- the command line -------------------------------------------------------------------------
+
+
+def run(arguments):
+    """Run the command line; return its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="cloud_removal.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    word, arguments = command.command_of(arguments, ["evaluate"], "clear")
+    if word == "evaluate":
+        parser.add_argument("--data", metavar="DIR", help="clear pictures to make samples of")
+        parser.add_argument("--count", type=int, metavar="N", help="samples under each condition")
+        parser.add_argument("--csv", metavar="FILE", help="a row a picture and method")
+    else:
+        parser.add_argument("sources", nargs="+", metavar="FILE-or-FOLDER", help="what to clear")
+        parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
+        parser.add_argument("--overwrite", action="store_true", help="write existing outputs anew")
+        text = "also a_preview.png: before, after and opacity, small"
+        parser.add_argument("--preview", action="store_true", help=text)
+        text = "take every N-th picture from the K-th on: N starts with K = 1..N share the work"
+        parser.add_argument("--part", type=_part, default=(1, 1), metavar="K/N", help=text)
+    text = f"{', '.join(t.name for t in TASKS if t.kind.finds_opacity)} or dcp [%(default)s]"
+    parser.add_argument("--clear", default="mod_defog", metavar="METHOD", help=text)
+    text = f"mod_GAN_poly, {', '.join(classical.PAINTERS)} [mod_GAN_poly if trained, or harmonic]"
+    parser.add_argument("--repaint", metavar="METHOD", help=text)
+    text = "found opacity above which the ground is repainted [%(default)s]"
+    parser.add_argument("--repaint-from", type=float, default=0.75, metavar="SHARE", help=text)
+    command.add_settings(parser, Defog, SETTINGS)
+    options, extra = parser.parse_known_intermixed_args(arguments)
+    settings, given = command.settings_from(Defog, options, extra)
+    if word == "evaluate":
+        command.check_count(options.count)
+    how = {name: getattr(options, name) for name in ("clear", "repaint", "repaint_from")}
+    with command.cut_short("cloud_removal"), trained.choose_device(settings).scope():
+        parts = chain.load(TASKS, settings, **how, given=given)
+        if word == "evaluate":
+            how = {"data": options.data, "count": options.count, "csv_file": options.csv}
+            return evaluate_chain.evaluate(parts, **how)
+        how = {name: getattr(options, name) for name in ("overwrite", "part", "preview")}
+        return chain.remove(parts, options.sources, options.out, **how)
+
+
+def _part(text):
+    """Turn "3/16" into (3, 16)."""
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    part = tuple(map(int, found.groups())) if found else (0, 0)
+    if not 1 <= part[0] <= part[1]:
+        raise argparse.ArgumentTypeError(f"{text}: must be K/N with K from 1 to N, such as 3/16")
+    return part
+
+
+if __name__ == "__main__":
+    command.exit_with("cloud_removal", run)

@@ -1,0 +1,221 @@
+"""The chain: cleared where cloud lets through, painted where it does not, and never an edge."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from stand_ins import clearer, filler, picture
+from test_bands import OnlySlices
+
+from util.restore import chain as of_chain
+from util.restore.bands import restore_picture as cleared
+from util.restore.chain import Chain, restore_picture, rows
+from util.use.classical import painter
+
+SMALL = {"apply_tile_px": 192, "apply_margin_px": 16}
+
+
+def told(batch):
+    """Find the opacity that the red band tells, and return ground of one half of green and blue."""
+    red, rest = batch["cloudy"][..., :1], batch["cloudy"][..., 1:]
+    return {
+        "restored": np.concatenate([red * 0 + 0.25, rest / 2], axis=-1),
+        "found_opacity": np.array(red),
+    }
+
+
+def chain_of(paint="harmonic", tile_px=None, **how):
+    """Return a chain that is told the opacity, and a list that grows as the painter is called."""
+    network, _ = clearer(**SMALL)
+    network, calls = replace(network, restore=told), []
+    second = filler(**SMALL)[0]
+    if paint != "network":
+        second = painter(paint, second.task, second.settings)
+    if tile_px:
+        second = replace(second, settings=replace(second.settings, apply_tile_px=tile_px))
+    inner = second.restore
+    second = replace(second, restore=lambda batch: (calls.append(1), inner(batch))[1])
+    return Chain(network, second, **how), calls
+
+
+def cloudy(opacity, dtype=np.uint8, seed=0):
+    """Return pixels whose red band is the opacity, (H, W), 0..1."""
+    pixels = picture(seed, *opacity.shape, dtype)
+    pixels[..., 0] = np.rint(opacity * np.iinfo(dtype).max)
+    return pixels
+
+
+def blob(height, width, low=0.0):
+    """Return opacity with one opaque disc on `low`, its edge 8 px wide."""
+    y, x = np.mgrid[:height, :width]
+    radius = np.hypot(y - height / 2, x - width / 2)
+    return np.clip((min(height, width) / 3 - radius) / 8, low, 1)
+
+
+# ---- what comes out ----
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("paint", ["harmonic", "telea", "ns", "biharmonic", "network"])
+def test_clear_is_kept_thin_is_cleared_and_hidden_is_painted(paint, dtype):
+    chain, calls = chain_of(paint)
+    came = cloudy(blob(90, 100), dtype)
+    before = came.copy()
+    made, opacity, confidence = restore_picture(chain, came)
+    np.testing.assert_array_equal(came, before)
+    assert (made.dtype, opacity.dtype, confidence.dtype) == (dtype, np.uint8, np.uint8)
+    wanted, found = cleared(chain.clear, came)
+    np.testing.assert_array_equal(opacity, found)
+    seen = opacity <= 0.75 * 255
+    np.testing.assert_array_equal(made[seen], wanted[seen])
+    clear = opacity < 5
+    np.testing.assert_array_equal(made[clear], came[clear])
+    assert (confidence[clear] == 255).all()
+    hidden = opacity > 0.85 * 255 + 1
+    assert hidden.sum() > 1000
+    assert not confidence[hidden].any()
+    assert (made[hidden] != wanted[hidden]).any(axis=-1).mean() > 0.9
+    assert len(calls) == 1
+
+
+def test_what_is_hidden_has_no_say_in_what_is_painted():
+    chain, _ = chain_of()
+    opacity = blob(90, 100)
+    came, other = cloudy(opacity), cloudy(opacity)
+    hidden = opacity > 0.86
+    other[hidden, 1:] = 255 - other[hidden, 1:]
+    np.testing.assert_array_equal(restore_picture(chain, came)[0], restore_picture(chain, other)[0])
+
+
+def test_confidence_falls_with_opacity_and_255_means_untouched():
+    chain, _ = chain_of()
+    ramp = np.tile(np.linspace(0, 1, 511, dtype=np.float32), (64, 1))
+    came = cloudy(ramp, np.uint16)
+    made, opacity, confidence = restore_picture(chain, came)
+    assert (np.diff(chain.confidence.astype(int)) <= 0).all()
+    np.testing.assert_array_equal(confidence, chain.confidence[opacity])
+    own = confidence == 255
+    assert own[ramp < 0.017].all()
+    np.testing.assert_array_equal(made[own], came[own])
+    assert (made[~own & (ramp > 0.03)] != came[~own & (ramp > 0.03)]).any()
+
+
+def test_no_edge_where_painting_begins():
+    """From one step of opacity to the next little more is painted."""
+    chain, _ = chain_of()
+    share = chain.share
+    assert (share[: int(0.75 * 255) + 1] == 0).all()
+    assert share[-1] == 1
+    assert np.diff(share).max() < 0.05
+    for repaint_from in (0.5, 0.97, 1.0):
+        share = Chain(None, None, repaint_from).share
+        assert share[: int(repaint_from * 255) + 1].max() == 0
+        assert share[-1] == pytest.approx(float(repaint_from < 1))
+
+
+@pytest.mark.parametrize("low", [0.0, 0.9])
+def test_without_hidden_ground_or_without_any_other_nothing_is_painted(low):
+    chain, calls = chain_of()
+    came = cloudy(np.full((70, 80), low, np.float32))
+    made, _, confidence = restore_picture(chain, came)
+    np.testing.assert_array_equal(made, cleared(chain.clear, came)[0])
+    assert not calls
+    assert (confidence == (255 if low == 0 else 0)).all()
+
+
+# ---- rows, sources and memory ----
+
+
+@pytest.mark.parametrize("paint", ["harmonic", "network"])
+def test_any_source_gives_the_same_rows_in_order(paint, tmp_path):
+    chain, _ = chain_of(paint, reach_px=16)
+    came = cloudy(np.tile(blob(150, 100), (4, 1)))
+    wanted = restore_picture(chain, came)
+    mapped = np.memmap(tmp_path / "ground", np.uint8, "w+", shape=came.shape)
+    source = OnlySlices(came)
+    made = [[part.copy() for part in found] for _, *found in rows(chain, source, ground=mapped)]
+    for parts, whole in zip(zip(*made, strict=True), wanted, strict=True):
+        np.testing.assert_array_equal(np.concatenate(parts), whole)
+    assert source.most < 300
+    in_place = came.copy()
+    assert restore_picture(chain, in_place, in_place=True)[0] is in_place
+    np.testing.assert_array_equal(in_place, wanted[0])
+
+
+def test_progress_ends_where_it_was_said_to():
+    chain, _ = chain_of("network", reach_px=16)
+    came, ticks, total = cloudy(blob(300, 200)), [], []
+    restore_picture(chain, came, progress=lambda: ticks.append(1), more=total.append)
+    own = of_chain.tile_counts(chain.clear.settings, came.shape)
+    assert len(total) > 1  # ring by ring
+    assert len(ticks) == sum(own) + sum(total)
+
+
+def test_full_scale_stays_the_files():
+    chain, _ = chain_of()
+    opacity = blob(90, 100)
+    came = np.rint(cloudy(opacity, np.uint16) / 6.5535).astype(np.uint16)
+    made, _, _ = restore_picture(chain, came, white=10_000.0)
+    wanted, _, _ = restore_picture(chain, cloudy(opacity, np.uint16))
+    np.testing.assert_allclose(made, wanted / 6.5535, atol=20)
+    assert made.max() <= 10_000
+
+
+# ---- large holes ----
+
+
+@pytest.mark.parametrize(("side", "passes"), [(60, 1), (64, 1), (66, 2), (250, 4)])
+def test_small_holes_take_one_pass_and_deep_ones_ring_by_ring(side, passes):
+    chain, calls = chain_of("network", reach_px=32, tile_px=512)
+    opacity = np.zeros((300, 300))
+    opacity[20 : 20 + side, 30 : 30 + side] = 1
+    restore_picture(chain, cloudy(opacity))
+    assert len(calls) == passes
+
+
+def test_a_hole_larger_than_a_tile_shows_no_seam_and_no_grey():
+    """A painter that sees nothing known paints grey, but never has to: a ramp goes on inside."""
+    chain, _ = chain_of(reach_px=32, tile_px=256)
+    hidden = blob(700, 640) > 0.5
+    assert hidden.sum() > 100_000
+    y, x = np.mgrid[:700, :640]
+    came = cloudy(hidden.astype(float))
+    came[..., 1], came[..., 2] = x / 640 * 255, y / 700 * 255
+    made = restore_picture(chain, came)[0].astype(int)
+    assert np.abs(made - came)[hidden, 1:].max() <= 3
+    assert not made[hidden, 0].any()
+    for axis in (0, 1):
+        steps = np.abs(np.diff(made, axis=axis)).max(axis=-1)
+        assert steps[hidden[1:] if axis == 0 else hidden[:, 1:]].max() <= 1
+
+
+def test_beyond_the_last_ring_the_filling_is_smooth(monkeypatch):
+    monkeypatch.setattr(of_chain, "_MOST_RINGS", 2)
+    chain, _ = chain_of("network", reach_px=16)
+
+    def stripes(batch):
+        wave = np.indices(batch["hole"].shape)[2] % 2
+        return {"restored": batch["holed"] + np.float32(wave) * batch["hole"]}
+
+    chain = replace(chain, paint=replace(chain.paint, restore=stripes))
+    opacity = np.zeros((200, 200))
+    opacity[40:160, 40:160] = 1
+    made, _, confidence = restore_picture(chain, cloudy(opacity))
+    steps = np.abs(np.diff(made.astype(int), axis=1)).min(axis=-1)
+    for depth in (2, 14, 18, 30):
+        assert steps[40 + depth, 60:140].min() == 255
+    assert steps[40 + 33, 80:120].max() <= 2
+    assert not confidence[100, 41:159].any()
+
+
+def test_what_is_cleared_badly_beside_the_hidden_is_nothing_to_go_by():
+    """On flat ground, whose cloud has a rim that the first step leaves white."""
+    chain, _ = chain_of()
+    opacity = np.zeros((90, 90))
+    opacity[30:60, 30:60] = 0.5
+    opacity[36:54, 36:54] = 1
+    came = cloudy(opacity)
+    came[..., 1:] = np.where(opacity == 0.5, 255, 100)[..., None]
+    made = restore_picture(chain, came)[0]
+    assert (made[36:54, 36:54, 1:] == 100).all()  # not 127: half of white
+    assert (made[31, 31:59, 1:] == 128).all()

@@ -1,0 +1,169 @@
+"""Clear what shines through cloud, repaint what is hidden, join both: a picture of any size.
+
+    cloudy --> clear --> ground, opacity --> paint where opacity > repaint_from --> joined ground
+
+What the second step knows of a picture is the ground of the first one, but for a rim of cloud
+around what is hidden.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from util.pictures.harmonic import coarse_fill
+from util.restore.bands import bands, tile_counts
+from util.restore.holes import windows
+
+_FADE = 0.1  # of opacity, over which the painted ground takes the place of the cleared one
+# Where cloud ends its cleared ground is worst: what is painted by it is 1.3 to 2.4 dB further from
+# the truth (harmonic; thick, mixed and small cumulus, crops of 256 px) than what is not.
+_RIM_PX, _RIM_FROM = 8, 13  # width of that rim, and its least opacity of 0..255
+_MOST_RINGS = 8  # further inside a hole the filling stays smooth
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Hold who takes part in a chain.
+
+    clear : util.use.trained.Trained
+        Of a kind that finds opacity: it clears what shines through.
+    paint : util.use.trained.Trained
+        Of a kind that takes a hole: it repaints what is hidden.
+    repaint_from : float, 0..1
+        Where the found opacity is above it the ground is hidden.
+    reach_px : int
+        How far into a hole the painter's work is good; a deeper one is painted ring by ring, from
+        the rim inward, with a smooth filling before it inside.
+    """
+
+    clear: object
+    paint: object
+    repaint_from: float = 0.75
+    reach_px: int = 64
+
+    @property
+    def share(self):
+        """The share of painted ground by opacity 0..255, float32 (256,): 0 up to repaint_from."""
+        opacity = np.arange(256, dtype=np.float32) / 255
+        fade = max(min(_FADE, 1 - self.repaint_from), 1e-6)
+        return np.clip((opacity - self.repaint_from) / fade, 0, 1)
+
+    @property
+    def confidence(self):
+        """How far a pixel is to be trusted by opacity 0..255, uint8 (256,).
+
+        255 where it is the photograph's own, 0 where it is painted.
+        """
+        opacity = np.arange(256) / 255
+        # Half a step less: so opaque a pixel certainly was when it stayed as it came.
+        own = opacity + 0.5 / 255 < self.clear.settings.clear_below
+        seen = (1 - opacity) * (1 - self.share)
+        return np.where(own, 255, np.rint(254 * seen)).astype(np.uint8)
+
+
+def rows(chain, source, *, white=None, progress=None, more=None, ground=None):
+    """Yield the finished rows of a cloudy picture, each once, from the top down.
+
+    In memory are, besides the tile in hand, two bytes a pixel, and the ground unless it is given.
+    Between two bands the rows that have come out may be written over those of `ground`.
+
+    Parameters
+    ----------
+    chain : Chain
+    source : uint8 or uint16 (H, W, 3)
+        As `util.restore.bands.bands` wants it.
+    white : float, optional
+        The pixel value that means 1.0 [the type's greatest].
+    progress : callable, optional
+        Called after each tile.
+    more : callable, optional
+        ``more(count)`` says how many tiles there will be besides those of the first step, which
+        `tile_counts` knows: that is found out on the way.
+    ground : like source, optional
+        An array, memory-mapped or not, to keep the first step's ground in, which the second one
+        needs whole; it may be the source itself [a new array].
+
+    Yields
+    ------
+    (int, array (rows, W, 3) like source, uint8 (rows, W), uint8 (rows, W))
+        The first row, the restored rows, their opacity, and their confidence. Pixels of opacity
+        up to `repaint_from` are the first step's, bit for bit.
+    """
+    ground = np.empty(source.shape, source.dtype) if ground is None else ground
+    opacity = np.empty(source.shape[:2], np.uint8)
+    for top, made, found in bands(chain.clear, source, white=white, progress=progress):
+        at = slice(top, top + len(made))
+        ground[at], opacity[at] = made, found
+    share, confidence = chain.share, chain.confidence
+    hole = _hole(opacity, share)
+    inner = _eroded(hole, chain.reach_px)
+    _fill_smoothly(chain, ground, hole, inner, opacity)
+    for number in range(1, _MOST_RINGS + 1):  # usually one
+        ring, last = hole & ~inner, number == _MOST_RINGS or not inner.any()
+        if more:
+            more(sum(tile_counts(chain.paint.settings, source.shape, ring)))
+        for top, made, _ in bands(chain.paint, ground, ring, white=white, progress=progress):
+            at = slice(top, top + len(made))
+            mixed = _mixed(ground[at], made, share[opacity[at]], ring[at])
+            if last:
+                yield top, mixed, opacity[at], confidence[opacity[at]]
+            else:
+                ground[at] = mixed
+        if last:
+            return
+        hole, inner = inner, _eroded(inner, chain.reach_px)
+
+
+def _hole(opacity, share):
+    """Return what painters are told is missing, bool (H, W): hidden ground, and its cloudy rim."""
+    hidden = (share > 0)[opacity]
+    side = 2 * _RIM_PX + 1
+    near = cv2.dilate(hidden.view(np.uint8), np.ones((side, side), np.uint8)).view(bool)
+    near &= opacity >= _RIM_FROM
+    near |= hidden
+    found = hidden if near.all() else near
+    return np.zeros_like(found) if found.all() else found  # without anything to go by
+
+
+def _eroded(hole, reach_px):
+    """Return what of a hole, bool (H, W), lies further than that from all that is known."""
+    side = 2 * reach_px + 1
+    # Beyond the picture's border nothing is known; OpenCV takes it so.
+    return cv2.erode(hole.view(np.uint8), np.ones((side, side), np.uint8)).view(bool)
+
+
+def _fill_smoothly(chain, ground, hole, inner, opacity):
+    """Fill the inside of deep holes, which the rings then grow towards, in place."""
+    for window in windows(inner, context_px=2 * chain.reach_px, least_px=1):
+        at = window[:2]
+        part = ground[at]
+        for strip, made in coarse_fill(part, hole[at]):
+            share = chain.share[opacity[at][strip]]
+            part[strip] = _mixed(part[strip], made, share, inner[at][strip])
+        ground[at] = part  # where that gave a copy
+
+
+def _mixed(cleared, painted, share, here):
+    """Return the cleared pixels, and where `here`, bool (h, w), the share of painted ones in."""
+    mixed, part = cleared.copy(), share[here][:, None]
+    came, made = (pixels[here].astype(np.float32) for pixels in (cleared, painted))
+    mixed[here] = np.rint(came + part * (made - came)).astype(cleared.dtype)
+    return mixed
+
+
+def restore_picture(chain, pixels, *, in_place=False, **how):
+    """Return a whole picture restored, its opacity and its confidence, as `rows` yields them.
+
+    pixels : uint8 or uint16 (H, W, 3)
+    in_place : bool
+        Write the result over `pixels` (writeable), which saves the memory of a second picture.
+    """
+    restored = pixels if in_place else np.empty_like(pixels)
+    maps = [np.empty(pixels.shape[:2], np.uint8) for _ in range(2)]
+    for top, made, *found in rows(chain, pixels, ground=restored, **how):
+        at = slice(top, top + len(made))
+        restored[at] = made
+        for whole, part in zip(maps, found, strict=True):
+            whole[at] = part
+    return restored, *maps
