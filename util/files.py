@@ -26,10 +26,10 @@ def in_place_of(path):
         It cannot be written: the disk is full, the folder is missing. `filename` is `path`.
     """
     path = Path(path)
-    temporary = path.with_name(f"{_TEMPORARY}{uuid4().hex[:12]}{path.suffix}")
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with scratch(path) as temporary:
+            yield temporary
+            os.replace(temporary, path)
         with contextlib.suppress(OSError):  # it is done; only a power cut could undo it
             sync(path.parent)
     except OSError as error:
@@ -39,6 +39,14 @@ def in_place_of(path):
         if number is None:
             raise
         raise OSError(number, error.strerror or os.strerror(number), str(path)) from error
+
+
+@contextlib.contextmanager
+def scratch(path):
+    """Yield a temporary path beside `path`; what is made there is gone at the end."""
+    temporary = path.with_name(f"{_TEMPORARY}{uuid4().hex[:12]}{path.suffix}")
+    try:
+        yield temporary
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)

@@ -173,12 +173,7 @@ def _read_tiff(file: BinaryIO, max_pixels: int) -> Original:
         page = tiff.pages.first
         bits, bands = page.bitspersample, page.samplesperpixel
         _check_size(page.imagelength, page.imagewidth, bands * page.imagedepth, max_pixels)
-        # tifffile fills what is missing with zeros, so a cut file is looked for here.
-        ends = [at + n for at, n in zip(page.dataoffsets, page.databytecounts, strict=False)]
-        if not ends or max(ends) > tiff.filehandle.size:
-            raise PictureError("the file is cut: pixels are missing at its end")
-        if len(ends) < math.prod(page.chunked):
-            raise PictureError(f"damaged: only {len(ends)} of {math.prod(page.chunked)} parts")
+        check_whole(page, tiff.filehandle.size)
         nodata = nodata_of(page)
         plain = page.photometric in (0, 1, 2)  # white is 0, black is 0, RGB
         if plain and bits >= 8 and page.imagedepth == 1:
@@ -203,6 +198,18 @@ def _read_tiff(file: BinaryIO, max_pixels: int) -> Original:
         f"this kind of TIFF ({page.compression.name}, {bits} bits, {bands} bands) needs the "
         "optional package imagecodecs; install it, or save the file uncompressed"
     )
+
+
+def check_whole(page: tifffile.TiffPage, size: int) -> None:
+    """Raise PictureError if pixels of a page are missing in a file of `size` bytes.
+
+    The readers fill what is missing with zeros, or find it after minutes.
+    """
+    ends = [at + n for at, n in zip(page.dataoffsets, page.databytecounts, strict=False)]
+    if not ends or max(ends) > size:
+        raise PictureError("the file is cut: pixels are missing at its end")
+    if len(ends) < math.prod(page.chunked):
+        raise PictureError(f"damaged: only {len(ends)} of {math.prod(page.chunked)} parts")
 
 
 def _tiff_pixels(

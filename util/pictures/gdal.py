@@ -1,0 +1,80 @@
+"""GDAL by way of rasterio, which is optional: the only module that imports it.
+
+Open files stay in the thread that opened them, and within `session`.
+"""
+
+import contextlib
+import errno
+import logging
+import warnings
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+
+from util.pictures.pixels import PictureError
+from util.say import UserError
+
+MISSING = "GeoTIFF scenes need rasterio: pip install -r requirements-geo.txt"
+_CACHE_MB = 64  # of decoded blocks; by itself GDAL takes a twentieth of the memory
+
+
+@lru_cache(maxsize=1)
+def library() -> ModuleType:
+    """Return rasterio, silenced: what it tells, our one-line errors say too.
+
+    Raises UserError where it is not installed.
+    """
+    try:
+        import rasterio
+        import rasterio.shutil
+    except ImportError:
+        raise UserError(MISSING) from None
+    warnings.filterwarnings("ignore", category=rasterio.errors.NotGeoreferencedWarning)
+    logging.getLogger("rasterio").setLevel(logging.CRITICAL)
+    return rasterio
+
+
+def available() -> bool:
+    """Tell whether rasterio is installed and can be loaded."""
+    try:
+        return bool(library())
+    except UserError:
+        return False
+
+
+@contextlib.contextmanager
+def session(**options: object):
+    """Hold settings of GDAL; the last that is entered is left first."""
+    with library().Env(GDAL_CACHEMAX=_CACHE_MB, **options):
+        yield
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """Return the classes of what GDAL fails with."""
+    rasterio = library()
+    return rasterio.errors.RasterioError, rasterio._err.CPLE_BaseError
+
+
+@contextlib.contextmanager
+def reading(path: Path):
+    """Make a PictureError, with the file's name, of what GDAL fails with."""
+    try:
+        yield
+    except failures() as error:
+        raise PictureError(f"damaged or cut ({_first_cause(error)})", path) from error
+
+
+@contextlib.contextmanager
+def writing(path: Path):
+    """Make an OSError, with the file's name, of what GDAL fails with: it tells no number."""
+    try:
+        yield
+    except failures() as error:
+        reason = f"cannot be written, the disk may be full ({_first_cause(error)})"
+        raise OSError(errno.EIO, reason, str(path)) from error
+
+
+def _first_cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error)
