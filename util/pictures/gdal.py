@@ -7,6 +7,7 @@ import contextlib
 import errno
 import logging
 import warnings
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -30,7 +31,9 @@ def library() -> ModuleType:
     except ImportError:
         raise UserError(MISSING) from None
     warnings.filterwarnings("ignore", category=rasterio.errors.NotGeoreferencedWarning)
-    logging.getLogger("rasterio").setLevel(logging.CRITICAL)
+    log = logging.getLogger("rasterio")
+    log.propagate, log.level = False, logging.WARNING
+    log.addHandler(logging.NullHandler())
     return rasterio
 
 
@@ -72,6 +75,36 @@ def writing(path: Path):
     except failures() as error:
         reason = f"cannot be written, the disk may be full ({_first_cause(error)})"
         raise OSError(errno.EIO, reason, str(path)) from error
+
+
+@contextlib.contextmanager
+def creating(path: Path, options: Mapping[str, object]):
+    """Make a UserError of what GDAL has to say against creation options; else as `writing`."""
+    log, told = logging.getLogger("rasterio"), _Told()
+    log.addHandler(told)
+    try:
+        with writing(path):
+            yield
+    except OSError as error:
+        if not options:
+            raise
+        told.lines.append(error.strerror)
+    finally:
+        log.removeHandler(told)
+    if options and told.lines:
+        given = " ".join(f"{name.upper()}={value}" for name, value in options.items())
+        raise UserError(f"creation options {given}: {told.lines[0]}")
+
+
+class _Told(logging.Handler):
+    """Collect what GDAL tells."""
+
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self.lines = []
+
+    def emit(self, record):
+        self.lines.append(record.getMessage())
 
 
 def _first_cause(error: BaseException) -> str:

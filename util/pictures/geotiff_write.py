@@ -27,6 +27,7 @@ _NOT_CARRIED = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "EXIF")
 _ALPHA = {0: "NO", 1: "PREMULTIPLIED", 2: "NON-PREMULTIPLIED"}  # by TIFF's extrasamples
 _OF_US = frozenset(["driver", "width", "height", "count", "dtype", "crs", "transform", "nodata"])
 _COG_BLOCK = 512
+_METADATA = 42112  # GDAL's tag for tags
 
 
 def placed(dataset: object) -> bool:
@@ -246,13 +247,14 @@ def _file(scene, path, layout, make, describe, *, format, options, tags, has_mas
         if "compress" in options:
             layout.pop("predictor", None)
         layout |= options
+    pages = (1 + has_mask) * (1 + len(dataset.overviews(1)))
     settings = {"GDAL_PAM_ENABLED": False, "GDAL_TIFF_INTERNAL_MASK": True}
     settings["PREDICTOR_OVERVIEW"] = layout.get("predictor", 1)
     with files.in_place_of(path) as temporary, gdal.session(**settings):
         temporary.touch()  # a folder that takes no file is told by the system, with its number
         temporary.unlink()
         with files.scratch(path) if cog else contextlib.nullcontext(temporary) as place:
-            with _made(place, path, layout, options) as result:
+            with _made(place, path, layout, {} if cog else options) as result:
                 if roles:
                     result.colorinterp = roles
                 points, crs = dataset.gcps
@@ -265,30 +267,26 @@ def _file(scene, path, layout, make, describe, *, format, options, tags, has_mas
                     describe(result)
                     _tag(result, PROVENANCE, {**tags, "STRETCH": scene.stretch})
                     _add_overviews(result, dataset)
-            _check(place)
+            _check(place, pages)
             if cog:
-                with gdal.writing(path):
-                    gdal.library().shutil.copy(place, temporary, driver="COG", **final)
-                _check(temporary)
+                with gdal.creating(path, options):
+                    _copy_to_cog(place, temporary, final)
+                _check(temporary, pages)
         files.sync(temporary)
 
 
 @contextlib.contextmanager
 def _made(place, path, layout, options):
     """Yield a dataset that is closed at the end; what cannot be closed is an error."""
+    result = None
     try:
-        result = gdal.library().open(place, "w", **layout)
-    except gdal.failures() as error:
-        if not options:
-            with gdal.writing(path):
-                raise
-        given = ", ".join(f"{name.upper()}={value}" for name, value in options.items())
-        raise UserError(f"creation options {given}: {error}") from None
-    try:
+        with gdal.creating(path, options):
+            result = gdal.library().open(place, "w", **layout)
         yield result
     except BaseException:
-        with contextlib.suppress(*gdal.failures()):
-            result.close()
+        if result:
+            with contextlib.suppress(*gdal.failures()):
+                result.close()
         raise
     with gdal.writing(path):
         result.close()
@@ -314,11 +312,34 @@ def _add_overviews(result, dataset):
         result.build_overviews(factors, getattr(kinds, kind, kinds.average))
 
 
-def _check(path):
-    """Raise OSError if a file is not whole: GDAL closes it in silence on a full disk."""
+def _copy_to_cog(place, result, options):
+    """Copy a tiled file to a cloud-optimised one, tags of every domain included.
+
+    GDAL leaves out those of other domains, or else those of the bands. So it is made to leave room
+    for the text that holds them all, which then takes its place; nothing moves.
+    """
+    with tifffile.TiffFile(place) as tiff:
+        text = tiff.pages.first.tags[_METADATA].value
+    rasterio = gdal.library()
+    with rasterio.open(place, "r+") as file:
+        file.update_tags(ROOM="x" * len(text))
+    rasterio.shutil.copy(place, result, driver="COG", **options)
+    with tifffile.TiffFile(result, mode="r+b") as tiff:
+        tiff.pages.first.tags[_METADATA].overwrite(text)
+
+
+def _check(path, pages):
+    """Raise OSError if a file is not whole, or has fewer `pages`.
+
+    On a full disk GDAL closes it in silence.
+    """
     try:
         with tifffile.TiffFile(path) as tiff:
+            if len(tiff.pages) < pages:
+                raise ValueError("pages are missing")
             for page in tiff.pages:
                 check_whole(page, tiff.filehandle.size)
+                if not all(page.databytecounts):
+                    raise ValueError("parts are missing")
     except Exception as error:  # decoders meet damage with errors of every class
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
