@@ -64,11 +64,7 @@ def whole(path):
     with in_place_of(path) as temporary, open(temporary, "w+b") as file:
         yield file
         file.flush()
-        try:
-            os.fsync(file.fileno())
-        except OSError as error:
-            if error.errno not in _UNKNOWN:
-                raise
+        _sync(file.fileno())
 
 
 def write(path, content):
@@ -87,9 +83,18 @@ def sync(path):
         return
     handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        _sync(handle)
     finally:
         os.close(handle)
+
+
+def _sync(handle):
+    """Sync what is open, unless the disk does not know how to."""
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _UNKNOWN:
+            raise
 
 
 def sweep(folder, older_than_s=0):

@@ -16,44 +16,24 @@ import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import tifffile
 
-from util.pictures import gdal, geotiff_write
+from util.pictures import gdal, geotiff_layout, geotiff_write
 from util.pictures.original import NO_GROUND, filled, in_type, tells_ground
-from util.pictures.pixels import PictureError, checked_scale, scale_of, scaled, top_of, unscaled
+from util.pictures.pixels import PictureError, checked_scale, top_of
 from util.pictures.read import TIFF_STARTS, check_whole, reason_of
+from util.pictures.stretch import BITS_8, stretch_of
 
 available = gdal.available
-_PERCENTILES = (0.5, 99.5)
 _SAMPLE_PX = 1024  # greatest side of the sample that percentiles are of
-_AT_ONCE = 1_000_000  # pixels brought to their range at once
 _RGB = ("red", "green", "blue")
 _GEO_TAGS = (33550, 33922, 34264, 34735)  # scale, tie points, transform, keys
 
 
 class Unfit(PictureError):
     """A TIFF whose values are no brightness as they are stored, or that is no picture upright."""
-
-
-class Stretch(NamedTuple):
-    """What the file's numbers mean; both may be float (3,), one a band.
-
-    low, high : float
-        What is black, what is white.
-    source : str
-        Where that is from.
-    """
-
-    low: float | np.ndarray
-    high: float | np.ndarray
-    source: str
-
-    def __str__(self) -> str:
-        pair = (" ".join(f"{n:.9g}" for n in np.unique(end)) for end in (self.low, self.high))
-        return f"{' to '.join(pair)} ({self.source})"
 
 
 def is_tiff(path: str | Path) -> bool:
@@ -179,14 +159,13 @@ class Scene:
             or self.nodata is not None
             or self.type.kind == "f"
         )
-        self.packing, note = geotiff_write.packing(dataset)
+        self.packing, note = geotiff_layout.packing(dataset)
         self.notes += [note] if note else []
         self.shape = (dataset.height, dataset.width, 3)
         self.stretch = self._stretch(full_scale)
-        same = self.type == np.uint8 and self.stretch.source == "8 bits"
-        self.dtype = np.dtype(np.uint8 if same else np.uint16)
+        self.dtype = np.dtype(np.uint8 if self.stretch is BITS_8 else np.uint16)
         self.white = float(top_of(self.dtype))
-        if not (dataset.crs or geotiff_write.placed(dataset) or dataset.gcps[0] or dataset.rpcs):
+        if not (dataset.crs or geotiff_layout.placed(dataset) or dataset.gcps[0] or dataset.rpcs):
             self.notes.append("has no georeference, so its results have none")
 
     def __getitem__(self, at: tuple[slice, slice]) -> np.ndarray:
@@ -215,30 +194,18 @@ class Scene:
 
     def pixels(self, values: np.ndarray) -> np.ndarray:
         """Return values of the three bands, (h, w, 3), as pixels."""
-        if self.dtype == np.uint8:
-            return values
-        low, high, _ = self.stretch
-        result = np.empty(values.shape, np.uint16)
-        step = max(1, _AT_ONCE // values.shape[1])
-        for top in range(0, len(values), step):
-            at = slice(top, top + step)
-            result[at] = scaled(values[at], high - low, low)
-        return result
+        return self.stretch.pixels(values)
 
     def values(self, pixels: np.ndarray) -> np.ndarray:
         """Return pixels (h, w, 3) in the file's numbers, none of them nodata."""
-        low, high, _ = self.stretch
-        if self.dtype == np.uint8:
-            values = pixels.copy()
-        else:
-            values = unscaled(pixels, high - low, self.type, low)
-        if "nbits" in self.packing and self.type.kind == "u":
+        values = self.stretch.values(pixels, self.type)
+        whole = self.type.kind in "iu"
+        if "nbits" in self.packing and whole:
             np.minimum(values, 2 ** int(self.packing["nbits"]) - 1, out=values)
         if self.nodata is not None:
-            step = 1 if self.type.kind in "iu" else np.min(high - low) / 65535
-            top = np.iinfo(self.type).max if self.type.kind in "iu" else np.inf
-            step = -step if self.nodata >= min(np.min(high), top) else step
-            values[values == self.nodata] = self.nodata + step
+            step = 1 if whole else self.stretch.step
+            down = self.nodata >= np.min(self.stretch.high)
+            values[values == self.nodata] = self.nodata - step if down else self.nodata + step
         return values
 
     def create(
@@ -320,30 +287,12 @@ class Scene:
         return colours[:3] if len(colours) >= 3 else [1]
 
     def _stretch(self, full_scale):
-        dataset, whole = self.dataset, self.type.kind in "iu"
-        scales, offsets = (
-            np.array(values, np.float64)[np.array(self._three()) - 1]
-            for values in (dataset.scales, dataset.offsets)
-        )
-        if (scales > 0).all() and (np.any(scales != 1) or np.any(offsets)):
-            low, high = -offsets / scales, (1 - offsets) / scales
-            known = self._sample()
-            # Scales to another unit, degrees or decibels, leave the middle outside of 0..1.
-            if not len(known) or ((low <= (m := np.median(known, axis=0))) & (m <= high)).all():
-                return Stretch(low, high, "the file's scales")
-        if self.type == np.uint8:
-            return Stretch(0.0, 255.0, "8 bits")
-        if full_scale:
-            known = self._sample() if self.type.kind == "f" else np.zeros(0, self.type)
-            return Stretch(0.0, scale_of(known, full_scale), "full_scale")
-        known = self._sample()
-        if not len(known):
+        three = np.array(self._three()) - 1
+        told = (np.array(n, np.float64)[three] for n in (self.dataset.scales, self.dataset.offsets))
+        stretch = stretch_of(self.type, *told, full_scale, self._sample)
+        if stretch is None:
             raise PictureError(NO_GROUND, self.path)
-        low, high = (float(end) for end in np.percentile(known, _PERCENTILES))
-        if whole:
-            low, high = float(math.floor(low)), float(math.ceil(high))
-        source = "percentiles {:g} and {:g}".format(*_PERCENTILES)
-        return Stretch(low, high if high > low else low + 1, source)
+        return stretch
 
     def _sample(self):
         """Return values of ground, (N, 3), of the whole scene, decimated."""

@@ -5,34 +5,20 @@ bands, are copied. Rows are written block by block, so that memory does not grow
 """
 
 import contextlib
-import errno
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import tifffile
 
 from util import files
 from util.pictures import gdal
-from util.pictures.read import check_whole
-from util.say import UserError
+from util.pictures.geotiff_layout import add_overviews, check_file, copy_to_cog, layout_of, try_cog
 
 PROVENANCE = "CLOUD_REMOVAL"  # the domain of the tags that tell how a result was made
 FORMATS = ("same", "cog")
 _UNIT_ROWS = 64  # at least so many rows are written at once
-_KEPT = ("lzw", "deflate", "zstd", "lzma", "packbits", "lerc", "lerc_deflate", "lerc_zstd")
-_LOSSY = ("jpeg", "webp", "jxl")
 _NOT_CARRIED = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "EXIF")
 _ALPHA = {0: "NO", 1: "PREMULTIPLIED", 2: "NON-PREMULTIPLIED"}  # by TIFF's extrasamples
-_OF_US = frozenset(["driver", "width", "height", "count", "dtype", "crs", "transform", "nodata"])
-_COG_BLOCK = 512
-_METADATA = 42112  # GDAL's tag for tags
-
-
-def placed(dataset: object) -> bool:
-    """Tell whether a rasterio dataset has a transform: what has none gets the identity."""
-    return not dataset.transform.is_identity
 
 
 class Sink:
@@ -132,7 +118,7 @@ def create(
         for name in ("descriptions", "units", "scales", "offsets"):
             setattr(result, name, getattr(dataset, name))
 
-    layout = {
+    contents = {
         "count": dataset.count,
         "dtype": scene.type.name,
         "nodata": dataset.nodata,
@@ -142,7 +128,7 @@ def create(
         **scene.packing,
     }
     how = {"format": format, "options": options, "tags": tags, "has_mask": scene.has_mask}
-    return _file(scene, Path(path), layout, make, describe, roles=dataset.colorinterp, **how)
+    return _file(scene, Path(path), contents, make, describe, roles=dataset.colorinterp, **how)
 
 
 def create_grey(
@@ -163,7 +149,7 @@ def create_grey(
             _tag(result, space, {k: v for k, v in kept.items() if space or k == "AREA_OR_POINT"})
         result.descriptions, result.units, result.scales = (name,), ("1",), (1 / 255,)
 
-    layout = {
+    contents = {
         "count": 1,
         "dtype": "uint8",
         "photometric": "MINISBLACK",
@@ -172,7 +158,7 @@ def create_grey(
     }
     tags = {"UNIT": f"{name}, 0 to 1", "SCALE": "1/255", **tags}
     how = {"format": format, "options": options, "tags": tags, "has_mask": scene.has_gaps}
-    return _file(scene, Path(path), layout, make, describe, **how)
+    return _file(scene, Path(path), contents, make, describe, **how)
 
 
 def _take(scene, values, rows, at):
@@ -195,66 +181,25 @@ def _take(scene, values, rows, at):
     return {band + 1 for place, band in enumerate(places) if changed[..., place].any()}
 
 
-def packing(dataset: object) -> tuple[dict, str]:
-    """Return how a dataset's pixels are packed, without loss, as options; and what to tell of it.
-
-    What GDAL writes is kept, anything else becomes deflate.
-    """
-    kind, how, note = dataset.profile.get("compress", "").lower(), {}, ""
-    structure = dataset.tags(ns="IMAGE_STRUCTURE")
-    bits = dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
-    if kind in _KEPT:
-        how = {"compress": kind}
-        if "PREDICTOR" in structure:
-            how["predictor"] = structure["PREDICTOR"]
-    elif kind:
-        how = {"compress": "deflate"} if bits else {"compress": "deflate", "predictor": 2}
-        larger = ", without loss and larger" if kind in _LOSSY else ""
-        note = f"TIFFs with {kind} are written with deflate{larger}"
-    return {**how, "nbits": bits} if bits else how, note
-
-
 # --- files ----------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def _file(scene, path, layout, make, describe, *, format, options, tags, has_mask, roles=None):
+def _file(scene, path, contents, make, describe, *, format, options, tags, has_mask, roles=None):
     """Yield a `Sink` on a file that takes the place of `path` at the end; see `create`."""
     dataset = scene.dataset
     options = {name.lower(): value for name, value in options.items()}
-    ours = sorted(_OF_US & options.keys())
-    if ours:
-        raise UserError(f"creation option {ours[0]}: is the scene's; leave it out")
-    structure = dataset.tags(ns="IMAGE_STRUCTURE")
-    cog = format == "cog" or structure.get("LAYOUT") == "COG"
-    high, wide = dataset.block_shapes[0]
-    layout |= {"driver": "GTiff", "height": dataset.height, "width": dataset.width}
-    layout |= {"crs": dataset.crs, "bigtiff": "IF_SAFER"}
-    if placed(dataset):
-        layout["transform"] = dataset.transform
-    if cog:
-        final = {"blocksize": wide if structure.get("LAYOUT") == "COG" else _COG_BLOCK}
-        final |= {"compress": layout.get("compress", "deflate"), "bigtiff": "IF_SAFER", **options}
-        final.setdefault("predictor", "YES" if "nbits" not in layout else "NO")
-        layout |= {"tiled": True, "blockxsize": _COG_BLOCK, "blockysize": _COG_BLOCK}
-        layout |= {"compress": "deflate", "zlevel": 1}
-    else:
-        blocks = {"tiled", "blockxsize", "blockysize"}
-        if not blocks & options.keys():
-            layout["blockysize"] = high
-            if dataset.profile["tiled"]:
-                layout |= {"tiled": True, "blockxsize": wide}
-        if "compress" in options:
-            layout.pop("predictor", None)
-        layout |= options
+    layout = layout_of(dataset, contents, format, options)
     pages = (1 + has_mask) * (1 + len(dataset.overviews(1)))
     settings = {"GDAL_PAM_ENABLED": False, "GDAL_TIFF_INTERNAL_MASK": True}
-    settings["PREDICTOR_OVERVIEW"] = layout.get("predictor", 1)
+    settings["PREDICTOR_OVERVIEW"] = layout.tiles.get("predictor", 1)
     with files.in_place_of(path) as temporary, gdal.session(**settings):
         temporary.touch()  # a folder that takes no file is told by the system, with its number
         temporary.unlink()
-        with files.scratch(path) if cog else contextlib.nullcontext(temporary) as place:
-            with _made(place, path, layout, {} if cog else options) as result:
+        if layout.cog:
+            try_cog(layout, path, options)
+        with files.scratch(path) if layout.cog else contextlib.nullcontext(temporary) as place:
+            with _made(place, path, layout.tiles, layout.given(options)) as result:
                 if roles:
                     result.colorinterp = roles
                 points, crs = dataset.gcps
@@ -266,22 +211,22 @@ def _file(scene, path, layout, make, describe, *, format, options, tags, has_mas
                 with gdal.writing(path):
                     describe(result)
                     _tag(result, PROVENANCE, {**tags, "STRETCH": scene.stretch})
-                    _add_overviews(result, dataset)
-            _check(place, pages)
-            if cog:
-                with gdal.creating(path, options):
-                    _copy_to_cog(place, temporary, final)
-                _check(temporary, pages)
+                    add_overviews(result, dataset)
+            check_file(place, pages)
+            if layout.cog:
+                with gdal.writing(path):
+                    copy_to_cog(place, temporary, layout.cog)
+                check_file(temporary, pages)
         files.sync(temporary)
 
 
 @contextlib.contextmanager
-def _made(place, path, layout, options):
+def _made(place, path, tiles, options):
     """Yield a dataset that is closed at the end; what cannot be closed is an error."""
     result = None
     try:
         with gdal.creating(path, options):
-            result = gdal.library().open(place, "w", **layout)
+            result = gdal.library().open(place, "w", **tiles)
         yield result
     except BaseException:
         if result:
@@ -301,45 +246,3 @@ def _tag(result, space, tags):
         tags = {name: value}
     if tags:
         result.update_tags(ns=space, **tags)
-
-
-def _add_overviews(result, dataset):
-    """Make the overviews that a scene has anew, of new pixels."""
-    factors = dataset.overviews(1)
-    if factors:
-        kind = dataset.tags(ns="rio_overview").get("resampling", "average")
-        kinds = gdal.library().enums.Resampling
-        result.build_overviews(factors, getattr(kinds, kind, kinds.average))
-
-
-def _copy_to_cog(place, result, options):
-    """Copy a tiled file to a cloud-optimised one, tags of every domain included.
-
-    GDAL leaves out those of other domains, or else those of the bands. So it is made to leave room
-    for the text that holds them all, which then takes its place; nothing moves.
-    """
-    with tifffile.TiffFile(place) as tiff:
-        text = tiff.pages.first.tags[_METADATA].value
-    rasterio = gdal.library()
-    with rasterio.open(place, "r+") as file:
-        file.update_tags(ROOM="x" * len(text))
-    rasterio.shutil.copy(place, result, driver="COG", **options)
-    with tifffile.TiffFile(result, mode="r+b") as tiff:
-        tiff.pages.first.tags[_METADATA].overwrite(text)
-
-
-def _check(path, pages):
-    """Raise OSError if a file is not whole, or has fewer `pages`.
-
-    On a full disk GDAL closes it in silence.
-    """
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            if len(tiff.pages) < pages:
-                raise ValueError("pages are missing")
-            for page in tiff.pages:
-                check_whole(page, tiff.filehandle.size)
-                if not all(page.databytecounts):
-                    raise ValueError("parts are missing")
-    except Exception as error:  # decoders meet damage with errors of every class
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
