@@ -20,7 +20,9 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from util.pictures import gdal, geotiff_layout, geotiff_write
+from util.pictures import gdal, geotiff_write
+from util.pictures.geotiff_facts import facts_of
+from util.pictures.geotiff_layout import packing
 from util.pictures.original import NO_GROUND, filled, in_type, tells_ground
 from util.pictures.pixels import PictureError, checked_scale, top_of
 from util.pictures.read import TIFF_STARTS, check_whole, reason_of
@@ -28,6 +30,7 @@ from util.pictures.stretch import BITS_8, stretch_of
 
 available = gdal.available
 _SAMPLE_PX = 1024  # greatest side of the sample that percentiles are of
+_MOST_BLOCK_BYTES = 2**30
 _RGB = ("red", "green", "blue")
 _GEO_TAGS = (33550, 33922, 34264, 34735)  # scale, tie points, transform, keys
 
@@ -95,7 +98,9 @@ def open_scene(
             # An absolute path is never taken for an address of another kind.
             dataset = gdal.library().open(path.absolute(), driver="GTiff")
         try:
-            yield Scene(path, dataset, page, bands, nodata, full_scale)
+            with gdal.reading(path):
+                scene = Scene(path, dataset, page, bands, nodata, full_scale)
+            yield scene
         finally:
             with contextlib.suppress(*gdal.failures()):
                 dataset.close()
@@ -107,20 +112,21 @@ def _checked_page(path: Path) -> tifffile.TiffPage:
         with tifffile.TiffFile(path) as tiff:
             page = tiff.pages.first
             check_whole(page, tiff.filehandle.size)
-            turned = page.tags.valueof(274, 1) not in (0, 1)
+            kind = tifffile.PHOTOMETRIC(page.photometric)
+            if kind == 3:
+                raise Unfit("has a palette; turn it into RGB first: gdal_translate -expand rgb")
+            if kind not in (1, 2, 6):
+                raise Unfit(f"its colours are {kind.name}; turn them into RGB or grey")
+            bits = int(np.min(page.bitspersample))
+            if bits < 8:
+                raise Unfit(f"{bits} bits hold no brightness; it takes 8 or more")
+            if page.tags.valueof(274, 1) in range(2, 9):
+                raise Unfit("its orientation tag turns it; store it upright")
+            return page
     except PictureError as error:
-        raise PictureError(error.reason, path) from None
+        raise type(error)(error.reason, path) from None
     except Exception as error:  # decoders meet damage with errors of every class
         raise PictureError(reason_of(error), path) from error
-    if page.photometric == 3:
-        raise Unfit("has a palette; turn it into RGB first: gdal_translate -expand rgb", path)
-    if page.photometric not in (1, 2, 6):
-        raise Unfit(f"its colours are {page.photometric.name}; turn them into RGB or grey", path)
-    if page.bitspersample < 8:
-        raise Unfit(f"{page.bitspersample} bits hold no brightness; it takes 8 or more", path)
-    if turned:
-        raise Unfit("its orientation tag turns it; store it upright", path)
-    return page
 
 
 class Scene:
@@ -138,20 +144,21 @@ class Scene:
         What the file's numbers mean.
     notes : list of str
         What a person should know about it, without the file's name.
-    path, dataset, page, type, bands, nodata, has_mask, has_gaps, packing
+    path, facts, type, bands, nodata, has_mask, has_gaps, packing
         For the writer; `bands` from 1 on, one for grey. With `has_gaps` some may be no ground.
     """
 
     def __init__(self, path, dataset, page, bands, nodata, full_scale):
-        self.path, self.dataset, self.page, self.notes = path, dataset, page, []
+        self.path, self.facts, self.notes = path, facts_of(dataset, page), []
+        self._dataset = dataset
         self.type = np.dtype(dataset.dtypes[0])
         if self.type.kind not in "iuf":
             raise Unfit(f"pixels of type {self.type} are no brightness", path)
-        self.roles = [role.name for role in dataset.colorinterp]
+        self._roles = [role.name for role in self.facts.roles]
         self.bands = self._bands(bands)
         self.nodata = in_type(dataset.nodata if nodata is None else nodata, self.type)
         flags = [flag.name for flag in dataset.mask_flag_enums[self.bands[0] - 1]]
-        self._alpha = self.roles.index("alpha") + 1 if "alpha" in self.roles else None
+        self._alpha = self._roles.index("alpha") + 1 if "alpha" in self._roles else None
         self.has_mask = "per_dataset" in flags and "alpha" not in flags
         self.has_gaps = (
             self.has_mask
@@ -159,13 +166,14 @@ class Scene:
             or self.nodata is not None
             or self.type.kind == "f"
         )
-        self.packing, note = geotiff_layout.packing(dataset)
+        self.packing, note = packing(self.facts)
         self.notes += [note] if note else []
+        self._check_blocks()
         self.shape = (dataset.height, dataset.width, 3)
         self.stretch = self._stretch(full_scale)
         self.dtype = np.dtype(np.uint8 if self.stretch is BITS_8 else np.uint16)
         self.white = float(top_of(self.dtype))
-        if not (dataset.crs or geotiff_layout.placed(dataset) or dataset.gcps[0] or dataset.rpcs):
+        if not self.facts.is_placed:
             self.notes.append("has no georeference, so its results have none")
 
     def __getitem__(self, at: tuple[slice, slice]) -> np.ndarray:
@@ -185,12 +193,12 @@ class Scene:
     def stored(self, rows: slice, columns: slice) -> np.ndarray:
         """Return all bands as they are stored, (B, h, w)."""
         with gdal.reading(self.path):
-            return self.dataset.read(window=self.window((rows, columns)))
+            return self._dataset.read(window=self.window((rows, columns)))
 
     def mask(self, rows: slice, columns: slice) -> np.ndarray:
         """Return the mask that the file has besides its bands, uint8 (h, w)."""
         with gdal.reading(self.path):
-            return self.dataset.read_masks(self.bands[0], window=self.window((rows, columns)))
+            return self._dataset.read_masks(self.bands[0], window=self.window((rows, columns)))
 
     def pixels(self, values: np.ndarray) -> np.ndarray:
         """Return values of the three bands, (h, w, 3), as pixels."""
@@ -246,9 +254,20 @@ class Scene:
         rows, columns = (range(side)[part] for side, part in zip(self.shape, at, strict=False))
         return gdal.library().windows.Window(columns.start, rows.start, len(columns), len(rows))
 
+    def _check_blocks(self):
+        """A tile or strip is in memory whole, with all its bands."""
+        bands = 1 if self.facts.page.planarconfig == 2 else len(self._roles)
+        size = math.prod(self.facts.blocks) * bands * self.type.itemsize
+        if size > _MOST_BLOCK_BYTES:
+            raise PictureError(
+                f"one tile or strip of it takes {size // 2**20} MB; write it in tiles first: "
+                "gdal_translate -co TILED=YES -co COMPRESS=DEFLATE",
+                self.path,
+            )
+
     def _read(self, at):
         with gdal.reading(self.path):
-            values = self.dataset.read(self._three(), window=self.window(at))
+            values = self._dataset.read(self._three(), window=self.window(at))
         return np.ascontiguousarray(np.moveaxis(values, 0, -1))
 
     def _three(self):
@@ -263,13 +282,13 @@ class Scene:
         how = {"window": self.window(at)} if at else {"out_shape": shape}
         with gdal.reading(self.path):
             if self._alpha:
-                found.append(self.dataset.read(self._alpha, **how) != 0)
+                found.append(self._dataset.read(self._alpha, **how) != 0)
             if self.has_mask:
-                found.append(self.dataset.read_masks(self.bands[0], **how) != 0)
+                found.append(self._dataset.read_masks(self.bands[0], **how) != 0)
         return np.logical_and.reduce(found) if found else None
 
     def _bands(self, wanted):
-        count = self.dataset.count
+        count = self._dataset.count
         if wanted:
             wanted = [int(band) for band in wanted]
             if len(wanted) not in (1, 3) or len(set(wanted)) != len(wanted):
@@ -279,16 +298,19 @@ class Scene:
             if not all(1 <= band <= count for band in wanted):
                 raise PictureError(f"bands {wanted}: it has bands 1 to {count}", self.path)
             return wanted
-        if set(_RGB) <= set(self.roles):
-            return [self.roles.index(role) + 1 for role in _RGB]
-        colours = [band for band in range(1, count + 1) if self.roles[band - 1] != "alpha"]
+        if set(_RGB) <= set(self._roles):
+            return [self._roles.index(role) + 1 for role in _RGB]
+        colours = [band for band in range(1, count + 1) if self._roles[band - 1] != "alpha"]
         if len(colours) > 3:
             self.notes.append("no roles of its bands: 1, 2, 3 pass for red, green, blue")
         return colours[:3] if len(colours) >= 3 else [1]
 
     def _stretch(self, full_scale):
         three = np.array(self._three()) - 1
-        told = (np.array(n, np.float64)[three] for n in (self.dataset.scales, self.dataset.offsets))
+        told = (
+            np.array(n, np.float64)[three]
+            for n in (self.facts.per_band["scales"], self.facts.per_band["offsets"])
+        )
         stretch = stretch_of(self.type, *told, full_scale, self._sample)
         if stretch is None:
             raise PictureError(NO_GROUND, self.path)
@@ -300,7 +322,7 @@ class Scene:
         step = max(1, math.ceil(max(height, width) / _SAMPLE_PX))
         shape = max(1, height // step), max(1, width // step)
         with gdal.reading(self.path):
-            values = self.dataset.read(self._three(), out_shape=(3, *shape))
+            values = self._dataset.read(self._three(), out_shape=(3, *shape))
         values = np.moveaxis(values, 0, -1)
         ground = self.ground(values, shape=shape)
         return values.reshape(-1, 3) if ground is None else values[ground]

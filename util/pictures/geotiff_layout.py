@@ -9,6 +9,7 @@ from typing import NamedTuple
 import tifffile
 
 from util.pictures import gdal
+from util.pictures.geotiff_facts import Facts
 from util.pictures.read import check_whole
 from util.say import UserError
 
@@ -32,23 +33,17 @@ class Layout(NamedTuple):
         return {} if self.cog else options
 
 
-def placed(dataset: object) -> bool:
-    """Tell whether a rasterio dataset has a transform: what has none gets the identity."""
-    return not dataset.transform.is_identity
-
-
-def packing(dataset: object) -> tuple[dict, str]:
-    """Return how a dataset's pixels are packed, without loss, as options; and what to tell of it.
+def packing(facts: Facts) -> tuple[dict, str]:
+    """Return how a file's pixels are packed, without loss, as options; and what to tell of it.
 
     What GDAL writes is kept, anything else becomes deflate.
     """
-    kind, how, note = dataset.profile.get("compress", "").lower(), {}, ""
-    structure = dataset.tags(ns="IMAGE_STRUCTURE")
-    bits = dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
+    kind, how, note = facts.profile.get("compress", "").lower(), {}, ""
+    bits = facts.structure.get("NBITS")
     if kind in _KEPT:
         how = {"compress": kind}
-        if "PREDICTOR" in structure:
-            how["predictor"] = structure["PREDICTOR"]
+        if "PREDICTOR" in facts.structure:
+            how["predictor"] = facts.structure["PREDICTOR"]
     elif kind:
         how = {"compress": "deflate"} if bits else {"compress": "deflate", "predictor": 2}
         larger = ", without loss and larger" if kind in _LOSSY else ""
@@ -56,8 +51,8 @@ def packing(dataset: object) -> tuple[dict, str]:
     return {**how, "nbits": bits} if bits else how, note
 
 
-def layout_of(dataset: object, contents: dict, format: str, options: dict) -> Layout:
-    """Return how a file on a dataset's grid is laid out.
+def layout_of(facts: Facts, contents: dict, format: str, options: dict) -> Layout:
+    """Return how a file on the grid of another is laid out.
 
     contents : dict
         Options for what is in it: bands, type, packing.
@@ -68,13 +63,12 @@ def layout_of(dataset: object, contents: dict, format: str, options: dict) -> La
     ours = sorted(_OF_US & options.keys())
     if ours:
         raise UserError(f"creation option {ours[0].upper()}: is the scene's; leave it out")
-    is_cog = dataset.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG"
-    high, wide = dataset.block_shapes[0]
-    tiles = {"driver": "GTiff", "height": dataset.height, "width": dataset.width}
+    is_cog = facts.structure.get("LAYOUT") == "COG"
+    high, wide = facts.blocks
+    grid = facts.profile.keys() & {"height", "width", "crs", "transform"}
     # Classic TIFF ends at 4 GB, and how far compression gets nobody knows.
-    tiles |= {"crs": dataset.crs, "bigtiff": "IF_SAFER", **contents}
-    if placed(dataset):
-        tiles["transform"] = dataset.transform
+    tiles = {"driver": "GTiff", "bigtiff": "IF_SAFER", **contents}
+    tiles |= {name: facts.profile[name] for name in grid}
     if is_cog or format == "cog":
         cog = {"driver": "COG", "bigtiff": "IF_SAFER", "overview_resampling": "AVERAGE"}
         cog |= {"blocksize": wide if is_cog else _COG_BLOCK}
@@ -84,7 +78,7 @@ def layout_of(dataset: object, contents: dict, format: str, options: dict) -> La
         return Layout({**tiles, "compress": "deflate", "zlevel": 1}, cog)
     if not {"tiled", "blockxsize", "blockysize"} & options.keys():
         tiles["blockysize"] = high
-        if dataset.profile["tiled"]:
+        if facts.profile["tiled"]:
             tiles |= {"tiled": True, "blockxsize": wide}
     if "compress" in options:
         tiles.pop("predictor", None)
@@ -128,13 +122,12 @@ def _text_of(tiff):
     return tiff.filehandle.read(tag.valuebytecount)
 
 
-def add_overviews(result: object, dataset: object) -> None:
+def add_overviews(result: object, facts: Facts) -> None:
     """Make the overviews that a scene has anew, of new pixels."""
-    factors = dataset.overviews(1)
-    if factors:
-        kind = dataset.tags(ns="rio_overview").get("resampling", "average")
+    if facts.overviews:
+        kind = facts.tags.get("rio_overview", {}).get("resampling", "average")
         kinds = gdal.library().enums.Resampling
-        result.build_overviews(factors, getattr(kinds, kind, kinds.average))
+        result.build_overviews(facts.overviews, getattr(kinds, kind, kinds.average))
 
 
 def check_file(path: Path, pages: int) -> None:

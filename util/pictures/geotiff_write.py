@@ -6,18 +6,19 @@ bands, are copied. Rows are written block by block, so that memory does not grow
 
 import contextlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from util import files
 from util.pictures import gdal
+from util.pictures.geotiff_facts import put, put_first, put_place, tag
 from util.pictures.geotiff_layout import add_overviews, check_file, copy_to_cog, layout_of, try_cog
 
 PROVENANCE = "CLOUD_REMOVAL"  # the domain of the tags that tell how a result was made
 FORMATS = ("same", "cog")
 _UNIT_ROWS = 64  # at least so many rows are written at once
-_NOT_CARRIED = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "EXIF")
 _ALPHA = {0: "NO", 1: "PREMULTIPLIED", 2: "NON-PREMULTIPLIED"}  # by TIFF's extrasamples
 
 
@@ -95,8 +96,7 @@ def create(
     OSError
         With the path: it cannot be written.
     """
-    dataset, page = scene.dataset, scene.page
-    changed = set()
+    facts, page, changed = scene.facts, scene.facts.page, set()
 
     def make(at, rows):
         columns = slice(0, scene.shape[1])
@@ -104,31 +104,16 @@ def create(
         changed.update(_take(scene, values, rows, (at, columns)))
         return values, scene.mask(at, columns) if scene.has_mask else None
 
-    def describe(result):
-        spaces = [space for space in dataset.tag_namespaces() if space not in _NOT_CARRIED]
-        for space in (None, *spaces):
-            _tag(result, space, dataset.tags(ns=space))
-        for band in dataset.indexes:
-            for space in (None, *dataset.tag_namespaces(band)):
-                if space not in _NOT_CARRIED:
-                    kept = dataset.tags(band, ns=space).items()
-                    stale = band in changed
-                    kept = {k: v for k, v in kept if not (stale and k.startswith("STATISTICS_"))}
-                    result.update_tags(band, ns=space, **kept)
-        for name in ("descriptions", "units", "scales", "offsets"):
-            setattr(result, name, getattr(dataset, name))
-
     contents = {
-        "count": dataset.count,
-        "dtype": scene.type.name,
-        "nodata": dataset.nodata,
+        **{name: facts.profile[name] for name in ("count", "dtype", "nodata")},
         "photometric": "MINISBLACK" if page.photometric == 1 else "RGB",
         "alpha": _ALPHA.get(int((page.extrasamples or [0])[0]), "NO"),
         "interleave": "band" if page.planarconfig == 2 else "pixel",
         **scene.packing,
     }
     how = {"format": format, "options": options, "tags": tags, "has_mask": scene.has_mask}
-    return _file(scene, Path(path), contents, make, describe, roles=dataset.colorinterp, **how)
+    describe = partial(put, facts, changed=changed)
+    return _file(scene, Path(path), contents, make, describe, roles=True, **how)
 
 
 def create_grey(
@@ -144,9 +129,7 @@ def create_grey(
         return rows[None], valid
 
     def describe(result):
-        for space in (None, "RPC"):
-            kept = scene.dataset.tags(ns=space)
-            _tag(result, space, {k: v for k, v in kept.items() if space or k == "AREA_OR_POINT"})
+        put_place(scene.facts, result)
         result.descriptions, result.units, result.scales = (name,), ("1",), (1 / 255,)
 
     contents = {
@@ -185,12 +168,12 @@ def _take(scene, values, rows, at):
 
 
 @contextlib.contextmanager
-def _file(scene, path, contents, make, describe, *, format, options, tags, has_mask, roles=None):
+def _file(scene, path, contents, make, describe, *, format, options, tags, has_mask, roles=False):
     """Yield a `Sink` on a file that takes the place of `path` at the end; see `create`."""
-    dataset = scene.dataset
+    facts = scene.facts
     options = {name.lower(): value for name, value in options.items()}
-    layout = layout_of(dataset, contents, format, options)
-    pages = (1 + has_mask) * (1 + len(dataset.overviews(1)))
+    layout = layout_of(facts, contents, format, options)
+    pages = (1 + has_mask) * (1 + len(facts.overviews))
     settings = {"GDAL_PAM_ENABLED": False, "GDAL_TIFF_INTERNAL_MASK": True}
     settings["PREDICTOR_OVERVIEW"] = layout.tiles.get("predictor", 1)
     with files.in_place_of(path) as temporary, gdal.session(**settings):
@@ -200,18 +183,14 @@ def _file(scene, path, contents, make, describe, *, format, options, tags, has_m
             try_cog(layout, path, options)
         with files.scratch(path) if layout.cog else contextlib.nullcontext(temporary) as place:
             with _made(place, path, layout.tiles, layout.given(options)) as result:
-                if roles:
-                    result.colorinterp = roles
-                points, crs = dataset.gcps
-                if points:
-                    result.gcps = points, crs or gdal.library().crs.CRS()
+                put_first(facts, result, roles)
                 sink = Sink(scene, result, make, has_mask)
                 yield sink
                 sink.finish()
                 with gdal.writing(path):
                     describe(result)
-                    _tag(result, PROVENANCE, {**tags, "STRETCH": scene.stretch})
-                    add_overviews(result, dataset)
+                    tag(result, PROVENANCE, {**tags, "STRETCH": scene.stretch})
+                    add_overviews(result, facts)
             check_file(place, pages)
             if layout.cog:
                 with gdal.writing(path):
@@ -235,14 +214,3 @@ def _made(place, path, tiles, options):
         raise
     with gdal.writing(path):
         result.close()
-
-
-def _tag(result, space, tags):
-    """Set tags of a domain."""
-    tags = {name: str(value) for name, value in tags.items()}
-    if space and space.startswith("xml:"):
-        # rasterio joins name and value by an equals sign, which GDAL takes for the document.
-        name, _, value = next(iter(tags.values())).partition("=")
-        tags = {name: value}
-    if tags:
-        result.update_tags(ns=space, **tags)

@@ -88,7 +88,7 @@ def scaled(values: np.ndarray, scale: float, low: float = 0.0) -> np.ndarray:
     scale : float, or (C,) as `low` may be
         How far white is above black.
     """
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         values = values.astype(np.float32)
         if np.any(low):
             values -= np.float32(low)
