@@ -14,7 +14,7 @@ from make_zoo import noise
 from PIL import Image, ImageCms
 
 from util.pictures import gdal, geotiff
-from util.pictures.carried import copy_beside
+from util.pictures.carried import Tag, add_ifds, copy_beside
 from util.pictures.geotiff import Unfit, open_scene
 from util.pictures.geotiff_write import PROVENANCE
 from util.pictures.pixels import PictureError
@@ -241,6 +241,31 @@ def test_profile_and_alpha_kinds(tmp_path):
         assert_equal_facts(tmp_path / "b.tif", tmp_path / "a.tif")
         with tifffile.TiffFile(tmp_path / "b.tif") as tiff:
             assert tiff.pages.first.iccprofile == icc
+
+
+@pytest.mark.parametrize("bigtiff", ["YES", "NO"])
+def test_exif_goes_along(tmp_path, bigtiff):
+    values = values_of(3, "uint16")
+    source = write_scene(
+        tmp_path / "a.tif", values, photometric="RGB", bigtiff=bigtiff, after=all_the_rest
+    )
+    exif = {34665: [Tag(0x9003, 2, 20, b"2024:05:01 10:11:12\0")]}
+    with open(source, "r+b") as file:
+        add_ifds(file, exif)
+    restore(source, tmp_path / "b.tif")
+    np.testing.assert_array_equal(read(tmp_path / "b.tif"), values)
+    assert_equal_facts(tmp_path / "b.tif", source)
+    with tifffile.TiffFile(tmp_path / "b.tif") as tiff:
+        assert tiff.is_bigtiff == (bigtiff == "YES")
+        tags = tiff.pages.first.tags
+        assert tags[34665].value == {"DateTimeOriginal": "2024:05:01 10:11:12"}
+
+
+def test_a_tile_that_takes_too_much_memory_is_refused(tmp_path, monkeypatch):
+    source = write_scene(tmp_path / "a.tif", values_of(3, "uint16"))
+    monkeypatch.setattr(geotiff, "_MOST_BLOCK_BYTES", 128 * 64 * 6 - 1)
+    with pytest.raises(PictureError, match="TILED=YES"):
+        restore(source, tmp_path / "b.tif")
 
 
 @pytest.mark.parametrize(
@@ -614,6 +639,9 @@ def test_errors_of_the_caller_pass_and_leave_nothing(tmp_path):
     result = tmp_path / "out" / "b.tif"
     with pytest.raises(ValueError, match="do not follow"):
         restore(source, result, lambda top, rows: rows[1:] if top else rows)
+    for wrong in (lambda rows: rows.astype(np.uint16), lambda rows: rows[..., :1]):
+        with pytest.raises(ValueError, match="rows must be uint8"):
+            restore(source, result, lambda _, rows, wrong=wrong: wrong(rows))
     with pytest.raises(KeyboardInterrupt), open_scene(source) as scene, scene.create(result):
         raise KeyboardInterrupt
     with pytest.raises(FileNotFoundError, match=r"none.b\.tif"):

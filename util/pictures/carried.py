@@ -30,7 +30,7 @@ _OF_THE_PIXELS = frozenset(
     | {400, *range(512, 522), 529, 530, 531, 532, 32997, 32998, 37724, 50674, 50838, 50839}
 )
 TIFF_SUFFIXES = (".tif", ".tiff")
-_EXIF_IFDS = (34665, 34853)  # EXIF, GPS: tags that point to lists of tags
+_EXIF_IFDS = frozenset((34665, 34853))  # EXIF, GPS: tags that point to lists of tags
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 _SIZES |= {16: 8, 17: 8}
 _PNG_CHUNKS = frozenset(b"iCCP sRGB gAMA cHRM cICP mDCV cLLI pHYs eXIf tEXt zTXt iTXt tIME".split())
@@ -122,11 +122,9 @@ def _by_tiff(file: BinaryIO, original: Original) -> Carried:
         if all(isinstance(ratio, tuple) and len(ratio) == 2 and ratio[1] for ratio in resolution):
             options["resolution"] = resolution
             options["resolutionunit"] = values.valueof(296, 2)
-        tags, ifds = [], {}
+        tags, ifds = [], exif_of(file, tiff)
         for tag in values:
-            if tag.code in _EXIF_IFDS:
-                ifds[tag.code] = list(_ifd_at(file, _offset_of(file, tag, tiff), tiff))
-            elif tag.code not in _OF_THE_PIXELS and tag.dtype in _SIZES:
+            if tag.code not in (_OF_THE_PIXELS | _EXIF_IFDS) and tag.dtype in _SIZES:
                 file.seek(tag.valueoffset)
                 value = file.read(_SIZES[tag.dtype] * tag.count)
                 if tag.code != 34675 or same or value[16:20] == b"RGB ":
@@ -134,6 +132,12 @@ def _by_tiff(file: BinaryIO, original: Original) -> Carried:
         if original.orientation != 1:
             tags.append((274, 3, 1, original.orientation, True))
         return Carried({**options, "extratags": tags}, ifds, note=note)
+
+
+def exif_of(file: BinaryIO, tiff: tifffile.TiffFile) -> dict[int, list[Tag]]:
+    """Return the lists of tags that are EXIF and GPS in the first page of a TIFF, by their code."""
+    places = [tag for tag in tiff.pages.first.tags if tag.code in _EXIF_IFDS]
+    return {tag.code: list(_ifd_at(file, _offset_of(file, tag, tiff), tiff)) for tag in places}
 
 
 def _offset_of(file: BinaryIO, tag: tifffile.TiffTag, tiff: tifffile.TiffFile) -> int:

@@ -21,6 +21,7 @@ import numpy as np
 import tifffile
 
 from util.pictures import gdal, geotiff_write
+from util.pictures.carried import exif_of
 from util.pictures.geotiff_facts import facts_of
 from util.pictures.geotiff_layout import packing
 from util.pictures.original import NO_GROUND, filled, in_type, tells_ground
@@ -93,23 +94,24 @@ def open_scene(
     """
     path, full_scale = Path(path), checked_scale(full_scale or None)
     with gdal.session():
-        page = _checked_page(path)
+        page, exif = _head_of(path)
         with gdal.reading(path):
             # An absolute path is never taken for an address of another kind.
             dataset = gdal.library().open(path.absolute(), driver="GTiff")
         try:
             with gdal.reading(path):
-                scene = Scene(path, dataset, page, bands, nodata, full_scale)
+                facts = facts_of(dataset, page, exif)
+                scene = Scene(path, dataset, facts, bands, nodata, full_scale)
             yield scene
         finally:
             with contextlib.suppress(*gdal.failures()):
                 dataset.close()
 
 
-def _checked_page(path: Path) -> tifffile.TiffPage:
-    """Return the first page of a TIFF, as its head tells it."""
+def _head_of(path: Path) -> tuple[tifffile.TiffPage, dict]:
+    """Return the first page of a TIFF that can be taken, as its head tells it, and its EXIF."""
     try:
-        with tifffile.TiffFile(path) as tiff:
+        with open(path, "rb") as file, tifffile.TiffFile(file, name="tiff") as tiff:
             page = tiff.pages.first
             check_whole(page, tiff.filehandle.size)
             kind = tifffile.PHOTOMETRIC(page.photometric)
@@ -122,7 +124,9 @@ def _checked_page(path: Path) -> tifffile.TiffPage:
                 raise Unfit(f"{bits} bits hold no brightness; it takes 8 or more")
             if page.tags.valueof(274, 1) in range(2, 9):
                 raise Unfit("its orientation tag turns it; store it upright")
-            return page
+            with contextlib.suppress(Exception):  # the pixels are what matters
+                return page, exif_of(file, tiff)
+            return page, {}
     except PictureError as error:
         raise type(error)(error.reason, path) from None
     except Exception as error:  # decoders meet damage with errors of every class
@@ -148,8 +152,8 @@ class Scene:
         For the writer; `bands` from 1 on, one for grey. With `has_gaps` some may be no ground.
     """
 
-    def __init__(self, path, dataset, page, bands, nodata, full_scale):
-        self.path, self.facts, self.notes = path, facts_of(dataset, page), []
+    def __init__(self, path, dataset, facts, bands, nodata, full_scale):
+        self.path, self.facts, self.notes = path, facts, []
         self._dataset = dataset
         self.type = np.dtype(dataset.dtypes[0])
         if self.type.kind not in "iuf":

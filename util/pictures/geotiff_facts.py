@@ -10,7 +10,7 @@ import tifffile
 
 from util.pictures import gdal
 
-# What the file itself makes; EXIF's lists of tags, which GDAL reads and does not write.
+# What the file itself makes; and EXIF, which GDAL reads and does not write.
 _NOT_CARRIED = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "EXIF")
 _PER_BAND = ("descriptions", "units", "scales", "offsets")
 
@@ -33,6 +33,8 @@ class Facts(NamedTuple):
     is_placed : bool
         It has a place on Earth, by whatever means.
     page : tifffile.TiffPage
+    exif : dict
+        As `util.pictures.carried.exif_of`.
     """
 
     tags: dict
@@ -46,10 +48,11 @@ class Facts(NamedTuple):
     overviews: list
     is_placed: bool
     page: tifffile.TiffPage
+    exif: dict
 
 
-def facts_of(dataset: object, page: tifffile.TiffPage) -> Facts:
-    """Return the facts of a rasterio dataset, whose first page is known."""
+def facts_of(dataset: object, page: tifffile.TiffPage, exif: dict) -> Facts:
+    """Return the facts of a rasterio dataset, whose first page and EXIF are known."""
 
     def tags(*band):
         spaces = {"", *dataset.tag_namespaces(*band)}.difference(_NOT_CARRIED)
@@ -72,6 +75,7 @@ def facts_of(dataset: object, page: tifffile.TiffPage) -> Facts:
         overviews=dataset.overviews(1),
         is_placed=bool(profile["crs"] or "transform" in profile or points[0] or dataset.rpcs),
         page=page,
+        exif=exif,
     )
 
 

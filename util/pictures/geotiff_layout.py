@@ -67,10 +67,11 @@ def layout_of(facts: Facts, contents: dict, format: str, options: dict) -> Layou
     high, wide = facts.blocks
     grid = facts.profile.keys() & {"height", "width", "crs", "transform"}
     # Classic TIFF ends at 4 GB, and how far compression gets nobody knows.
-    tiles = {"driver": "GTiff", "bigtiff": "IF_SAFER", **contents}
+    big = "YES" if facts.page.parent.is_bigtiff else "IF_SAFER"
+    tiles = {"driver": "GTiff", "bigtiff": big, **contents}
     tiles |= {name: facts.profile[name] for name in grid}
     if is_cog or format == "cog":
-        cog = {"driver": "COG", "bigtiff": "IF_SAFER", "overview_resampling": "AVERAGE"}
+        cog = {"driver": "COG", "bigtiff": big, "overview_resampling": "AVERAGE"}
         cog |= {"blocksize": wide if is_cog else _COG_BLOCK}
         cog |= {"compress": tiles.get("compress", "deflate")}
         cog |= {"predictor": "NO" if "nbits" in tiles else "YES", **options}

@@ -13,6 +13,7 @@ import numpy as np
 
 from util import files
 from util.pictures import gdal
+from util.pictures.carried import add_ifds
 from util.pictures.geotiff_facts import put, put_first, put_place, tag
 from util.pictures.geotiff_layout import add_overviews, check_file, copy_to_cog, layout_of, try_cog
 
@@ -25,9 +26,11 @@ _ALPHA = {0: "NO", 1: "PREMULTIPLIED", 2: "NON-PREMULTIPLIED"}  # by TIFF's extr
 class Sink:
     """Take rows from the top down, in any heights; made by `create` and `create_grey`."""
 
-    def __init__(self, scene, dataset, make, has_mask):
+    def __init__(self, scene, dataset, make, has_mask, restored):
         self._scene, self._dataset, self._make, self._has_mask = scene, dataset, make, has_mask
-        self._height, self._width, _ = scene.shape
+        self._height, self._width, bands = scene.shape
+        # What rows have to be: type, and shape without their number.
+        self._like = (scene.dtype, (self._width, bands)) if restored else (np.uint8, (self._width,))
         high, self._step = dataset.block_shapes[0]
         self._unit = high * -(-_UNIT_ROWS // high)
         self._waiting, self._next, self._done = [], 0, 0
@@ -38,7 +41,12 @@ class Sink:
         Raises ValueError for other rows, PictureError if the scene cannot be read, OSError with
         the path if the file cannot be written.
         """
-        if top != self._next or top + len(rows) > self._height or rows.shape[1] != self._width:
+        dtype, shape = self._like
+        if rows.dtype != dtype or rows.shape[1:] != shape:
+            raise ValueError(
+                f"rows must be {np.dtype(dtype)} (h, *{shape}), not {rows.dtype} {rows.shape}"
+            )
+        if top != self._next or top + len(rows) > self._height:
             raise ValueError(f"rows {rows.shape} from {top} do not follow the first {self._next}")
         self._next += len(rows)
         self._waiting.append(rows.copy())
@@ -113,7 +121,7 @@ def create(
     }
     how = {"format": format, "options": options, "tags": tags, "has_mask": scene.has_mask}
     describe = partial(put, facts, changed=changed)
-    return _file(scene, Path(path), contents, make, describe, roles=True, **how)
+    return _file(scene, Path(path), contents, make, describe, restored=True, **how)
 
 
 def create_grey(
@@ -168,8 +176,14 @@ def _take(scene, values, rows, at):
 
 
 @contextlib.contextmanager
-def _file(scene, path, contents, make, describe, *, format, options, tags, has_mask, roles=False):
-    """Yield a `Sink` on a file that takes the place of `path` at the end; see `create`."""
+def _file(
+    scene, path, contents, make, describe, *, format, options, tags, has_mask, restored=False
+):
+    """Yield a `Sink` on a file that takes the place of `path` at the end; see `create`.
+
+    restored : bool
+        It has the scene's own bands, and so their roles, and its EXIF.
+    """
     facts = scene.facts
     options = {name.lower(): value for name, value in options.items()}
     layout = layout_of(facts, contents, format, options)
@@ -179,18 +193,21 @@ def _file(scene, path, contents, make, describe, *, format, options, tags, has_m
     with files.in_place_of(path) as temporary, gdal.session(**settings):
         temporary.touch()  # a folder that takes no file is told by the system, with its number
         temporary.unlink()
-        if layout.cog:
+        if layout.cog and options:
             try_cog(layout, path, options)
         with files.scratch(path) if layout.cog else contextlib.nullcontext(temporary) as place:
             with _made(place, path, layout.tiles, layout.given(options)) as result:
-                put_first(facts, result, roles)
-                sink = Sink(scene, result, make, has_mask)
+                put_first(facts, result, roles=restored)
+                sink = Sink(scene, result, make, has_mask, restored)
                 yield sink
                 sink.finish()
                 with gdal.writing(path):
                     describe(result)
                     tag(result, PROVENANCE, {**tags, "STRETCH": scene.stretch})
                     add_overviews(result, facts)
+            if restored and facts.exif and not layout.cog:  # whose head has to stay in front
+                with open(place, "r+b") as file:
+                    add_ifds(file, facts.exif)
             check_file(place, pages)
             if layout.cog:
                 with gdal.writing(path):
