@@ -16,6 +16,7 @@ from PIL import Image, ImageCms
 from util.pictures import gdal, geotiff
 from util.pictures.carried import Tag, add_ifds, copy_beside
 from util.pictures.geotiff import Unfit, open_scene
+from util.pictures.geotiff_layout import check_file
 from util.pictures.geotiff_write import PROVENANCE
 from util.pictures.pixels import PictureError
 from util.say import UserError
@@ -195,7 +196,9 @@ def assert_equal_facts(made, source, but=()):
 _PEAK = """
 import resource, sys
 import numpy as np
+from util.pictures import gdal
 from util.pictures.geotiff import open_scene
+gdal.CACHE_BYTES = 2**23  # soon full
 with open_scene(sys.argv[1]) as scene, scene.create(sys.argv[1] + ".out.tif") as sink:
     for top in range(0, scene.shape[0], 100):
         sink.write(top, scene[top : top + 100, 0 : scene.shape[1]] // 2)
@@ -558,6 +561,36 @@ def test_a_cloud_optimised_file_is_one(tmp_path, mask):
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.parametrize("format", ["same", "cog"])
+def test_overviews_of_masks_and_predictors(tmp_path, format):
+    def after(made):
+        made.build_overviews([2, 4], Resampling.average)
+
+    values = values_of(3, "uint16", 1100, 700)
+    where = np.ones((1100, 700), bool)
+    where[:600, :600] = False
+    source = write_scene(
+        tmp_path / "a.tif", values, photometric="RGB", mask=where, after=after, **PACKED
+    )
+    with (
+        open_scene(source) as scene,
+        scene.create(tmp_path / "b.tif", format=format) as ground,
+        scene.create_grey(tmp_path / "o.tif", "opacity", format=format) as grey,
+    ):
+        for top in range(0, 1100, 100):
+            rows = slice(top, top + 100)
+            ground.write(top, scene[rows, 0:700])
+            grey.write(top, scene[rows, 0:700][..., 0].astype(np.uint8))
+    for name in ("a", "b", "o"):
+        with rasterio.open(tmp_path / f"{name}.tif", overview_level=1) as file:
+            mask = file.dataset_mask()
+            assert mask.shape == (275, 175)
+            assert not mask[:149, :149].any()
+            assert mask[151:].all()
+        with tifffile.TiffFile(tmp_path / f"{name}.tif") as tiff:
+            assert [page.predictor for page in tiff.pages if not page.is_mask] == [2, 2, 2]
+
+
 def test_overviews_show_the_new_pixels(tmp_path):
     def after(made):
         made.build_overviews([2, 4], Resampling.average)
@@ -631,6 +664,20 @@ def test_a_full_disk_names_the_file_and_leaves_nothing(tmp_path):
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert caught.value.filename == str(tmp_path / "out" / "b.tif")
         assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_file_with_parts_that_were_never_written_is_not_whole(tmp_path):
+    path = tmp_path / "a.tif"
+    how = {"height": 64, "width": 64, "count": 1, "dtype": "uint8", "tiled": True, **PLACE}
+    with rasterio.open(path, "w", driver="GTiff", **how, blockxsize=32, blockysize=32) as file:
+        file.write(np.ones((1, 64, 64), np.uint8))
+    check_file(path, 1)
+    with pytest.raises(OSError, match="No space"):
+        check_file(path, 2)
+    with rasterio.open(path, "w", driver="GTiff", **how, sparse_ok=True):
+        pass
+    with pytest.raises(OSError, match="No space"):
+        check_file(path, 1)
 
 
 def test_errors_of_the_caller_pass_and_leave_nothing(tmp_path):

@@ -16,7 +16,9 @@ from util.pictures.pixels import PictureError
 from util.say import UserError
 
 MISSING = "GeoTIFF scenes need rasterio: pip install -r requirements-geo.txt"
-_CACHE_MB = 64  # of decoded blocks; by itself GDAL takes a twentieth of the memory
+# Of decoded blocks: a row of tiles 40,000 pixels wide should fit, or each is decoded many times. By
+# itself GDAL takes a twentieth of the memory.
+CACHE_BYTES = 2**28
 
 
 @lru_cache(maxsize=1)
@@ -48,7 +50,7 @@ def available() -> bool:
 @contextlib.contextmanager
 def session(**options: object):
     """Hold settings of GDAL; the last that is entered is left first."""
-    with library().Env(GDAL_CACHEMAX=_CACHE_MB, **options):
+    with library().Env(GDAL_CACHEMAX=CACHE_BYTES, **options):
         yield
 
 

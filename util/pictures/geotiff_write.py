@@ -20,6 +20,7 @@ from util.pictures.geotiff_layout import add_overviews, check_file, copy_to_cog,
 PROVENANCE = "CLOUD_REMOVAL"  # the domain of the tags that tell how a result was made
 FORMATS = ("same", "cog")
 _UNIT_ROWS = 64  # at least so many rows are written at once
+_AT_ONCE = 1_000_000  # pixels brought back at once
 _ALPHA = {0: "NO", 1: "PREMULTIPLIED", 2: "NON-PREMULTIPLIED"}  # by TIFF's extrasamples
 
 
@@ -109,7 +110,11 @@ def create(
     def make(at, rows):
         columns = slice(0, scene.shape[1])
         values = scene.stored(at, columns)
-        changed.update(_take(scene, values, rows, (at, columns)))
+        step = max(1, _AT_ONCE // scene.shape[1])
+        for top in range(0, len(rows), step):
+            part = slice(top, top + step)
+            place = slice(at.start + top, min(at.start + top + step, at.stop)), columns
+            changed.update(_take(scene, values[:, part], rows[part], place))
         return values, scene.mask(at, columns) if scene.has_mask else None
 
     contents = {
@@ -189,7 +194,6 @@ def _file(
     layout = layout_of(facts, contents, format, options)
     pages = (1 + has_mask) * (1 + len(facts.overviews))
     settings = {"GDAL_PAM_ENABLED": False, "GDAL_TIFF_INTERNAL_MASK": True}
-    settings["PREDICTOR_OVERVIEW"] = layout.tiles.get("predictor", 1)
     with files.in_place_of(path) as temporary, gdal.session(**settings):
         temporary.touch()  # a folder that takes no file is told by the system, with its number
         temporary.unlink()
