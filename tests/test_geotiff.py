@@ -13,7 +13,8 @@ from conftest import PROJECT
 from make_zoo import noise
 from PIL import Image, ImageCms
 
-from util.pictures import gdal, geotiff
+from util.pictures import gdal, geotiff, geotiff_write
+from util.pictures import stretch as stretch_
 from util.pictures.carried import Tag, add_ifds, copy_beside
 from util.pictures.geotiff import Unfit, open_scene
 from util.pictures.geotiff_layout import check_file
@@ -400,7 +401,9 @@ def test_a_result_is_never_nodata_by_accident(tmp_path, dtype, nodata):
 
 # 7
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
-def test_types_stay_and_values_beyond_the_stretch_too(tmp_path, dtype):
+def test_types_stay_and_values_beyond_the_stretch_too(tmp_path, dtype, monkeypatch):
+    for module in (stretch_, geotiff_write):
+        monkeypatch.setattr(module, "_AT_ONCE", 10 * WIDTH)
     values = values_of(3, dtype)
     low, high = (0, 255) if dtype == "uint8" else (1, 30_000)
     values[:, 200, 200:210], values[:, 201, 200:210] = high, low
