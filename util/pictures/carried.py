@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO, NamedTuple
 
+import numpy as np
 import tifffile
 from PIL import Image
 
@@ -46,6 +47,7 @@ class Carried(NamedTuple):
     tiff : arguments of `tifffile.imwrite`; empty for another format
     ifds : the tags of a TIFF's EXIF and GPS, dict code -> list of tags
     chunks : of a PNG, whole
+    mask : a further page of a TIFF, bool (H, W), or None
     note : what a person should know about it, or nothing
     """
 
@@ -53,6 +55,7 @@ class Carried(NamedTuple):
     ifds: dict = MappingProxyType({})
     chunks: bytes = b""
     note: str = ""
+    mask: np.ndarray | None = None
 
     def is_stored(self, path: str | Path) -> bool:
         """Tell whether pixels go into a file as the original's are stored, with its orientation."""
@@ -131,7 +134,7 @@ def _by_tiff(file: BinaryIO, original: Original) -> Carried:
                     tags.append((tag.code, int(tag.dtype), tag.count, value, True))
         if original.orientation != 1:
             tags.append((274, 3, 1, original.orientation, True))
-        return Carried({**options, "extratags": tags}, ifds, note=note)
+        return Carried({**options, "extratags": tags}, ifds, note=note, mask=original.mask)
 
 
 def exif_of(file: BinaryIO, tiff: tifffile.TiffFile) -> dict[int, list[Tag]]:

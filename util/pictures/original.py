@@ -46,22 +46,27 @@ class Original:
     ----------
     path : Path or None
         What errors call it.
+    mask : bool (H, W) or None
+        As stored, and where there is ground, besides what the values say.
     """
 
     def __init__(self, values, orientation=1, alpha=None, nodata=None):
-        self.path, self.values, self.orientation = None, values, orientation
+        self.path, self.values, self.orientation, self.mask = None, values, orientation, None
         self.alpha, self.nodata = alpha, in_type(nodata, values.dtype)
 
     @cached_property
     def ground(self):
         """Where the picture shows ground, upright, bool (H, W); None if it does everywhere.
 
-        Not where alpha is 0, unless alpha is no mask; else as `tells_ground` says.
+        Not where the mask says so, nor where alpha is 0, unless alpha is no mask; else as
+        `tells_ground` says.
         """
         colours = self.values[..., :3]
         found = tells_ground(colours, self.nodata)
         if self.opaque is not None and not is_no_mask(self.opaque):
             found.append(self.values[..., self.alpha] != 0)
+        if self.mask is not None:
+            found.append(self.mask)
         ground = np.logical_and.reduce(found) if found else None
         return None if ground is None or ground.all() else self._upright(ground)
 
@@ -146,6 +151,8 @@ class Original:
         if hole is not None and self.alpha is not None:
             alpha = self._upright(self.values[..., self.alpha])
             alpha[hole] = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else 1
+        if hole is not None and self.mask is not None:
+            self._upright(self.mask)[hole] = True
 
     def _off_nodata(self, target, ground):
         """Move by one what was made and has the value of nodata by accident."""
