@@ -214,6 +214,14 @@ def test_exif_profile_and_resolution_go_into_a_png(tmp_path, suffix, orientation
             assert b'tiff:Orientation="1"' in image.info["xmp"]
 
 
+def test_the_resolution_of_a_bmp(tmp_path):
+    Image.fromarray(noise(40, 50)).save(tmp_path / "a.bmp", dpi=(300, 150))
+    again(tmp_path / "a.bmp", tmp_path / "b.bmp")
+    with Image.open(tmp_path / "b.bmp") as image:
+        assert image.info["dpi"] == pytest.approx((300, 150), abs=0.02)
+        np.testing.assert_array_equal(np.array(image), noise(40, 50))
+
+
 def test_text_and_colour_of_a_png(tmp_path):
     from PIL.PngImagePlugin import PngInfo
 

@@ -48,6 +48,7 @@ class Carried(NamedTuple):
     ifds : the tags of a TIFF's EXIF and GPS, dict code -> list of tags
     chunks : of a PNG, whole
     mask : a further page of a TIFF, bool (H, W), or None
+    per_metre : resolution across and down, for a BMP; or nothing
     note : what a person should know about it, or nothing
     """
 
@@ -56,6 +57,7 @@ class Carried(NamedTuple):
     chunks: bytes = b""
     note: str = ""
     mask: np.ndarray | None = None
+    per_metre: tuple = ()
 
     def is_stored(self, path: str | Path) -> bool:
         """Tell whether pixels go into a file as the original's are stored, with its orientation."""
@@ -81,7 +83,7 @@ def carried_by(path: str | Path, original: Original) -> Carried:
             start = file.read(8)
             if start[:4] in TIFF_STARTS:
                 return _by_tiff(file, original)
-            return Carried(chunks=_by_png(file) if start[:4] == b"\x89PNG" else _by_common(file))
+            return Carried(chunks=_by_png(file)) if start[:4] == b"\x89PNG" else _by_common(file)
     except Exception as error:  # the pixels could be read, and are what matters
         return Carried(note=f"{path}: its pixels go out alone, the rest is {reason_of(error)}")
 
@@ -246,17 +248,17 @@ def _exif_by_pillow(file: BinaryIO) -> bytes:
     return exif
 
 
-def _by_common(file: BinaryIO) -> bytes:
+def _by_common(file: BinaryIO) -> Carried:
     """Return what a JPEG, WebP, BMP or GIF carries, as chunks of a PNG."""
     file.seek(0)
     with Image.open(file, formats=COMMON_FORMATS) as image:
         info = image.info
-    kept = []
+    kept, per_metre = [], ()
     profile = info.get("icc_profile") or b""
     if profile[16:20] == b"RGB ":
         kept.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile)))
     if "dpi" in info:
-        per_metre = [round(float(n) * _METRE_IN) for n in info["dpi"]]
+        per_metre = tuple(round(float(n) * _METRE_IN) for n in info["dpi"])
         kept.append(_chunk(b"pHYs", struct.pack(">IIB", *per_metre, 1)))
     if info.get("exif"):
         kept.append(_chunk(b"eXIf", _upright(info["exif"])))
@@ -266,7 +268,7 @@ def _by_common(file: BinaryIO) -> bytes:
     comment = info.get("comment")
     if isinstance(comment, bytes) and comment:
         kept.append(_chunk(b"tEXt", b"Comment\0" + comment.replace(b"\0", b"")))
-    return b"".join(kept)
+    return Carried(chunks=b"".join(kept), per_metre=per_metre)
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

@@ -58,7 +58,7 @@ def loss_without_rasterio(path: str | Path) -> str:
     except Exception:  # whoever reads it says what is wrong with it
         return ""
     return (
-        "note: GeoTIFFs go through whole, in memory, without masks and overviews; "
+        "note: GeoTIFFs go through whole, in memory, and lose their overviews; "
         f"{gdal.MISSING[0].lower()}{gdal.MISSING[1:]}"
     )
 
