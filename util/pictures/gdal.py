@@ -20,10 +20,13 @@ MISSING = "GeoTIFF scenes need rasterio: pip install -r requirements-geo.txt"
 # itself GDAL takes a twentieth of the memory.
 CACHE_BYTES = 2**28
 
+# That a scene has no georeference is told once, by `util.pictures.geotiff.Scene.notes`.
+warnings.filterwarnings("ignore", module="rasterio")
+
 
 @lru_cache(maxsize=1)
 def library() -> ModuleType:
-    """Return rasterio, silenced: what it tells, our one-line errors say too.
+    """Return rasterio with its log silenced: what that tells, our one-line errors say too.
 
     Raises UserError where it is not installed.
     """
@@ -32,7 +35,6 @@ def library() -> ModuleType:
         import rasterio.shutil
     except ImportError:
         raise UserError(MISSING) from None
-    warnings.filterwarnings("ignore", category=rasterio.errors.NotGeoreferencedWarning)
     log = logging.getLogger("rasterio")
     log.propagate, log.level = False, logging.WARNING
     log.addHandler(logging.NullHandler())
