@@ -28,10 +28,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-import mod_defog
-import mod_GAN_poly
-import mod_mend
 from configure import Defog
+from mod_defog import TASK as DEFOG
+from mod_GAN_poly import TASK as GAN_POLY
+from mod_mend import TASK as MEND
 from util import command
 from util.pictures.original import Original
 from util.pictures.pixels import PictureError, as_float
@@ -40,7 +40,7 @@ from util.say import UserError
 from util.settings import HERE, row_of
 from util.use import chain, classical, evaluate_chain, trained
 
-TASKS = [mod_defog.TASK, mod_mend.TASK, mod_GAN_poly.TASK]
+TASKS = [DEFOG, MEND, GAN_POLY]
 # Those that belong to this machine and start; the others come with a trained network.
 SETTINGS = [n for n in vars(Defog()) if row_of(Defog, n).kind == HERE] + ["full_scale"]
 
@@ -119,7 +119,8 @@ def remove_clouds(
         raise ValueError(f"picture must be uint8, uint16 or float32, not {pixels.dtype}")
     if valid is not None and (np.shape(valid) != pixels.shape[:2] or valid.dtype != bool):
         raise ValueError(f"valid must be bool {pixels.shape[:2]}")
-    original = Original(np.array(pixels, order="C"), valid=valid)
+    original = Original(np.array(pixels, order="C"))
+    original.mask = valid
     try:
         seen, white = original.picture(full_scale)
         seen = original.fill(seen)

@@ -2,10 +2,10 @@
 
     python tests/fuzz.py FOLDER FIRST END
 
-Each file of make_damaged.py from FIRST to before END goes through read, the store, and apply with
-a stand-in network. On stdout it has a line when it is begun, "> 17", and one for whatever is wrong
-with what came of it: "17 ...". The process ends with a file that takes too long or too much
-memory; of one that it hangs or crashes in, stderr says where.
+Each file of make_damaged.py from FIRST to before END goes through read, the store, apply with a
+stand-in network, and a TIFF also as a scene. On stdout it has a line when it is begun, "> 17", and
+one for whatever is wrong with what came of it: "17 ...". The process ends with a file that takes
+too long or too much memory; of one that it hangs or crashes in, stderr says where.
 """
 
 import contextlib
@@ -28,6 +28,7 @@ from make_damaged import write_damaged
 from stand_ins import clearer, dehazer, filler
 
 from util import interrupt
+from util.pictures import geotiff
 from util.pictures.pixels import PictureError, as_float
 from util.pictures.read import read, read_original
 from util.pictures.store import PictureStore
@@ -39,7 +40,7 @@ MOST_MB = 1024  # besides TensorFlow
 # What is larger would take more memory and time, rightly.
 MAX_PIXELS, _MAX_RESTORED = 4097 * 4097, 2_000_000
 _TILES = {"apply_tile_px": 512, "apply_margin_px": 32}
-_LEAST_PX = 16
+_LEAST_PX, _AT_ONCE = 16, 50
 # What apply says of files that it restores as well.
 _BESIDES = (
     "; network: ", "note: ", "passes for nearly black", "nothing is missing",
@@ -93,7 +94,7 @@ def _peak_mb():
 def wrong_with(number: int, path: Path) -> list[str]:
     """Return a line for each thing that is wrong with what comes of a file."""
     wrong = []
-    for step in (_read, _store, _apply):
+    for step in (_read, _store, _apply, _scene):
         with tempfile.TemporaryDirectory() as place, _heard(place + "/heard") as heard:
             raised, ended = "", False
             try:
@@ -156,6 +157,19 @@ def _apply(case):
     assert made.shape[:2] == came.shape[:2]
     if outputs[0].suffix == ".tif":
         assert (made.shape, made.dtype) == (came.shape, came.dtype)
+    return True
+
+
+def _scene(case):
+    if not (geotiff.available() and geotiff.is_tiff(case.path)):
+        return True
+    with geotiff.open_scene(case.path, full_scale=case.scale) as scene:
+        height, width, _ = scene.shape
+        if height * width > _MAX_RESTORED:
+            return True
+        with scene.create(case.place / "out.tif") as sink:
+            for top in range(0, height, _AT_ONCE):
+                sink.write(top, scene[top : top + _AT_ONCE, 0:width])
     return True
 
 

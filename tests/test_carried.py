@@ -10,7 +10,8 @@ import tifffile
 from make_zoo import noise
 from PIL import Image, ImageCms
 
-from util.pictures.carried import Tag, add_ifds, carried_by, copy_beside
+from util.pictures.carried import Carried, Tag, add_ifds, carried_by, copy_beside
+from util.pictures.places import _mapped_place
 from util.pictures.read import read_original, read_picture
 from util.pictures.write import write_picture
 
@@ -120,6 +121,31 @@ def test_a_turned_tiff_stays_as_stored(tmp_path):
     np.testing.assert_array_equal(read_picture(tmp_path / "b.tif"), np.rot90(noise(40, 50), -1))
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("big", [False, True])
+def test_the_mask_of_a_tiff_is_heeded_and_goes_along(tmp_path, order, big):
+    mask = np.ones((40, 50), bool)
+    mask[:, :13] = False
+    made, how = [], {"photometric": "rgb", "planarconfig": "contig"}
+    for fill in (0, 200):
+        pixels = noise(40, 50)
+        pixels[~mask] = fill
+        path, result = tmp_path / "a.tif", tmp_path / "b.tif"
+        write_picture(path, pixels, Carried({**how, "byteorder": order, "bigtiff": big}, mask=mask))
+        assert _mapped_place(path, None) is None  # of all of it crops would be cut
+        original = read_original(path)
+        np.testing.assert_array_equal(original.ground, mask)
+        shown = original.picture().pixels
+        made.append(original.fill(shown) // 2)
+        original.take(made[-1])
+        np.testing.assert_array_equal(original.values[~mask], pixels[~mask])
+        write_picture(result, original.values, carried_by(path, original))
+        with tifffile.TiffFile(result) as tiff:
+            assert [page.subfiletype for page in tiff.pages] == [0, 4]
+            np.testing.assert_array_equal(tiff.pages[1].asarray(), mask)
+    np.testing.assert_array_equal(*made)
+
+
 def exif_of(orientation):
     """Return EXIF with a camera, a place, a time, and numbers of several kinds."""
     exif = Image.Exif()
@@ -186,6 +212,14 @@ def test_exif_profile_and_resolution_go_into_a_png(tmp_path, suffix, orientation
         if suffix != ".png":
             assert b'drone:Height="120"' in image.info["xmp"]
             assert b'tiff:Orientation="1"' in image.info["xmp"]
+
+
+def test_the_resolution_of_a_bmp(tmp_path):
+    Image.fromarray(noise(40, 50)).save(tmp_path / "a.bmp", dpi=(300, 150))
+    again(tmp_path / "a.bmp", tmp_path / "b.bmp")
+    with Image.open(tmp_path / "b.bmp") as image:
+        assert image.info["dpi"] == pytest.approx((300, 150), abs=0.02)
+        np.testing.assert_array_equal(np.array(image), noise(40, 50))
 
 
 def test_text_and_colour_of_a_png(tmp_path):

@@ -177,6 +177,13 @@ def test_those_places_do_make_these_calls():
         assert calls(PROGRAM[owner].read_text(encoding="utf-8")) & only_there
 
 
+def test_rasterio_is_optional_and_imported_in_one_place():
+    sources = {name: path.read_text(encoding="utf-8") for name, path in PROGRAM.items()}
+    users = {n for n, source in sources.items() if "rasterio" in imports(source)}
+    assert users == {"util.pictures.gdal"}
+    assert "rasterio" not in (PROJECT / "requirements.txt").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_no_file_is_longer_than_360_lines(name):
     assert len(PROGRAM[name].read_text(encoding="utf-8").splitlines()) <= 360

@@ -26,10 +26,10 @@ def in_place_of(path):
         It cannot be written: the disk is full, the folder is missing. `filename` is `path`.
     """
     path = Path(path)
-    temporary = path.with_name(f"{_TEMPORARY}{uuid4().hex[:12]}{path.suffix}")
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with scratch(path) as temporary:
+            yield temporary
+            os.replace(temporary, path)
         with contextlib.suppress(OSError):  # it is done; only a power cut could undo it
             sync(path.parent)
     except OSError as error:
@@ -39,6 +39,14 @@ def in_place_of(path):
         if number is None:
             raise
         raise OSError(number, error.strerror or os.strerror(number), str(path)) from error
+
+
+@contextlib.contextmanager
+def scratch(path):
+    """Yield a temporary path beside `path`; what is made there is gone at the end."""
+    temporary = path.with_name(f"{_TEMPORARY}{uuid4().hex[:12]}{path.suffix}")
+    try:
+        yield temporary
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
@@ -56,11 +64,7 @@ def whole(path):
     with in_place_of(path) as temporary, open(temporary, "w+b") as file:
         yield file
         file.flush()
-        try:
-            os.fsync(file.fileno())
-        except OSError as error:
-            if error.errno not in _UNKNOWN:
-                raise
+        _sync(file.fileno())
 
 
 def write(path, content):
@@ -79,9 +83,18 @@ def sync(path):
         return
     handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        _sync(handle)
     finally:
         os.close(handle)
+
+
+def _sync(handle):
+    """Sync what is open, unless the disk does not know how to."""
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _UNKNOWN:
+            raise
 
 
 def sweep(folder, older_than_s=0):

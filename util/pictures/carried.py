@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO, NamedTuple
 
+import numpy as np
 import tifffile
 from PIL import Image
 
@@ -30,7 +31,7 @@ _OF_THE_PIXELS = frozenset(
     | {400, *range(512, 522), 529, 530, 531, 532, 32997, 32998, 37724, 50674, 50838, 50839}
 )
 TIFF_SUFFIXES = (".tif", ".tiff")
-_EXIF_IFDS = (34665, 34853)  # EXIF, GPS: tags that point to lists of tags
+_EXIF_IFDS = frozenset((34665, 34853))  # EXIF, GPS: tags that point to lists of tags
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 _SIZES |= {16: 8, 17: 8}
 _PNG_CHUNKS = frozenset(b"iCCP sRGB gAMA cHRM cICP mDCV cLLI pHYs eXIf tEXt zTXt iTXt tIME".split())
@@ -46,6 +47,8 @@ class Carried(NamedTuple):
     tiff : arguments of `tifffile.imwrite`; empty for another format
     ifds : the tags of a TIFF's EXIF and GPS, dict code -> list of tags
     chunks : of a PNG, whole
+    mask : a further page of a TIFF, bool (H, W), or None
+    per_metre : resolution across and down, for a BMP; or nothing
     note : what a person should know about it, or nothing
     """
 
@@ -53,6 +56,8 @@ class Carried(NamedTuple):
     ifds: dict = MappingProxyType({})
     chunks: bytes = b""
     note: str = ""
+    mask: np.ndarray | None = None
+    per_metre: tuple = ()
 
     def is_stored(self, path: str | Path) -> bool:
         """Tell whether pixels go into a file as the original's are stored, with its orientation."""
@@ -78,7 +83,7 @@ def carried_by(path: str | Path, original: Original) -> Carried:
             start = file.read(8)
             if start[:4] in TIFF_STARTS:
                 return _by_tiff(file, original)
-            return Carried(chunks=_by_png(file) if start[:4] == b"\x89PNG" else _by_common(file))
+            return Carried(chunks=_by_png(file)) if start[:4] == b"\x89PNG" else _by_common(file)
     except Exception as error:  # the pixels could be read, and are what matters
         return Carried(note=f"{path}: its pixels go out alone, the rest is {reason_of(error)}")
 
@@ -122,18 +127,22 @@ def _by_tiff(file: BinaryIO, original: Original) -> Carried:
         if all(isinstance(ratio, tuple) and len(ratio) == 2 and ratio[1] for ratio in resolution):
             options["resolution"] = resolution
             options["resolutionunit"] = values.valueof(296, 2)
-        tags, ifds = [], {}
+        tags, ifds = [], exif_of(file, tiff)
         for tag in values:
-            if tag.code in _EXIF_IFDS:
-                ifds[tag.code] = list(_ifd_at(file, _offset_of(file, tag, tiff), tiff))
-            elif tag.code not in _OF_THE_PIXELS and tag.dtype in _SIZES:
+            if tag.code not in (_OF_THE_PIXELS | _EXIF_IFDS) and tag.dtype in _SIZES:
                 file.seek(tag.valueoffset)
                 value = file.read(_SIZES[tag.dtype] * tag.count)
                 if tag.code != 34675 or same or value[16:20] == b"RGB ":
                     tags.append((tag.code, int(tag.dtype), tag.count, value, True))
         if original.orientation != 1:
             tags.append((274, 3, 1, original.orientation, True))
-        return Carried({**options, "extratags": tags}, ifds, note=note)
+        return Carried({**options, "extratags": tags}, ifds, note=note, mask=original.mask)
+
+
+def exif_of(file: BinaryIO, tiff: tifffile.TiffFile) -> dict[int, list[Tag]]:
+    """Return the lists of tags that are EXIF and GPS in the first page of a TIFF, by their code."""
+    places = [tag for tag in tiff.pages.first.tags if tag.code in _EXIF_IFDS]
+    return {tag.code: list(_ifd_at(file, _offset_of(file, tag, tiff), tiff)) for tag in places}
 
 
 def _offset_of(file: BinaryIO, tag: tifffile.TiffTag, tiff: tifffile.TiffFile) -> int:
@@ -239,17 +248,17 @@ def _exif_by_pillow(file: BinaryIO) -> bytes:
     return exif
 
 
-def _by_common(file: BinaryIO) -> bytes:
+def _by_common(file: BinaryIO) -> Carried:
     """Return what a JPEG, WebP, BMP or GIF carries, as chunks of a PNG."""
     file.seek(0)
     with Image.open(file, formats=COMMON_FORMATS) as image:
         info = image.info
-    kept = []
+    kept, per_metre = [], ()
     profile = info.get("icc_profile") or b""
     if profile[16:20] == b"RGB ":
         kept.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile)))
     if "dpi" in info:
-        per_metre = [round(float(n) * _METRE_IN) for n in info["dpi"]]
+        per_metre = tuple(round(float(n) * _METRE_IN) for n in info["dpi"])
         kept.append(_chunk(b"pHYs", struct.pack(">IIB", *per_metre, 1)))
     if info.get("exif"):
         kept.append(_chunk(b"eXIf", _upright(info["exif"])))
@@ -259,7 +268,7 @@ def _by_common(file: BinaryIO) -> bytes:
     comment = info.get("comment")
     if isinstance(comment, bytes) and comment:
         kept.append(_chunk(b"tEXt", b"Comment\0" + comment.replace(b"\0", b"")))
-    return b"".join(kept)
+    return Carried(chunks=b"".join(kept), per_metre=per_metre)
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

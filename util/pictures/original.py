@@ -15,10 +15,12 @@ from util.pictures.pixels import (
     as_pixels,
     scale_of,
     scaled,
+    unscaled,
     upright,
     with_white,
 )
 
+NO_GROUND = "nothing of it is ground: all is nodata, transparent or no number"
 _SAMPLED_ROWS = 64
 _AT_ONCE = 4_194_304  # values brought back at once
 # An alpha channel of which more than this share, in more than so many steps, lies in between is
@@ -39,37 +41,32 @@ class Original:
         The band that says how opaque a pixel is.
     nodata : float, optional
         The value of pixels that are no ground.
-    valid : bool (H, W), optional
-        False where there is no ground, whatever the values say.
 
     Attributes
     ----------
     path : Path or None
         What errors call it.
+    mask : bool (H, W) or None
+        As stored, and where there is ground, besides what the values say.
     """
 
-    def __init__(self, values, orientation=1, alpha=None, nodata=None, valid=None):
-        self.path, self.values, self.orientation = None, values, orientation
-        self.alpha, self.nodata = alpha, _in_type(nodata, values.dtype)
-        self._valid = valid
+    def __init__(self, values, orientation=1, alpha=None, nodata=None):
+        self.path, self.values, self.orientation, self.mask = None, values, orientation, None
+        self.alpha, self.nodata = alpha, in_type(nodata, values.dtype)
 
     @cached_property
     def ground(self):
         """Where the picture shows ground, upright, bool (H, W); None if it does everywhere.
 
-        Not where alpha is 0, unless alpha is no mask; not where a value is no number; and not where
-        the value is nodata: in all three bands, since one that is 0 is dark, but in any band if
-        nodata cannot be a brightness.
+        Not where the mask says so, nor where alpha is 0, unless alpha is no mask; else as
+        `tells_ground` says.
         """
         colours = self.values[..., :3]
-        found = [] if self._valid is None else [self._valid]
+        found = tells_ground(colours, self.nodata)
         if self.opaque is not None and not is_no_mask(self.opaque):
             found.append(self.values[..., self.alpha] != 0)
-        if colours.dtype.kind == "f":
-            found += [np.isfinite(colours[..., band]) for band in range(3)]
-        if self.nodata is not None:
-            bands = [colours[..., band] != self.nodata for band in range(3)]
-            found += bands if not 0 <= self.nodata <= 65535 else [np.logical_or.reduce(bands)]
+        if self.mask is not None:
+            found.append(self.mask)
         ground = np.logical_and.reduce(found) if found else None
         return None if ground is None or ground.all() else self._upright(ground)
 
@@ -106,8 +103,7 @@ class Original:
             return pixels
         known = self.ground if hole is None else self.ground & ~hole
         if not known.any():
-            reason = "nothing of it is ground: all is nodata, transparent or no number"
-            raise PictureError(reason, self.path)
+            raise PictureError(NO_GROUND, self.path)
         return filled(pixels, known)
 
     def unused_range(self, full_scale=None):
@@ -148,13 +144,15 @@ class Original:
                 changed &= ground[at][..., None]
             if hole is not None:
                 changed |= hole[at][..., None]
-            made = restored[at] if same_type else _back(restored[at], scale, target.dtype)
+            made = restored[at] if same_type else unscaled(restored[at], scale, target.dtype)
             np.copyto(target[at], made, where=changed)
         if self.nodata is not None:
             self._off_nodata(target, ground)
         if hole is not None and self.alpha is not None:
             alpha = self._upright(self.values[..., self.alpha])
             alpha[hole] = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else 1
+        if hole is not None and self.mask is not None:
+            self._upright(self.mask)[hole] = True
 
     def _off_nodata(self, target, ground):
         """Move by one what was made and has the value of nodata by accident."""
@@ -178,7 +176,22 @@ class Original:
         return upright(array, self.orientation)
 
 
-def _in_type(nodata, dtype):
+def tells_ground(colours, nodata):
+    """Return a list of bool (H, W): where all are True, values (H, W, 3) are ground.
+
+    Not where a value is no number, nor where it is nodata, of the values' type or None: in all
+    three bands, since one that is 0 is dark, but in any band if nodata cannot be a brightness.
+    """
+    found = []
+    if colours.dtype.kind == "f":
+        found += [np.isfinite(colours[..., band]) for band in range(3)]
+    if nodata is not None:
+        bands = [colours[..., band] != nodata for band in range(3)]
+        found += bands if not 0 <= nodata <= 65535 else [np.logical_or.reduce(bands)]
+    return found
+
+
+def in_type(nodata, dtype):
     """Return the value that nodata is in pixels of a type, None if these cannot have it."""
     if nodata is None or dtype.kind not in "iuf":
         return None
@@ -187,15 +200,6 @@ def _in_type(nodata, dtype):
             return float(np.array(nodata).astype(dtype))
     limits = np.iinfo(dtype)
     return int(nodata) if limits.min <= nodata <= limits.max and nodata % 1 == 0 else None
-
-
-def _back(pixels, scale, dtype):
-    """Return pixels over the range of uint16 as values of a type, with `scale` for white."""
-    values = pixels.astype(np.float64) * (scale / 65535)
-    if np.dtype(dtype).kind == "f":
-        return values.astype(dtype)
-    limits = np.iinfo(dtype)
-    return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
 
 
 def hint_of_range(values):

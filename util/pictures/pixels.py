@@ -82,11 +82,29 @@ def scale_of(
     return full_scale
 
 
-def scaled(values: np.ndarray, scale: float) -> np.ndarray:
-    """Return values of any type over the range of uint16, clipped, `scale` for white, NaN as 0."""
-    with np.errstate(over="ignore"):
-        values = np.nan_to_num(values.astype(np.float32), copy=False, nan=0.0)
+def scaled(values: np.ndarray, scale: float, low: float = 0.0) -> np.ndarray:
+    """Return values of any type over the range of uint16, clipped; `low` is black, NaN too.
+
+    scale : float, or (C,) as `low` may be
+        How far white is above black.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = values.astype(np.float32)
+        if np.any(low):
+            values -= np.float32(low)
+        values = np.nan_to_num(values, copy=False, nan=0.0)
         return as_pixels(values / np.float32(scale), np.uint16)
+
+
+def unscaled(
+    pixels: np.ndarray, scale: float, dtype: np.typing.DTypeLike, low: float = 0.0
+) -> np.ndarray:
+    """Return pixels over the range of uint16 as values of a type, the inverse of `scaled`."""
+    values = pixels.astype(np.float64) * (scale / 65535) + low
+    if np.dtype(dtype).kind == "f":
+        return values.astype(dtype)
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
 
 
 @lru_cache(maxsize=8)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from util import files
 from util.pictures.original import Original
 from util.pictures.pixels import PictureError, luma, top_of, upright
-from util.pictures.read import TIFF_STARTS, alpha_of, nodata_of, read_original
+from util.pictures.read import TIFF_STARTS, alpha_of, mask_of, nodata_of, read_original
 
 _FORMAT = 2  # raise it when the content of decoded files changes
 _INDEX_FROM = 500  # below so many files, reading every header again is quick enough
@@ -194,7 +194,8 @@ def _mapped_place(path: Path, full_scale: float | None) -> Place | None:
                 as_seen = page.tags.valueof(274, 1) == 1 and page.photometric in (1, 2)
                 if not (page.is_memmappable and flat and as_seen and bits == page.bitspersample):
                     return None
-                if alpha_of(page) is not None or nodata_of(page) is not None:
+                unsure = alpha_of(page), nodata_of(page), mask_of(tiff)
+                if any(gaps is not None for gaps in unsure):
                     return None  # perhaps not all of it is ground
                 dtype = page.dtype.newbyteorder(tiff.byteorder).str
                 lies = str(path.absolute()), page.dataoffsets[0]

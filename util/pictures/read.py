@@ -10,6 +10,7 @@ import math
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,6 +26,7 @@ from util.pictures.pixels import Picture, PictureError, checked_scale, upright
 MAX_PIXELS = 400_000_000
 COMMON_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")  # Pillow's; TIFF is tifffile's first
 _NAME = "tiff"  # tifffile asks an open file for its own, and a temporary one has a number
+_PAGES = 64  # a mask is looked for among so many
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 # Pillow's own limit is a lower global; `_check_size` takes its place in every reader here.
@@ -168,26 +170,28 @@ def _read_deep(file: BinaryIO) -> np.ndarray:
 
 
 def _read_tiff(file: BinaryIO, max_pixels: int) -> Original:
-    """Return the first page."""
+    """Return the first page, with its mask."""
     with tifffile.TiffFile(file, name=_NAME) as tiff:
-        page = tiff.pages.first
-        bits, bands = page.bitspersample, page.samplesperpixel
-        _check_size(page.imagelength, page.imagewidth, bands * page.imagedepth, max_pixels)
-        # tifffile fills what is missing with zeros, so a cut file is looked for here.
-        ends = [at + n for at, n in zip(page.dataoffsets, page.databytecounts, strict=False)]
-        if not ends or max(ends) > tiff.filehandle.size:
-            raise PictureError("the file is cut: pixels are missing at its end")
-        if len(ends) < math.prod(page.chunked):
-            raise PictureError(f"damaged: only {len(ends)} of {math.prod(page.chunked)} parts")
-        nodata = nodata_of(page)
-        plain = page.photometric in (0, 1, 2)  # white is 0, black is 0, RGB
-        if plain and bits >= 8 and page.imagedepth == 1:
-            pixels = _tiff_pixels(file, tiff, page)
-            if pixels is not None:
-                alpha = alpha_of(page)
-                if page.photometric == 0 and pixels.dtype.kind == "u":
-                    pixels, nodata = ~pixels, None
-                return _with_colours(pixels, page.tags.valueof(274, 1), alpha, nodata)
+        original = _read_page(file, tiff, max_pixels)
+        original.mask = mask_of(tiff)
+        return original
+
+
+def _read_page(file: BinaryIO, tiff: tifffile.TiffFile, max_pixels: int) -> Original:
+    """Return the first page of a TIFF."""
+    page = tiff.pages.first
+    bits, bands = page.bitspersample, page.samplesperpixel
+    _check_size(page.imagelength, page.imagewidth, bands * page.imagedepth, max_pixels)
+    check_whole(page, tiff.filehandle.size)
+    nodata = nodata_of(page)
+    plain = page.photometric in (0, 1, 2)  # white is 0, black is 0, RGB
+    if plain and bits >= 8 and page.imagedepth == 1:
+        pixels = _tiff_pixels(file, tiff, page)
+        if pixels is not None:
+            alpha = alpha_of(page)
+            if page.photometric == 0 and pixels.dtype.kind == "u":
+                pixels, nodata = ~pixels, None
+            return _with_colours(pixels, page.tags.valueof(274, 1), alpha, nodata)
     # Packed bits, palettes, CMYK, and compressions that tifffile leaves to an optional package.
     try:
         if bits <= 8 and (not plain or bands <= 4):
@@ -203,6 +207,18 @@ def _read_tiff(file: BinaryIO, max_pixels: int) -> Original:
         f"this kind of TIFF ({page.compression.name}, {bits} bits, {bands} bands) needs the "
         "optional package imagecodecs; install it, or save the file uncompressed"
     )
+
+
+def check_whole(page: tifffile.TiffPage, size: int) -> None:
+    """Raise PictureError if pixels of a page are missing in a file of `size` bytes.
+
+    The readers fill what is missing with zeros, or find it after minutes.
+    """
+    ends = [at + n for at, n in zip(page.dataoffsets, page.databytecounts, strict=False)]
+    if not ends or max(ends) > size:
+        raise PictureError("the file is cut: pixels are missing at its end")
+    if len(ends) < math.prod(page.chunked):
+        raise PictureError(f"damaged: only {len(ends)} of {math.prod(page.chunked)} parts")
 
 
 def _tiff_pixels(
@@ -240,6 +256,20 @@ def alpha_of(page: tifffile.TiffPage) -> int | None:
     kinds = [int(kind) for kind in page.extrasamples]  # 1, 2: alpha; 0: a band of another kind
     place = next((i for i, kind in enumerate(kinds) if kind in (1, 2)), None)
     return None if place is None else page.samplesperpixel - len(kinds) + place
+
+
+def mask_of(tiff: tifffile.TiffFile) -> np.ndarray | None:
+    """Return where a TIFF's mask, a further page, shows its first page, bool (H, W); None without.
+
+    A mask that is damaged, or does not fit, is none.
+    """
+    first = tiff.pages.first
+    with suppress(Exception):
+        for page in islice(tiff.pages, 1, _PAGES):
+            if page.subfiletype == 4 and page.shape == (first.imagelength, first.imagewidth):
+                check_whole(page, tiff.filehandle.size)
+                return page.asarray() != 0
+    return None
 
 
 def nodata_of(page: tifffile.TiffPage) -> float | None:

@@ -11,6 +11,9 @@ from util.pictures.carried import NOTHING, TIFF_SUFFIXES, Carried, add_ifds
 from util.say import printable
 
 _PNG_HEAD = 33  # bytes: signature and IHDR, which come first
+_BMP_RESOLUTION = slice(38, 46)  # in the head: two numbers, pixels a metre
+_OF_A_MASK = {"photometric": "mask", "subfiletype": 4, "compression": "zlib", "metadata": None}
+_OF_A_MASK |= {"software": False}
 _LOSSLESS, _LOSSY = (".png", ".bmp"), (".jpg", ".jpeg")
 
 
@@ -31,6 +34,9 @@ def write_picture(path: str | Path, pixels: np.ndarray, carried: Carried = NOTHI
             pixels = np.moveaxis(pixels, -1, 0)
         with files.whole(path) as file:
             tifffile.imwrite(file, pixels, metadata=None, **options)
+            if carried.mask is not None:
+                file.seek(0)
+                tifffile.imwrite(file, carried.mask, append=True, **_OF_A_MASK)
             if carried.ifds:
                 add_ifds(file, carried.ifds)
         return
@@ -44,6 +50,8 @@ def write_picture(path: str | Path, pixels: np.ndarray, carried: Carried = NOTHI
         raise ValueError(
             f"cannot write {printable(path)}: {pixels.shape} does not fit into {suffix}"
         )
+    if suffix == ".bmp" and carried.per_metre:
+        code[_BMP_RESOLUTION] = np.array(carried.per_metre, "<i4").view(np.uint8)
     with files.whole(path) as file:
         if suffix == ".png" and carried.chunks:
             file.write(code[:_PNG_HEAD])

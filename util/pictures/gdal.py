@@ -1,0 +1,117 @@
+"""GDAL by way of rasterio, which is optional: the only module that imports it.
+
+Open files stay in the thread that opened them, and within `session`.
+"""
+
+import contextlib
+import errno
+import logging
+import warnings
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+
+from util.pictures.pixels import PictureError
+from util.say import UserError
+
+MISSING = "GeoTIFF scenes need rasterio: pip install -r requirements-geo.txt"
+# Of decoded blocks: a row of tiles 40,000 pixels wide should fit, or each is decoded many times. By
+# itself GDAL takes a twentieth of the memory.
+CACHE_BYTES = 2**28
+
+# That a scene has no georeference is told once, by `util.pictures.geotiff.Scene.notes`.
+warnings.filterwarnings("ignore", module="rasterio")
+
+
+@lru_cache(maxsize=1)
+def library() -> ModuleType:
+    """Return rasterio with its log silenced: what that tells, our one-line errors say too.
+
+    Raises UserError where it is not installed.
+    """
+    try:
+        import rasterio
+        import rasterio.shutil
+    except ImportError:
+        raise UserError(MISSING) from None
+    log = logging.getLogger("rasterio")
+    log.propagate, log.level = False, logging.WARNING
+    log.addHandler(logging.NullHandler())
+    return rasterio
+
+
+def available() -> bool:
+    """Tell whether rasterio is installed and can be loaded."""
+    try:
+        return bool(library())
+    except UserError:
+        return False
+
+
+@contextlib.contextmanager
+def session(**options: object):
+    """Hold settings of GDAL; the last that is entered is left first."""
+    with library().Env(GDAL_CACHEMAX=CACHE_BYTES, **options):
+        yield
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """Return the classes of what GDAL fails with."""
+    rasterio = library()
+    return rasterio.errors.RasterioError, rasterio._err.CPLE_BaseError
+
+
+@contextlib.contextmanager
+def reading(path: Path):
+    """Make a PictureError, with the file's name, of what GDAL fails with."""
+    try:
+        yield
+    except failures() as error:
+        raise PictureError(f"damaged or cut ({_first_cause(error)})", path) from error
+
+
+@contextlib.contextmanager
+def writing(path: Path):
+    """Make an OSError, with the file's name, of what GDAL fails with: it tells no number."""
+    try:
+        yield
+    except failures() as error:
+        reason = f"cannot be written, the disk may be full ({_first_cause(error)})"
+        raise OSError(errno.EIO, reason, str(path)) from error
+
+
+@contextlib.contextmanager
+def creating(path: Path, options: Mapping[str, object]):
+    """Make a UserError of what GDAL has to say against creation options; else as `writing`."""
+    log, told = logging.getLogger("rasterio"), _Told()
+    log.addHandler(told)
+    try:
+        with writing(path):
+            yield
+    except OSError as error:
+        if not options:
+            raise
+        told.lines.append(error.strerror)
+    finally:
+        log.removeHandler(told)
+    if options and told.lines:
+        given = " ".join(f"{name.upper()}={value}" for name, value in options.items())
+        raise UserError(f"creation options {given}: {told.lines[0]}")
+
+
+class _Told(logging.Handler):
+    """Collect what GDAL tells."""
+
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self.lines = []
+
+    def emit(self, record):
+        self.lines.append(record.getMessage())
+
+
+def _first_cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error)

@@ -1,0 +1,119 @@
+"""What a GeoTIFF tells besides its pixels, and how that comes into another on the same grid.
+
+A new file gets size, type, nodata, CRS and transform from its layout; all else is put here.
+"""
+
+from collections.abc import Mapping, Set
+from typing import NamedTuple
+
+import tifffile
+
+from util.pictures import gdal
+
+# What the file itself makes; and EXIF, which GDAL reads and does not write.
+_NOT_CARRIED = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "EXIF")
+_PER_BAND = ("descriptions", "units", "scales", "offsets")
+
+
+class Facts(NamedTuple):
+    """All facts of an open file, read at once.
+
+    tags : dict domain -> dict
+        Of the dataset, its own domain is "".
+    band_tags : list of such dicts, one a band
+    per_band : dict name of a rasterio attribute -> tuple
+    roles, points : tuple
+        What each band shows; ground control points and their CRS.
+    structure : dict
+        How the file says that its pixels are packed, with NBITS.
+    profile : dict
+    blocks : (int, int)
+        Rows and columns of a tile or strip.
+    overviews : list of int
+    is_placed : bool
+        It has a place on Earth, by whatever means.
+    page : tifffile.TiffPage
+    exif : dict
+        As `util.pictures.carried.exif_of`.
+    """
+
+    tags: dict
+    band_tags: list
+    per_band: dict
+    roles: tuple
+    points: tuple
+    structure: dict
+    profile: dict
+    blocks: tuple[int, int]
+    overviews: list
+    is_placed: bool
+    page: tifffile.TiffPage
+    exif: dict
+
+
+def facts_of(dataset: object, page: tifffile.TiffPage, exif: dict) -> Facts:
+    """Return the facts of a rasterio dataset, whose first page and EXIF are known."""
+
+    def tags(*band):
+        spaces = {"", *dataset.tag_namespaces(*band)}.difference(_NOT_CARRIED)
+        return {space: dataset.tags(*band, ns=space or None) for space in sorted(spaces)}
+
+    structure = dataset.tags(ns="IMAGE_STRUCTURE")
+    structure |= dataset.tags(1, ns="IMAGE_STRUCTURE")
+    profile, points = dict(dataset.profile), dataset.gcps
+    if dataset.transform.is_identity:  # so rasterio says that there is none
+        del profile["transform"]
+    return Facts(
+        tags=tags(),
+        band_tags=[tags(band) for band in dataset.indexes],
+        per_band={name: getattr(dataset, name) for name in _PER_BAND},
+        roles=dataset.colorinterp,
+        points=points,
+        structure=structure,
+        profile=profile,
+        blocks=dataset.block_shapes[0],
+        overviews=dataset.overviews(1),
+        is_placed=bool(profile["crs"] or "transform" in profile or points[0] or dataset.rpcs),
+        page=page,
+        exif=exif,
+    )
+
+
+def put_first(facts: Facts, result: object, roles: bool) -> None:
+    """Put into a new file what has to be there before its pixels: roles of bands, and points."""
+    if roles:
+        result.colorinterp = facts.roles
+    points, crs = facts.points
+    if points:
+        result.gcps = points, crs or gdal.library().crs.CRS()
+
+
+def put(facts: Facts, result: object, changed: Set[int]) -> None:
+    """Put all tags, names and units into a new file; not the statistics of `changed` bands."""
+    for space, tags in facts.tags.items():
+        tag(result, space, tags)
+    for band, spaces in enumerate(facts.band_tags, 1):
+        for space, tags in spaces.items():
+            kept = tags.items()
+            if band in changed:
+                kept = [(n, v) for n, v in kept if not n.startswith("STATISTICS_")]
+            result.update_tags(band, ns=space or None, **dict(kept))
+    for name, values in facts.per_band.items():
+        setattr(result, name, values)
+
+
+def put_place(facts: Facts, result: object) -> None:
+    """Put into a new file only what tells its place besides CRS, transform and points."""
+    tag(result, "", {n: v for n, v in facts.tags[""].items() if n == "AREA_OR_POINT"})
+    tag(result, "RPC", facts.tags.get("RPC", {}))
+
+
+def tag(result: object, space: str, tags: Mapping[str, object]) -> None:
+    """Set tags of a domain, "" for a dataset's own."""
+    tags = {name: str(value) for name, value in tags.items()}
+    if space.startswith("xml:"):
+        # rasterio joins name and value by an equals sign, which GDAL takes for the document.
+        name, _, value = next(iter(tags.values())).partition("=")
+        tags = {name: value}
+    if tags:
+        result.update_tags(ns=space or None, **tags)

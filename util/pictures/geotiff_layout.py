@@ -1,0 +1,145 @@
+"""How a GeoTIFF is laid out on the disk: blocks, compression, overviews, cloud-optimised or not."""
+
+import errno
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import tifffile
+
+from util.pictures import gdal
+from util.pictures.geotiff_facts import Facts
+from util.pictures.read import check_whole
+from util.say import UserError
+
+_KEPT = ("lzw", "deflate", "zstd", "lzma", "packbits", "lerc", "lerc_deflate", "lerc_zstd")
+_LOSSY = ("jpeg", "webp", "jxl")
+_OF_US = frozenset(
+    ["driver", "width", "height", "count", "dtype", "crs", "transform", "nodata", "sparse_ok"]
+)
+_COG_BLOCK = 512
+_METADATA = 42112  # GDAL's tag for tags
+
+
+class Layout(NamedTuple):
+    """Options for the file that rows are written to, and, if it is copied to one, of the COG."""
+
+    tiles: dict
+    cog: dict | None
+
+    def given(self, options: Mapping[str, object]) -> Mapping[str, object]:
+        """Return those of a person's options that count when the file is made: not a COG's."""
+        return {} if self.cog else options
+
+
+def packing(facts: Facts) -> tuple[dict, str]:
+    """Return how a file's pixels are packed, without loss, as options; and what to tell of it.
+
+    What GDAL writes is kept, anything else becomes deflate.
+    """
+    kind, how, note = facts.profile.get("compress", "").lower(), {}, ""
+    bits = facts.structure.get("NBITS")
+    if kind in _KEPT:
+        how = {"compress": kind}
+        if "PREDICTOR" in facts.structure:
+            how["predictor"] = facts.structure["PREDICTOR"]
+    elif kind:
+        how = {"compress": "deflate"} if bits else {"compress": "deflate", "predictor": 2}
+        larger = ", without loss and larger" if kind in _LOSSY else ""
+        note = f"TIFFs with {kind} are written with deflate{larger}"
+    return {**how, "nbits": bits} if bits else how, note
+
+
+def layout_of(facts: Facts, contents: dict, format: str, options: dict) -> Layout:
+    """Return how a file on the grid of another is laid out.
+
+    contents : dict
+        Options for what is in it: bands, type, packing.
+    options : dict
+        A person's, with names in small letters; they win. Raises UserError for one that is the
+        scene's.
+    """
+    ours = sorted(_OF_US & options.keys())
+    if ours:
+        raise UserError(f"creation option {ours[0].upper()}: is the scene's; leave it out")
+    is_cog = facts.structure.get("LAYOUT") == "COG"
+    high, wide = facts.blocks
+    grid = facts.profile.keys() & {"height", "width", "crs", "transform"}
+    # Classic TIFF ends at 4 GB, and how far compression gets nobody knows.
+    big = "YES" if facts.page.parent.is_bigtiff else "IF_SAFER"
+    tiles = {"driver": "GTiff", "bigtiff": big, **contents}
+    tiles |= {name: facts.profile[name] for name in grid}
+    if is_cog or format == "cog":
+        cog = {"driver": "COG", "bigtiff": big, "overview_resampling": "AVERAGE"}
+        cog |= {"blocksize": wide if is_cog else _COG_BLOCK}
+        cog |= {"compress": tiles.get("compress", "deflate")}
+        cog |= {"predictor": "NO" if "nbits" in tiles else "YES", **options}
+        tiles |= {"tiled": True, "blockxsize": _COG_BLOCK, "blockysize": _COG_BLOCK}
+        return Layout({**tiles, "compress": "deflate", "zlevel": 1}, cog)
+    if not {"tiled", "blockxsize", "blockysize"} & options.keys():
+        tiles["blockysize"] = high
+        if facts.profile["tiled"]:
+            tiles |= {"tiled": True, "blockxsize": wide}
+    if "compress" in options:
+        tiles.pop("predictor", None)
+    return Layout(tiles | options, None)
+
+
+def try_cog(layout: Layout, path: Path, options: Mapping[str, object]) -> None:
+    """Raise UserError if GDAL does not take a person's options for a COG: in memory, at once."""
+    rasterio, (small, cog) = gdal.library(), ("/vsimem/small.tif", "/vsimem/cog.tif")
+    tiles = {**layout.tiles, "width": _COG_BLOCK, "height": _COG_BLOCK}
+    with rasterio.open(small, "w", **tiles):
+        pass
+    try:
+        with gdal.creating(path, options):
+            rasterio.shutil.copy(small, cog, **layout.cog)
+            rasterio.shutil.delete(cog)
+    finally:
+        rasterio.shutil.delete(small)
+
+
+def copy_to_cog(place: Path, result: Path, cog: Mapping[str, object]) -> None:
+    """Copy a tiled file to a cloud-optimised one, tags of every domain included.
+
+    GDAL leaves out those of other domains, or else those of the bands. So it is made to leave room
+    for the text that holds them all, which then takes its place; nothing moves.
+    """
+    with tifffile.TiffFile(place) as tiff:
+        text = _text_of(tiff)
+    rasterio = gdal.library()
+    with rasterio.open(place, "r+") as file:
+        file.update_tags(ROOM="x" * len(text))
+    rasterio.shutil.copy(place, result, **cog)
+    with tifffile.TiffFile(result, mode="r+b") as tiff:
+        tiff.pages.first.tags[_METADATA].overwrite(text)
+
+
+def _text_of(tiff):
+    """Return the bytes of GDAL's tag for tags, which may be more than ASCII."""
+    tag = tiff.pages.first.tags[_METADATA]
+    tiff.filehandle.seek(tag.valueoffset)
+    return tiff.filehandle.read(tag.valuebytecount)
+
+
+def add_overviews(result: object, facts: Facts) -> None:
+    """Make the overviews that a scene has anew, of new pixels."""
+    if facts.overviews:
+        kind = facts.tags.get("rio_overview", {}).get("resampling", "average")
+        kinds = gdal.library().enums.Resampling
+        result.build_overviews(facts.overviews, getattr(kinds, kind, kinds.average))
+
+
+def check_file(path: Path, pages: int) -> None:
+    """Raise OSError if a file is not whole, or has fewer pages: a full disk GDAL does not tell."""
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            if len(tiff.pages) < pages:
+                raise ValueError("pages are missing")
+            for page in tiff.pages:
+                check_whole(page, tiff.filehandle.size)
+                if not all(page.databytecounts):
+                    raise ValueError("parts are missing")
+    except Exception as error:  # decoders meet damage with errors of every class
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
