@@ -47,6 +47,12 @@ def veiled(batch):
     return {"restored": cloudy / 2, "found_opacity": (cloudy[..., :1] > 0.6) * np.float32(0.5)}
 
 
+def hidden(batch):
+    """Find opaque cloud where red is above .6."""
+    found = veiled(batch)
+    return {**found, "found_opacity": found["found_opacity"] * 2}
+
+
 def nothing(batch):
     """Find no cloud."""
     cloudy = np.asarray(batch["cloudy"])
@@ -166,7 +172,8 @@ def test_what_no_ground_is_filled_with_has_no_say(run, tmp_path):
 
 # 12
 def test_files_appear_whole_and_the_restored_one_last(run, tmp_path, monkeypatch):
-    source = write_scene(tmp_path / "a.tif", small(3, "uint16"), photometric="RGB", **TILED)
+    values = small(3, "uint8")
+    source = write_scene(tmp_path / "a.tif", values, photometric="RGB", **TILED)
     out, order, real = tmp_path / "out", [], os.replace
 
     def seen(old, new):
@@ -174,14 +181,20 @@ def test_files_appear_whole_and_the_restored_one_last(run, tmp_path, monkeypatch
         return real(old, new)
 
     monkeypatch.setattr(os, "replace", seen)
-    run(source, "--out", out, "--preview", restore=veiled)
+    run(source, "--out", out, "--preview", restore=hidden)
     assert order == ["a_preview.png", "a_confidence.tif", "a_opacity.tif", "a.tif"]
-    assert cv2.imread(str(out / "a_preview.png")).shape == (HEIGHT, 3 * WIDTH, 3)
+    preview = cv2.imread(str(out / "a_preview.png"))
+    assert preview.shape == (HEIGHT, 3 * WIDTH, 3)
+    shown = [np.moveaxis(part[..., ::-1], -1, 0) for part in np.hsplit(preview, 3)]
+    opacity = read(out / "a_opacity.tif").repeat(3, axis=0)
+    for part, wanted in zip(shown, (values, read(out / "a.tif"), opacity), strict=True):
+        np.testing.assert_array_equal(part, wanted)
+    assert (shown[0] != shown[1])[opacity == 255].mean() > 0.9
     monkeypatch.setattr(scenes, "_IN_MEMORY_BYTES", 0)
     before = {name: (out / name).read_bytes() for name in names_in(out)}
     assert "1 skipped because they exist" in run(source, "--out", out, restore=nothing)
     assert before == {name: (out / name).read_bytes() for name in names_in(out)}
-    run(source, "--out", out, "--preview", "--overwrite", restore=veiled)  # its ground in a file
+    run(source, "--out", out, "--preview", "--overwrite", restore=hidden)  # its ground in a file
     assert before == {name: (out / name).read_bytes() for name in names_in(out)}
 
     def broken(batch):
