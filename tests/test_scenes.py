@@ -37,7 +37,7 @@ from util.pictures.geotiff_write import PROVENANCE  # noqa: E402
 
 HEIGHT, WIDTH = 70, 90
 TILED = {"tiled": True, "blockxsize": 32, "blockysize": 16}
-Affine, MaskFlags = rasterio.transform.Affine, rasterio.enums.MaskFlags
+Affine = rasterio.transform.Affine
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
 
