@@ -10,7 +10,8 @@ For a.png the folder --out gets, of the same size, a.png, a_opacity.png (white i
 a_confidence.png: white where the pixel is the photograph's own, bit for bit, darker the more opaque
 the cloud was, black where the ground is painted or nothing is there (nodata, alpha 0). A folder's
 sub-folders are kept. PNG, TIFF and BMP keep their format, others become PNG; types stay, and what a
-file carries goes along: georeference, EXIF, further bands. What is painted is plausible at best,
+file carries goes along: georeference, EXIF, further bands. With rasterio, TIFFs go through part by
+part, and all three results are GeoTIFFs on the same grid. What is painted is plausible at best,
 never evidence.
 
 In Python: from cloud_removal import remove_clouds.
@@ -38,7 +39,7 @@ from util.pictures.pixels import PictureError, as_float
 from util.restore.chain import restore_picture
 from util.say import UserError
 from util.settings import HERE, row_of
-from util.use import chain, classical, evaluate_chain, trained
+from util.use import chain, classical, evaluate_chain, scenes, trained
 
 TASKS = [DEFOG, MEND, GAN_POLY]
 # Those that belong to this machine and start; the others come with a trained network.
@@ -167,6 +168,17 @@ def run(arguments):
         parser.add_argument("--preview", action="store_true", help=text)
         text = "take every N-th picture from the K-th on: N starts with K = 1..N share the work"
         parser.add_argument("--part", type=_part, default=(1, 1), metavar="K/N", help=text)
+        text = "same, cog (cloud-optimised GeoTIFF, of scenes) or png (of all) [%(default)s]"
+        parser.add_argument("--format", choices=scenes.FORMATS, default="same", help=text)
+        group = parser.add_argument_group("GeoTIFF scenes")
+        text = "red, green and blue, or one for grey [by their roles, else the first]"
+        group.add_argument("--bands", type=_bands, metavar="R,G,B", help=text)
+        text = "value of pixels that are no ground [what the file says]"
+        group.add_argument("--nodata", type=float, metavar="N", help=text)
+        text = "creation option of GDAL for the ground, such as COMPRESS=ZSTD; may be repeated"
+        group.add_argument(
+            "--co", type=_option, action="append", default=[], metavar="NAME=VALUE", help=text
+        )
     text = f"{', '.join(t.name for t in TASKS if t.kind.finds_opacity)} or dcp [%(default)s]"
     parser.add_argument("--clear", default="mod_defog", metavar="METHOD", help=text)
     text = f"mod_GAN_poly, {', '.join(classical.PAINTERS)} [mod_GAN_poly if trained, or harmonic]"
@@ -178,6 +190,10 @@ def run(arguments):
     settings, given = command.settings_from(Defog, options, extra)
     if word == "evaluate":
         command.check_count(options.count)
+    else:
+        how = {name: getattr(options, name) for name in ("bands", "nodata", "format")}
+        taken = scenes.Scenes(**how, options=dict(options.co))
+        taken.check()
     how = {name: getattr(options, name) for name in ("clear", "repaint", "repaint_from")}
     with command.cut_short("cloud_removal"), trained.choose_device(settings).scope():
         parts = chain.load(TASKS, settings, **how, given=given)
@@ -185,7 +201,7 @@ def run(arguments):
             how = {"data": options.data, "count": options.count, "csv_file": options.csv}
             return evaluate_chain.evaluate(parts, **how)
         how = {name: getattr(options, name) for name in ("overwrite", "part", "preview")}
-        return chain.remove(parts, options.sources, options.out, **how)
+        return chain.remove(parts, options.sources, options.out, scenes=taken, **how)
 
 
 def _part(text):
@@ -195,6 +211,21 @@ def _part(text):
     if not 1 <= part[0] <= part[1]:
         raise argparse.ArgumentTypeError(f"{text}: must be K/N with K from 1 to N, such as 3/16")
     return part
+
+
+def _bands(text):
+    """Turn "4,3,2" into (4, 3, 2)."""
+    if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*){0,2}", text):
+        raise argparse.ArgumentTypeError(f"{text}: must be numbers from 1 on, such as 4,3,2")
+    return tuple(map(int, text.split(",")))
+
+
+def _option(text):
+    """Turn "COMPRESS=ZSTD" into ("COMPRESS", "ZSTD")."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text}: must be NAME=VALUE, such as COMPRESS=ZSTD")
+    return name, value
 
 
 if __name__ == "__main__":

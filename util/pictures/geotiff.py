@@ -57,10 +57,7 @@ def loss_without_rasterio(path: str | Path) -> str:
                 return ""
     except Exception:  # whoever reads it says what is wrong with it
         return ""
-    return (
-        "note: GeoTIFFs go through whole, in memory, and lose their overviews; "
-        f"{gdal.MISSING[0].lower()}{gdal.MISSING[1:]}"
-    )
+    return f"note: GeoTIFFs go through whole, in memory, and lose their overviews; {gdal.MISSING}"
 
 
 @contextlib.contextmanager

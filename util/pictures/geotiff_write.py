@@ -134,12 +134,12 @@ def create_grey(
 ) -> contextlib.AbstractContextManager[Sink]:
     """Return a context with a `Sink` for uint8 (h, W), 0..255 for 0..1; else as `create`.
 
-    What is no ground in the scene is masked.
+    What is no ground in the scene is masked, and 0.
     """
 
     def make(at, rows):
         valid = scene.valid(at, slice(0, scene.shape[1])) if scene.has_gaps else None
-        return rows[None], valid
+        return (rows if valid is None else rows * valid)[None], valid
 
     def describe(result):
         put_place(scene.facts, result)

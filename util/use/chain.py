@@ -1,17 +1,20 @@
 """A chain at work: who takes part in it, and files of pictures through it."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import pairwise
 
 import cv2
 import numpy as np
 
 from util.pictures.pixels import as_pixels
 from util.restore.bands import tile_counts
-from util.restore.chain import Chain, restore_picture
+from util.restore.chain import Chain, restore_picture, rows
 from util.say import UserError, say
 from util.settings import HERE, from_texts, row_of
 from util.use import classical, trained
 from util.use.pictures import Way, restore_files
+from util.use.scenes import Scenes
 
 # Sides of tiles without the user's own: beside the picture and its maps, and with a painter of base
 # width 16, a scene of 10,000 x 10,000 then takes less than 3 GiB.
@@ -90,46 +93,91 @@ def _settings(task, settings, given):
     return replace(own, **{n: getattr(settings, n) for n in names if hasattr(own, n)})
 
 
-def remove(chain, sources, out, *, overwrite=False, part=(1, 1), preview=False):
+def remove(chain, sources, out, *, overwrite=False, part=(1, 1), preview=False, scenes=None):
     """Clear every picture of `sources` into the folder `out`; say what was done.
 
     For ``a.png`` it gets ``a.png``, ``a_opacity.png``, ``a_confidence.png`` (8-bit grey, white is
     opaque, or the photograph's own), and with `preview` ``a_preview.png``: before, after and
-    opacity, small. Other arguments, result and errors as of `restore_files`.
+    opacity, small. For a GeoTIFF scene ``a.tif`` the first three are GeoTIFFs on its grid. Other
+    arguments, result and errors as of `restore_files`; and
+
+    Parameters
+    ----------
+    chain : util.restore.chain.Chain
+    scenes : util.use.scenes.Scenes, optional
+        How GeoTIFF scenes are read and written [as they are].
     """
 
     def restore(pixels, hole, ground, white, bar):
         before = _small(pixels, white) if preview else None
-
-        def more(count):
-            bar.total += count
-            bar.refresh()
-
-        how = {"white": white, "progress": bar.update, "more": more, "in_place": True}
+        how = {"white": white, **_moving(bar), "in_place": True}
         _, opacity, confidence = restore_picture(chain, pixels, **how)
         if ground is not None:  # there is nothing there, and nothing is known
             opacity[~ground] = confidence[~ground] = 0
         made = {"opacity": opacity, "confidence": confidence}
         if preview:
-            grey = cv2.cvtColor(_small(opacity, 255.0), cv2.COLOR_GRAY2RGB)
-            made["preview"] = np.hstack([before, _small(pixels, white), grey])
+            made["preview"] = _side_by_side(before, pixels, white, opacity)
         return made
 
+    def restore_scene(scene, sinks, ground, bar):
+        if preview:
+            before, opacity = _small(scene, scene.white), np.empty(scene.shape[:2], np.uint8)
+        how = {"white": scene.white, **_moving(bar), "ground": ground}
+        for top, *parts in rows(chain, scene, **how):
+            for sink, part in zip(sinks, parts, strict=True):
+                sink.write(top, part)
+            if preview:
+                at = slice(top, top + len(parts[0]))
+                ground[at], opacity[at] = parts[:2]
+        return {"preview": _side_by_side(before, ground, scene.white, opacity)} if preview else {}
+
+    maps = ("opacity", "confidence")
+    tags = {
+        "SCRIPT": "cloud_removal.py",
+        "CLEAR": chain.clear.origin,
+        "PAINT": chain.paint.origin,
+        "DATE": f"{datetime.now(UTC):%Y-%m-%d}",
+    }
     way = Way(
         name="cloud_removal",
         settings=chain.clear.settings,
         by=f"cleared by {chain.clear}, repainted by {chain.paint}",
-        extras=("opacity", "confidence", *["preview"] * preview),
+        extras=(*maps, *["preview"] * preview),
         tiles=lambda shape, hole: tile_counts(chain.clear.settings, shape),
         restore=restore,
+        scenes=(scenes or Scenes())._replace(maps=maps, tags=tags),
+        restore_scene=restore_scene,
     )
     return restore_files(way, sources, out, overwrite=overwrite, part=part)
 
 
-def _small(pixels, white):
-    """Return pixels (H, W) or (H, W, 3) in 8 bits and at most `_PREVIEW_PX` wide."""
-    height, width = pixels.shape[:2]
+def _moving(bar):
+    """Return the arguments of `rows` that move a bar."""
+
+    def more(count):
+        bar.total += count
+        bar.refresh()
+
+    return {"progress": bar.update, "more": more}
+
+
+def _side_by_side(before, pixels, white, opacity):
+    """Return the preview: before, after, opacity; the first is small already."""
+    grey = cv2.cvtColor(_small(opacity, 255.0), cv2.COLOR_GRAY2RGB)
+    return np.hstack([before, _small(pixels, white), grey])
+
+
+def _small(source, white):
+    """Return (H, W) or (H, W, 3) in 8 bits, at most `_PREVIEW_PX` wide.
+
+    It is read from the top down, a few rows at a time.
+    """
+    height, width = source.shape[:2]
     scale = min(1, _PREVIEW_PX / width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    return as_pixels(small / np.float32(white), np.uint8)
+    wide, high = (max(1, round(side * scale)) for side in (width, height))
+    edges = np.linspace(0, height, high + 1).astype(int)
+    lines = [
+        cv2.resize(source[top:bottom, 0:width], (wide, 1), interpolation=cv2.INTER_AREA)
+        for top, bottom in pairwise(edges)
+    ]
+    return as_pixels(np.concatenate(lines) / np.float32(white), np.uint8)

@@ -27,6 +27,8 @@ class Classical(Trained):
     def __str__(self):
         return str(self.path)
 
+    origin = property(__str__)
+
 
 def painter(name, task, settings):
     """Return a method of `PAINTERS` that fills holes as a network of the task does."""

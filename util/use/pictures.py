@@ -3,6 +3,7 @@
 Who restores is a `Way`: a trained network (util/use/apply.py) or a chain (util/use/chain.py).
 """
 
+import contextlib
 from collections.abc import Callable
 from itertools import chain, count
 from pathlib import Path
@@ -10,15 +11,19 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from util import interrupt
+from util import files, interrupt
 from util.pictures.carried import carried_by, copy_beside
 from util.pictures.find import find_pictures, in_nfc, place_in, stem_of
+from util.pictures.geotiff import Unfit
 from util.pictures.pixels import PictureError
 from util.pictures.read import read_original
 from util.pictures.write import check_format, write_picture
 from util.say import UserError, printable, say
+from util.use.scenes import room_for
 
 KEPT_FORMATS = (".png", ".tif", ".tiff", ".bmp")  # without loss; others become PNG
+# What a killed process has left is nobody's by then. A scene may take hours, and parts share `out`.
+_STALE_S = 24 * 3600
 
 
 class Way(NamedTuple):
@@ -39,6 +44,12 @@ class Way(NamedTuple):
         it is missing, and where it shows ground; `bar` is a tqdm, to be moved on after each tile.
     holes : util.restore.masks.Holes, optional
         Where a picture is missing, for who takes a hole.
+    scenes : util.use.scenes.Scenes, optional
+        How GeoTIFF scenes are taken [as any other picture].
+    restore_scene : callable, optional
+        ``restore_scene(scene, sinks, ground, bar) -> dict extra -> uint8 (h, w, 3)``: writes the
+        rows of a `util.pictures.geotiff.Scene` into the sinks of `util.use.scenes.Scenes`, and
+        returns the extras that are no maps. `ground` is an array like the scene, to work in.
     """
 
     name: str
@@ -48,6 +59,8 @@ class Way(NamedTuple):
     tiles: Callable
     restore: Callable
     holes: object = None
+    scenes: object = None
+    restore_scene: Callable | None = None
 
 
 class Job(NamedTuple):
@@ -57,6 +70,7 @@ class Job(NamedTuple):
     stem: str  # path within the folder that was given, without suffix
     restored: Path
     extras: dict[str, Path]
+    is_scene: bool = False
 
     @property
     def outputs(self):
@@ -163,7 +177,7 @@ def _plan(way, sources, out):
     jobs, taken = [], {}
     kept = given | (way.holes.files if way.holes else set())
     # Those that keep their names come first: a.jpg gives way to a.png.
-    for path, source in sorted(found, key=lambda pair: _suffix_of(pair[0]) != pair[0].suffix):
+    for path, source in sorted(found, key=lambda pair: _suffix_of(way, pair[0]) != pair[0].suffix):
         job = _job(way, path, source, out, taken)
         if {path.resolve() for path in job.outputs} & kept:
             say(f"skipped {path}: its output would overwrite a picture that was given")
@@ -173,18 +187,22 @@ def _plan(way, sources, out):
     return jobs, failed
 
 
-def _suffix_of(path):
-    return path.suffix if path.suffix.lower() in KEPT_FORMATS else ".png"
+def _suffix_of(way, path):
+    is_png = way.scenes and way.scenes.format == "png"
+    return path.suffix if path.suffix.lower() in KEPT_FORMATS and not is_png else ".png"
 
 
 def _job(way, path, source, out, taken):
     """Return the job of a picture, under a name that none of `taken` has, and add it there."""
     place = out / place_in(path, source)
     kind = f"{place.stem}_{path.suffix[1:].lower()}"
+    is_scene = bool(way.scenes and way.scenes.takes(path))
+    maps = way.scenes.maps if is_scene else ()
+    suffixes = {name: path.suffix if name in maps else ".png" for name in way.extras}
     for stem in chain((place.stem, kind), (f"{kind}_{n}" for n in count(2))):
-        extras = {name: place.with_name(f"{stem}_{name}.png") for name in way.extras}
-        restored = place.with_name(stem + _suffix_of(path))
-        job = Job(path, stem_of(path, source), restored, extras)
+        extras = {name: place.with_name(f"{stem}_{name}{end}") for name, end in suffixes.items()}
+        restored = place.with_name(stem + _suffix_of(way, path))
+        job = Job(path, stem_of(path, source), restored, extras, is_scene)
         outputs = {in_nfc(output) for output in job.outputs}
         clash = next((taken[output] for output in outputs if output in taken), None)
         if not clash:
@@ -197,6 +215,15 @@ def _job(way, path, source, out, taken):
 
 
 def _restore_file(way, job, note):
+    why = ()
+    if job.is_scene:
+        try:
+            _restore_scene(way, job, note)
+            return
+        except Unfit as error:
+            why = (error.reason,)
+    if way.scenes:
+        way.scenes.tell(job.source, note, *why)
     settings = way.settings
     scale = settings.full_scale or None
     original = read_original(job.source, max_pixels=settings.max_pixels)
@@ -207,10 +234,52 @@ def _restore_file(way, job, note):
         note("range", f"{job.source}: {unused}")
     hole = way.holes and way.holes.find(job.source, job.stem, pixels, full_scale=white)
     pixels = original.fill(pixels, hole)
-    counts = way.tiles(pixels.shape, hole)
+    with _progress(way, job, pixels.shape, hole, note) as bar:
+        extras = way.restore(pixels, hole, original.ground, white, bar)
+    original.take(pixels, scale, hole)
+    carried = carried_by(job.source, original)
+    if carried.note:
+        note(carried.note, carried.note)
+    with _signals_waiting() as wait:
+        wait()
+        job.restored.parent.mkdir(parents=True, exist_ok=True)
+        for name, path in job.extras.items():
+            write_picture(path, extras[name])
+        stored = carried.is_stored(job.restored) or original.orientation == 1
+        untold = copy_beside(job.source, job.restored, turned=not stored)
+        if untold:
+            say(untold)
+        # Last: that it is there means that the picture is done.
+        write_picture(job.restored, original.values if stored else original.upright(), carried)
+
+
+def _restore_scene(way, job, note):
+    scenes, scale = way.scenes, way.settings.full_scale or None
+    with _signals_waiting() as wait, scenes.open(job.source, scale) as scene:
+        for line in scene.notes:
+            note(line, f"{job.source}: {line}")
+        folder = job.restored.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        files.sweep(folder, older_than_s=_STALE_S)
+        maps = {name: path for name, path in job.extras.items() if name in scenes.maps}
+        with scenes.sinks(scene, job.restored, maps) as sinks:
+            with (
+                room_for(scene, job.restored) as ground,
+                _progress(way, job, scene.shape, None, note) as bar,
+            ):
+                extras = way.restore_scene(scene, sinks, ground, bar)
+            wait()
+            for name, picture in extras.items():
+                write_picture(job.extras[name], picture)
+
+
+@contextlib.contextmanager
+def _progress(way, job, shape, hole, note):
+    """Yield the bar of a picture's tiles."""
+    counts = way.tiles(shape, hole)
     if not counts:
         say(f"{job.source}: nothing is missing; its pixels go out as they came")
-    norm = getattr(settings, "norm", "none")
+    norm = getattr(way.settings, "norm", "none")
     if max(counts, default=0) > 1 and norm in ("group", "instance"):
         note(
             "norm",
@@ -224,23 +293,14 @@ def _restore_file(way, job, note):
         leave=False,
         disable=None if sum(counts) > 1 else True,
     ) as bar:
-        extras = way.restore(pixels, hole, original.ground, white, bar)
-    original.take(pixels, scale, hole)
-    carried = carried_by(job.source, original)
-    if carried.note:
-        note(carried.note, carried.note)
-    # A signal now waits until all files are whole.
-    interrupt.guard()
+        yield bar
+
+
+@contextlib.contextmanager
+def _signals_waiting():
+    """Yield a function: once it is called, signals wait until the end, when all files are whole."""
     try:
-        job.restored.parent.mkdir(parents=True, exist_ok=True)
-        for name, path in job.extras.items():
-            write_picture(path, extras[name])
-        stored = carried.is_stored(job.restored) or original.orientation == 1
-        untold = copy_beside(job.source, job.restored, turned=not stored)
-        if untold:
-            say(untold)
-        # Last: that it is there means that the picture is done.
-        write_picture(job.restored, original.values if stored else original.upright(), carried)
+        yield interrupt.guard
     finally:
         interrupt.leave()
     if interrupt.requested():

@@ -1,5 +1,6 @@
 """Find a run's best network and build it as it was trained."""
 
+import hashlib
 import os
 from dataclasses import dataclass, field
 from functools import partial
@@ -44,6 +45,13 @@ class Trained:
     def __str__(self):
         whose = ", which comes with the project" if self.path == weights_file(self.task) else ""
         return f"{self.path} (step {self.step:,}{whose})"
+
+    @property
+    def origin(self):
+        """What tells later which network this was, wherever its file has gone."""
+        with open(self.path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return f"{self.task.name}, step {self.step}, sha256 {digest}"
 
 
 def load(task, settings, path=None, given=()):
