@@ -79,7 +79,7 @@ class Common(Settings):
     # --- apply ---
     apply_tile_px: int = 2304  # a tile has at most its square in pixels; smaller takes less memory
     apply_margin_px: int = 160  # thrown away at a tile's inner edges; group norm cannot be exact
-    clear_below: float = 0.02  # found opacity under which a pixel stays just as it came in
+    clear_below: float = 0.04  # found opacity under which a pixel stays just as it came in
 
     # --- seed ---
     seed: int = 0  # everything random follows from it
@@ -111,12 +111,12 @@ class Clouds(CloudShapes):
     # --- ground: many scenes, lights and scales ---
     ground_gain: float = 0.15  # jitter: brightness of the ground, +- share
     ground_zoom: tuple[float, float] = (0.5, 4.0)  # training: window cut, in crops (source 1, 1)
-    ground_curve: float = 0.5  # training: middle tones of the ground up or down (source 0)
-    ground_saturation: float = 0.3  # training: colours of the ground stronger or weaker (source 0)
+    ground_curve: float = 0.35  # training: middle tones of the ground up or down (source 0)
+    ground_saturation: float = 0.2  # training: colours of the ground stronger or weaker (source 0)
     ground_tint: float = 0.1  # training: each channel of the ground, +- share (source 0)
 
     # --- clouds ---
-    clear_share: float = 0.2  # share of samples without cloud (source 0)
+    clear_share: float = 0.25  # share of samples without cloud (source 0)
     veil_share: float = 0.15  # share of samples with a smooth veil, half of it all over (source 0)
     cumulus_share: float = 0.3  # share of samples with hard-edged cloud (source 0)
     greatest_opacity: tuple[float, float] = (0.0, 1.3)  # maps times this, at most 1 (source 1, 1)
@@ -132,9 +132,9 @@ class Clouds(CloudShapes):
     )  # jitter: added to opacity (source -0.05, 0.25)
 
     # --- light and sensor ---
-    cloud_brightness: tuple[float, float] = (0.75, 1.15)  # of cloud; above 1 saturates (source 1)
-    cloud_colour: tuple[float, float] = (0.92, 1.0)  # jitter: tint, by channel (source 0.98, 1)
-    cloud_shading: float = 0.3  # thick cloud is darker in places, by up to this share (source 0)
+    cloud_brightness: tuple[float, float] = (0.88, 1.12)  # of cloud; above 1 saturates (source 1)
+    cloud_colour: tuple[float, float] = (0.96, 1.0)  # jitter: tint, by channel (source 0.98, 1)
+    cloud_shading: float = 0.15  # thick cloud is darker in places, by up to this share (source 0)
     wavelength_exponent: tuple[float, float] = (0.0, 1.5)  # thin haze is bluish (source 0, 0)
     shadow_share: float = 0.35  # share of samples whose cloud throws a shadow (source 0)
     shadow_depth: tuple[float, float] = (0.1, 0.7)  # how much light it takes

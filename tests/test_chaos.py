@@ -87,7 +87,8 @@ def test_ctrl_c_in_training(undisturbed, runner):
     run = runner(**RUN)
     for after_s in moments(longest_s):
         status, text = interrupted(run.start(), after_s, signal.SIGINT)
-        assert status == 0, text
+        # Python that ends itself, when the work is done, hears no signal any more.
+        assert status == 0 or (status == -signal.SIGINT and run.newest() == RUN["steps"]), text
         assert no_trace(text), text
         assert "KeyboardInterrupt" not in text
         if run.newest():
@@ -158,7 +159,10 @@ def test_kill_9_and_ctrl_c_in_use(undisturbed, pictures, tmp_path, command):
             out.mkdir(exist_ok=True)
             status, text = interrupted(work(reference, *words(pictures, out)), after_s, number)
             assert no_trace(text), text
-            assert status in ((-number, 0) if number == signal.SIGKILL else (130, 0)), text
+            if status == -number:  # of Ctrl-C only when the work is done: then Python ends itself
+                assert number == signal.SIGKILL or results(out) == expected, text
+            else:
+                assert status in (130, 0), text
             for name, content in results(out).items():
                 assert content == expected[name]  # nothing is half, nothing is other
     status, text = ended(work(reference, *words(pictures, out)))

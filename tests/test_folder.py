@@ -99,7 +99,7 @@ def test_what_changed_since_the_last_start_is_said(make, capsys):
     make(learning_rate=5e-4, noise_share=0.25, clear_below=0.05).take_up()
     assert capsys.readouterr().err.splitlines() == [
         "learning_rate: 0.002 before, 0.0005 now",
-        "clear_below: 0.02 before, 0.05 now",
+        "clear_below: 0.04 before, 0.05 now",
         "noise_share: 0.5 before, 0.25 now, so other samples from here on",
     ]
 
