@@ -480,5 +480,5 @@ Common.rows = {
 
 # What settings were called before, for runs and checkpoints from then.
 Common.renamed = {"history_size": "past_size", "history_share": "past_share"}
-# What they meant where they have no value of a setting that is younger.
+# What they were trained with where a setting is younger than they are.
 Common.unsaid = {"optimizer": "adam"}

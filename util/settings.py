@@ -33,7 +33,7 @@ class Settings:
     renamed : dict name -> name
         What settings were called before.
     unsaid : dict name -> value
-        What runs and checkpoints meant that are older than a setting, where it is not its default.
+        What a setting was, before it existed, in runs and checkpoints of that time.
     """
 
     rows, renamed, unsaid = {}, {}, {}

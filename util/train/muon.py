@@ -5,7 +5,8 @@ import math
 import keras
 from keras import ops
 
-# A gradient's own directions of the first and last layer are few, and matter.
+# Where one side is so short, as in the first and last layer, there are hardly any directions to
+# even out.
 _FEW_CHANNELS = 8
 
 
@@ -67,6 +68,6 @@ class Muon(keras.optimizers.Muon):
         return ops.reshape(ops.transpose(matrix) if wide else matrix, x.shape)
 
     def lr_adjust(self, x):
-        """Return an update with 0.2 times the root mean square that its matrix has now at most."""
+        """Return an update of a root mean square of about 0.2 whatever its shape, as Adam's are."""
         *sides, last = x.shape
         return x * (self.rms_rate * math.sqrt(max(math.prod(sides), last)))
