@@ -16,7 +16,7 @@ FLOORS = {
     1: GROUND,
     2: "pictures networks run",
     3: "samples measure restore",
-    4: "train use",
+    4: "train use prepare",
     5: "command",
 }
 FLOOR = {f"util.{room}": floor for floor, rooms in FLOORS.items() for room in rooms.split()}

@@ -26,13 +26,13 @@ STILL = {"ground_gain": 0.0, "ground_offset": 0.0}
 VARIED = {"ground_gain": 0.1, "ground_offset": 0.02, "ground_curve": 0.3, "ground_tint": 0.15}
 
 
-def write(folder, names, size=(4, 4), seed=0):
+def write(folder, names, size=(4, 4), seed=0, bands=3):
     """Write a random picture under each name; return the folder."""
     rng = np.random.default_rng(seed)
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        assert cv2.imwrite(str(path), rng.integers(0, 256, (*size, 3), np.uint8))
+        assert cv2.imwrite(str(path), rng.integers(0, 256, (*size, bands), np.uint8))
     return folder
 
 
@@ -514,8 +514,8 @@ def test_settings_use_pairs_and_split_them_by_clear_picture(folders, tmp_path, c
 @pytest.mark.parametrize("second", ["hazy", "depth"])
 def test_a_single_pair_is_shared_alike(second, folders, tmp_path):
     other, clear = folders
-    write(clear, ["a.png"], (40, 160))
-    write(other, ["a.png"], (40, 160))
+    for folder in folders:
+        write(folder, ["a.png"], (40, 160), bands=3 if second == "hazy" else 1)
     for samples, width in zip(
         make(tmp_path, **{f"{second}_folder": other}), (120, 40), strict=True
     ):
@@ -551,8 +551,8 @@ def test_pairs_of_which_none_fits_are_an_error(folders, tmp_path, capsys):
 
 def test_settings_use_the_depth_maps_that_fit(tmp_path, capsys):
     write(tmp_path / "clear", [f"{n}.png" for n in range(8)], (40, 40))
-    write(tmp_path / "depth", [f"{n}.png" for n in range(0, 8, 2)], (40, 40))
-    write(tmp_path / "depth", ["1.png"], (50, 50))
+    write(tmp_path / "depth", [f"{n}.png" for n in range(0, 8, 2)], (40, 40), bands=1)
+    write(tmp_path / "depth", ["1.png"], (50, 50), bands=1)
     training, validation = make(tmp_path, depth_folder=tmp_path / "depth")
     with_depth = {
         int(s.ground.store.paths[s.ground.index(Keys(s.ground.seed, number))].stem)

@@ -73,7 +73,9 @@ def test_compressed_tiff_is_converted_once(zoo, tmp_path, monkeypatch):
 
 
 def test_settings_have_their_own_cache_files(three_files):
-    paths, _, cache = three_files
+    paths, arrays, cache = three_files
+    for path, pixels in zip(paths[:2], arrays, strict=False):
+        write_picture(path, pixels[..., 0])
     PictureStore(paths, cache, crop_px=32, progress=False)
     PictureStore(paths, cache, crop_px=32, grey=True, progress=False)
     PictureStore(paths, cache, crop_px=32, full_scale=10_000, progress=False)

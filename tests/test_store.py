@@ -15,6 +15,7 @@ from util.pictures.find import find_pictures
 from util.pictures.pixels import PictureError, as_float
 from util.pictures.read import read_picture
 from util.pictures.store import PictureStore
+from util.pictures.write import write_picture
 
 
 def test_crops_are_slices(three_files):
@@ -65,8 +66,15 @@ def test_a_part_of_a_mapped_file_is_not_copied(tmp_path):
     assert not list((tmp_path / "c").glob("*.npy"))
 
 
-def test_grey_store_gives_luma(three_files):
+def test_grey_store_gives_brightness(three_files):
     paths, arrays, cache = three_files
+    tints = np.array([-5, 0, 5])  # so little is no colour
+    for path, pixels in zip(paths, arrays, strict=True):
+        unit = np.iinfo(pixels.dtype).max // 255
+        pixels[...] = np.clip(pixels[..., :1].astype(int) + tints * unit, 0, 255 * unit)
+        write_picture(path, pixels)
+    tifffile.imwrite(paths[2], arrays[2][..., 0])  # mapped
+    arrays[2][...] = arrays[2][..., :1]
     store = PictureStore(paths, cache, crop_px=32, grey=True, progress=False)
     for index, pixels in enumerate(arrays):
         top = np.iinfo(pixels.dtype).max
@@ -74,6 +82,17 @@ def test_grey_store_gives_luma(three_files):
         crop = store.crop(index, 0, 3, 32, 32)
         assert crop.shape == (32, 32, 1)
         assert np.abs(crop[..., 0] - luma[:32, 3:35]).max() <= 0.51 / top
+
+
+def test_grey_store_refuses_colour_and_names_the_way_out(three_files, capsys):
+    """Colour infrared would pass for cloud as bright as its colours, and so would its borders."""
+    paths, arrays, cache = three_files
+    write_picture(paths[0], arrays[0][..., 0])
+    store = PictureStore(paths, cache, crop_px=32, grey=True, progress=False)
+    assert store.paths == paths[:1]
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in said] == [f"skipped {path}" for path in paths[1:]]
+    assert all("prepare_data.py noaa" in line for line in said)
 
 
 def test_damaged_cache_is_remade_during_the_run(three_files, capsys):

@@ -13,15 +13,24 @@ from util.pictures.pixels import (
     Picture,
     PictureError,
     as_pixels,
+    luma,
     scale_of,
     scaled,
+    top_of,
     unscaled,
     upright,
     with_white,
 )
 
+IN_COLOUR = (
+    "in colour, where brightness alone counts; save it as grey, or make a cloud layer of it with "
+    "prepare_data.py noaa (colour infrared) or prepare_data.py layers (alpha)"
+)
 NO_GROUND = "nothing of it is ground: all is nodata, transparent or no number"
 _SAMPLED_ROWS = 64
+_EVEN = 0.02  # colours that vary by no more of the range are even
+# Of a picture in colour more than this share has bands that are further apart, of their range.
+_COLOURED_SHARE, _TINT = 0.001, 0.08
 _AT_ONCE = 4_194_304  # values brought back at once
 # An alpha channel of which more than this share, in more than so many steps, lies in between is
 # some other band, such as infra-red, or a soft layer.
@@ -224,6 +233,40 @@ def is_no_mask(opaque):
     """Tell whether an alpha channel, uint8 (H, W), has too many middle values for a mask."""
     counts = np.bincount(opaque.ravel(), minlength=256)[8:248]
     return counts.sum() > _MIDDLE_SHARE * opaque.size and np.count_nonzero(counts) > _MIDDLE_STEPS
+
+
+def brightness(original, pixels):
+    """Return the brightness of a grey picture (H, W), of pixels' type; of a layer as over black.
+
+    Where a layer's colours are even its alpha alone says something.
+
+    Parameters
+    ----------
+    original : Original
+    pixels : uint8 or uint16 (H, W, 3)
+        Its picture, over the range of the type.
+
+    Raises
+    ------
+    PictureError
+        It is in colour.
+    """
+    grey, opaque = luma(pixels), original.opaque
+    if opaque is not None and opaque.min() < 255:
+        opaque = upright(opaque, original.orientation)
+        seen = grey[opaque > 0]
+        if not seen.size or np.ptp(seen) <= _EVEN * top_of(grey.dtype):
+            return np.ascontiguousarray(opaque)
+        grey = np.rint(grey * (opaque / np.float32(255))).astype(grey.dtype)
+    if is_coloured(pixels):
+        raise PictureError(IN_COLOUR, original.path)
+    return grey
+
+
+def is_coloured(pixels):
+    """Tell whether pixels (H, W, 3) are more than a grey picture, tinted or saved as a JPEG."""
+    coloured = pixels.max(axis=2) - pixels.min(axis=2) > _TINT * top_of(pixels.dtype)
+    return coloured.mean() > _COLOURED_SHARE
 
 
 def filled(pixels, ground):

@@ -12,13 +12,12 @@ import tifffile
 from tqdm import tqdm
 
 from util import files
-from util.pictures.original import Original
-from util.pictures.pixels import PictureError, luma, top_of, upright
+from util.pictures.original import brightness
+from util.pictures.pixels import PictureError, top_of
 from util.pictures.read import TIFF_STARTS, alpha_of, mask_of, nodata_of, read_original
 
 _FORMAT = 2  # raise it when the content of decoded files changes
 _INDEX_FROM = 500  # below so many files, reading every header again is quick enough
-_EVEN = 0.02  # colours that vary by no more of the range are even
 _STALE_S = 3600  # a temporary file so old is nobody's: other runs share the folder
 
 
@@ -101,7 +100,7 @@ class Places(NamedTuple):
                 place = known.get(key)
                 if place is None or not place.holds():
                     decoded = self.folder / f"{key}.npy"
-                    place = _decoded_place(decoded) or _mapped_place(path, self.full_scale)
+                    place = _decoded_place(decoded) or self._mapped(path)
             except OSError as error:
                 place = error.strerror or str(error)
             keys.append(key)
@@ -126,7 +125,7 @@ class Places(NamedTuple):
         original = read_original(path, max_pixels=self.max_pixels)
         pixels = original.fill(original.picture(self.full_scale).over_range())
         if self.grey:
-            pixels = _brightness(original, pixels)
+            pixels = brightness(original, pixels)
         if original.ground is not None:
             shown = original.ground * pixels.dtype.type(top_of(pixels.dtype))
             pixels = np.dstack([pixels, shown])
@@ -137,12 +136,20 @@ class Places(NamedTuple):
             raise OSError(None, "the decoded picture cannot be read back", str(decoded))
         return place
 
+    def _mapped(self, path: Path) -> Place | None:
+        """Return where the pixels of a file lie, None if it must be decoded."""
+        place = _mapped_place(path, self.full_scale)
+        # Whether bands are colour is seen where they are decoded.
+        return None if place and self.grey and place.shape[2:] > (2,) else place
+
     def _key(self, path: Path) -> str:
         info = os.stat(path)
         # An archive gives other content the same size and time, but not the same change time and
         # inode. (Windows has the time of creation for the first; a network disk may say 0.)
         state = (info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
-        parts = (_FORMAT, *state, self.full_scale, self.grey)
+        # What it was before colour was refused serves no more.
+        kind = self.grey and "grey alone"
+        parts = (_FORMAT, *state, self.full_scale, kind)
         name = os.fsencode(path.absolute())
         return hashlib.sha256(repr(parts).encode() + name).hexdigest()[:40]
 
@@ -150,21 +157,6 @@ class Places(NamedTuple):
         names = b"\0".join(os.fsencode(path.absolute()) for path in paths)
         settings = repr((_FORMAT, self.full_scale, self.grey)).encode()
         return self.folder / f"index-{hashlib.sha256(settings + names).hexdigest()[:40]}.json"
-
-
-def _brightness(original: Original, pixels: np.ndarray) -> np.ndarray:
-    """Return brightness (H, W); of a layer that is transparent in part as over black.
-
-    Where its colours are even its alpha alone says something.
-    """
-    grey, opaque = luma(pixels), original.opaque
-    if opaque is None or opaque.min() == 255:
-        return grey
-    opaque = upright(opaque, original.orientation)
-    seen = grey[opaque > 0]
-    if not seen.size or np.ptp(seen) <= _EVEN * top_of(grey.dtype):
-        return np.ascontiguousarray(opaque)
-    return np.rint(grey * (opaque / np.float32(255))).astype(grey.dtype)
 
 
 def _decoded_place(decoded: Path) -> Place | None:

@@ -13,7 +13,6 @@ from util.pictures.pixels import (
     PictureError,
     as_float,
     checked_scale,
-    luma,
     three_bands,
     with_white,
 )
@@ -39,7 +38,8 @@ class PictureStore:
         paths: picture files.
         cache_dir: folder for decoded pictures, made if needed; several processes may share it.
         crop_px: side of the square crops that every picture must be able to give.
-        grey: serve brightness (ITU-R BT.601) as one channel instead of RGB.
+        grey: serve brightness as one channel, see `util.pictures.original.brightness`; pictures in
+            colour are skipped.
         max_pixels, full_scale: as for `read_picture`.
         progress: show a bar while files are decoded.
         parts: dict of path -> ``part(height, width)``, which returns the rows and columns, two
@@ -197,9 +197,7 @@ class PictureStore:
             block = pixels[top : top + height, left : left + width]
         block = with_white(block, full_scale).over_range()
         if self.grey:
-            if block.ndim == 3:
-                block = luma(block[..., :3]) if block.shape[2] >= 3 else block[..., 0]
-            return block[..., None]
+            return block.reshape(*block.shape[:2], -1)[..., :1]
         return three_bands(block)
 
     def _map(self, index: int) -> tuple[np.ndarray | Unmapped, float | None]:

@@ -1,0 +1,146 @@
+"""Data sets made ready and checked, before any training; originals stay as they are.
+
+    python prepare_data.py noaa FOLDER --out DIR      colour infrared of cloud -> cloud layers
+    python prepare_data.py layers FOLDER --out DIR    alpha, or values of a raster -> cloud layers
+    python prepare_data.py noaa --help                every option, of each command
+
+Cloud layers are grey PNGs whose brightness is opacity, for cloud_folder. Layers that exist are
+kept, so the same command goes on where it was stopped. docs/data.md tells more.
+"""
+
+if __name__ == "__main__":
+    from util import interrupt
+
+    interrupt.listen()  # first: Ctrl-C is heard while libraries load
+
+import argparse
+from functools import partial
+
+from configure import Common
+from util import command
+from util.say import UserError
+
+COMMANDS = {
+    "noaa": """Make cloud layers of colour infrared: the colder a cloud's top, the more opaque.
+
+NOAA's colours are grey where cloud is thin, yellow to red where it is thick; --table names those of
+another enhancement: a text file, a line "red green blue" (0 to 255) a colour, from clear to opaque,
+of which the nearest counts. White border lines are found by their colour and width, and replaced by
+what is beside them.""",
+    "layers": """Make cloud layers of what holds opacity already.
+
+Of a picture in colour its alpha counts, of a grey one its brightness. With --limits it is the
+first band between two values, such as temperatures or probabilities, in the file's own numbers.""",
+}
+
+
+def run(arguments):
+    """Run the command line; return its exit status."""
+    word, arguments = command.command_of(arguments, COMMANDS, None)
+    parser = argparse.ArgumentParser(
+        prog=f"prepare_data.py {word or ''}".rstrip(),
+        description=COMMANDS.get(word, __doc__),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    if word is None:
+        parser.parse_known_args(arguments)  # --help ends here
+        raise UserError(f"give a command: {', '.join(COMMANDS)}; --help tells more")
+    parser.add_argument("folder", metavar="FOLDER", help="pictures, with sub-folders")
+    _ARGUMENTS[word](parser)
+    command.add_settings(parser, Common, _SETTINGS[word])
+    options, extra = parser.parse_known_intermixed_args(arguments)
+    settings, _ = command.settings_from(Common, options, extra)
+    with command.cut_short("prepare_data"):
+        return _WORK[word](options, settings)
+
+
+# --- noaa and layers ----------------------------------------------------------------------------
+
+
+def _arguments_of_noaa(parser):
+    text = "colours of another enhancement, from clear to opaque [NOAA's]"
+    parser.add_argument("--table", metavar="FILE", help=text)
+    text = "greatest width of the white lines; 0 = there are none [%(default)s]"
+    parser.add_argument("--line-px", type=_number(0, 100), default=3, metavar="N", help=text)
+    _arguments_of_output(parser)
+
+
+def _arguments_of_layers(parser):
+    text = "values of no cloud and of opaque cloud: 0,1, or 290,220 where cold is thick"
+    parser.add_argument("--limits", type=_limits, metavar="CLEAR,OPAQUE", help=text)
+    _arguments_of_output(parser)
+
+
+def _arguments_of_output(parser):
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the cloud layers")
+    parser.add_argument("--overwrite", action="store_true", help="make layers anew that exist")
+    text = "rows cut off at the bottom, such as a caption (source 20) [%(default)s]"
+    parser.add_argument("--bottom-px", type=_number(0, 10_000), default=0, metavar="N", help=text)
+    parser.add_argument("--half", action="store_true", help="half the size (source)")
+    text = "side of a box to smooth with, as training does too (source 5) [none]"
+    parser.add_argument("--blur-px", type=_number(0, 100), default=0, metavar="N", help=text)
+    text = "from the least to the greatest opacity of each, as training does of its windows"
+    parser.add_argument("--stretch", action="store_true", help=text)
+
+
+def _noaa(options, settings):
+    from util.pictures.read import read_picture
+    from util.prepare import noaa
+
+    colours = noaa.read_table(options.table) if options.table else None
+
+    def opacity_of(path):
+        pixels = read_picture(path, max_pixels=settings.max_pixels)
+        return noaa.opacity_of(pixels, colours, options.line_px)
+
+    return _layers_of(options, opacity_of)
+
+
+def _layers(options, settings):
+    from util.prepare.layers import opacity_of_layer
+
+    how = {"limits": options.limits, "max_pixels": settings.max_pixels}
+    return _layers_of(options, partial(opacity_of_layer, **how))
+
+
+def _layers_of(options, opacity_of):
+    from util.prepare.layers import Finish, make_layers
+
+    finish = Finish(options.bottom_px, options.half, options.blur_px, options.stretch)
+    how = {"overwrite": options.overwrite}
+    return make_layers(options.folder, options.out, opacity_of, finish, **how)
+
+
+# --- words of the command line ------------------------------------------------------------------
+
+
+def _number(low, high):
+    """Return a function that turns text into a whole number within limits."""
+
+    def number(text):
+        if not (text.isdecimal() and low <= int(text) <= high):
+            raise argparse.ArgumentTypeError(f"{text}: must be a number from {low} to {high}")
+        return int(text)
+
+    return number
+
+
+def _limits(text):
+    """Turn "290,220" into (290.0, 220.0)."""
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        low = high = 0
+    if low == high:
+        raise argparse.ArgumentTypeError(f"{text}: must be two numbers that differ, such as 0,1")
+    return low, high
+
+
+_ARGUMENTS = {"noaa": _arguments_of_noaa, "layers": _arguments_of_layers}
+_SETTINGS = {"noaa": ["max_pixels"], "layers": ["max_pixels"]}
+_WORK = {"noaa": _noaa, "layers": _layers}
+
+
+if __name__ == "__main__":
+    command.exit_with("prepare_data", run)
