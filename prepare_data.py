@@ -2,6 +2,7 @@
 
     python prepare_data.py noaa FOLDER --out DIR      colour infrared of cloud -> cloud layers
     python prepare_data.py layers FOLDER --out DIR    alpha, or values of a raster -> cloud layers
+    python prepare_data.py check FOLDER               is it fit to be trained and measured on?
     python prepare_data.py noaa --help                every option, of each command
 
 Cloud layers are grey PNGs whose brightness is opacity, for cloud_folder. Layers that exist are
@@ -31,6 +32,14 @@ what is beside them.""",
 
 Of a picture in colour its alpha counts, of a grey one its brightness. With --limits it is the
 first band between two values, such as temperatures or probabilities, in the file's own numbers.""",
+    "check": """Look through clear pictures before they are trained on.
+
+Says how many there are and how large, which are unreadable, which are there twice (the same file,
+or nearly the same by a perceptual hash: another size, compression or light, but not another crop or
+turn), which have no partner of their size, and which are on both sides: trained on and held back,
+or in FOLDER and in the folder after --against.
+
+Exit status: 0 fit; 1 not fit: something is unreadable, without a partner, or on both sides.""",
 }
 
 
@@ -112,6 +121,22 @@ def _layers_of(options, opacity_of):
     return make_layers(options.folder, options.out, opacity_of, finish, **how)
 
 
+# --- check --------------------------------------------------------------------------------------
+
+
+def _arguments_of_check(parser):
+    text = "the clear pictures' hazy or cloudy partners, found by name as in training"
+    parser.add_argument("--hazy", metavar="DIR", help=text)
+    text = "pictures that none of FOLDER may show, such as a test set"
+    parser.add_argument("--against", metavar="DIR", help=text)
+
+
+def _check(options, settings):
+    from util.prepare.check import check
+
+    return check(options.folder, settings, hazy=options.hazy, against=options.against)
+
+
 # --- words of the command line ------------------------------------------------------------------
 
 
@@ -137,9 +162,17 @@ def _limits(text):
     return low, high
 
 
-_ARGUMENTS = {"noaa": _arguments_of_noaa, "layers": _arguments_of_layers}
-_SETTINGS = {"noaa": ["max_pixels"], "layers": ["max_pixels"]}
-_WORK = {"noaa": _noaa, "layers": _layers}
+_ARGUMENTS = {
+    "noaa": _arguments_of_noaa,
+    "layers": _arguments_of_layers,
+    "check": _arguments_of_check,
+}
+_SETTINGS = {
+    "noaa": ["max_pixels"],
+    "layers": ["max_pixels"],
+    "check": ["crop_px", "validation_by", "validation_share", "max_pixels", "full_scale"],
+}
+_WORK = {"noaa": _noaa, "layers": _layers, "check": _check}
 
 
 if __name__ == "__main__":
