@@ -35,7 +35,7 @@ class Common(Settings):
 
     # --- data ---
     crop_px: int = 128  # side of a training crop, a multiple of 32; larger sees more, costs more
-    validation_by: str = "auto"  # held back: scene (whole folders), tile; auto: scene from 4 on
+    validation_by: str = "auto"  # held back: scene (folder), tile, list; auto: lists, or scenes
     validation_share: float = 0.2  # share of the scenes, or of each one's tiles, held back
     validation_samples: int = 64  # fixed samples that the scores are measured on
     max_pixels: int = 400_000_000  # larger pictures are refused, against decompression bombs
@@ -342,7 +342,7 @@ Common.rows = {
     "crop_px": row(
         FIXED, rule(lambda v: v >= 64 and v % 32 == 0, "must be a multiple of 32, at least 64")
     ),
-    "validation_by": row(AT_ONCE, one_of("auto", "scene", "tile")),
+    "validation_by": row(AT_ONCE, one_of("auto", "scene", "tile", "list")),
     "validation_share": row(
         FIXED, rule(lambda v: 0 < v < 1, "must lie between 0 and 1, such as 0.2")
     ),

@@ -3,6 +3,7 @@
     python prepare_data.py noaa FOLDER --out DIR      colour infrared of cloud -> cloud layers
     python prepare_data.py layers FOLDER --out DIR    alpha, or values of a raster -> cloud layers
     python prepare_data.py check FOLDER               is it fit to be trained and measured on?
+    python prepare_data.py split FOLDER               train.txt, val.txt: a split to be repeated
     python prepare_data.py noaa --help                every option, of each command
 
 Cloud layers are grey PNGs whose brightness is opacity, for cloud_folder. Layers that exist are
@@ -39,7 +40,13 @@ or nearly the same by a perceptual hash: another size, compression or light, but
 turn), which have no partner of their size, and which are on both sides: trained on and held back,
 or in FOLDER and in the folder after --against.
 
-Exit status: 0 fit; 1 not fit: something is unreadable, without a partner, or on both sides.""",
+Exit status: 0 fit; 1 not fit: something is unreadable, other than its list says, without a partner,
+or on both sides.""",
+    "split": """Write train.txt, val.txt and perhaps test.txt into a folder of pictures.
+
+A line a picture, by its path there. Training keeps to the first two where they are
+(validation_by = list or auto) and never sees the third; "evaluate --data FOLDER/test.txt" measures
+on it. With --hashes the lines are those of sha256sum, and check compares them with the files.""",
 }
 
 
@@ -137,6 +144,24 @@ def _check(options, settings):
     return check(options.folder, settings, hazy=options.hazy, against=options.against)
 
 
+# --- split --------------------------------------------------------------------------------------
+
+
+def _arguments_of_split(parser):
+    text = "share of all that is tested on, chosen like validation's, such as 0.1 [none]"
+    parser.add_argument("--test-share", type=_share, default=0.0, metavar="SHARE", help=text)
+    text = "write each file's SHA-256 before its name"
+    parser.add_argument("--hashes", action="store_true", help=text)
+    parser.add_argument("--overwrite", action="store_true", help="write lists anew that exist")
+
+
+def _split(options, settings):
+    from util.prepare.lists import write_lists
+
+    how = {name: getattr(options, name) for name in ("test_share", "hashes", "overwrite")}
+    return write_lists(options.folder, settings, **how)
+
+
 # --- words of the command line ------------------------------------------------------------------
 
 
@@ -149,6 +174,17 @@ def _number(low, high):
         return int(text)
 
     return number
+
+
+def _share(text):
+    """Turn ".1" into 0.1."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1
+    if not 0 <= share < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be a share from 0 on, below 1")
+    return share
 
 
 def _limits(text):
@@ -166,13 +202,15 @@ _ARGUMENTS = {
     "noaa": _arguments_of_noaa,
     "layers": _arguments_of_layers,
     "check": _arguments_of_check,
+    "split": _arguments_of_split,
 }
 _SETTINGS = {
     "noaa": ["max_pixels"],
     "layers": ["max_pixels"],
     "check": ["crop_px", "validation_by", "validation_share", "max_pixels", "full_scale"],
+    "split": ["validation_by", "validation_share"],
 }
-_WORK = {"noaa": _noaa, "layers": _layers, "check": _check}
+_WORK = {"noaa": _noaa, "layers": _layers, "check": _check, "split": _split}
 
 
 if __name__ == "__main__":

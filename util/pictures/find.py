@@ -1,12 +1,18 @@
-"""Find pictures in folders, and call them by their names."""
+"""Find pictures in folders and lists, and call them by their names."""
 
 import os
+import re
 import unicodedata
 from collections import Counter
 from pathlib import Path
 
 from util.pictures.pixels import PictureError
 from util.say import UserError, say
+
+LISTS = ("train", "val", "test")  # .txt: what a folder's lists are called
+# As sha256sum writes them, or names alone.
+_LISTED = re.compile(r"(?:(?P<digest>[0-9a-fA-F]{64}) [ *])?(?P<name>.+)")
+_LIST_BYTES = 200_000_000  # against a file that claims to be one
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif"})
 
@@ -29,12 +35,15 @@ def find_pictures(folder: str | Path) -> list[Path]:
     Regular files with a picture's suffix in any case; hidden files and folders are left out, and
     those of systems. Files of kinds that cannot be read, and links that lead nowhere, are counted
     in a line on stderr.
-    `folder` may also be one file, which is returned whatever its suffix. Links to folders are
+    `folder` may also be a list (.txt), whose pictures are returned, or another file, which is
+    returned whatever its suffix. Links to folders are
     followed, because data sets are often linked into place, but each real folder is entered once,
     so a loop ends. An unreadable sub-folder is skipped with a line on stderr. A missing or
     unreadable `folder` raises PictureError.
     """
     folder = Path(folder)
+    if is_list(folder):
+        return _pictures_listed(folder)
     if folder.is_file():
         return [folder]
     try:
@@ -91,8 +100,13 @@ def stem_of(path, folder):
 
 
 def place_in(path, folder):
-    """Return the path of a picture within a folder, or its name if it is itself what was given."""
-    return path.relative_to(folder) if path != folder else Path(path.name)
+    """Return the path of a picture within a folder, or its name if it is itself what was given.
+
+    Of a list's pictures, within the folder that the list lies in.
+    """
+    if path == folder:
+        return Path(path.name)
+    return path.relative_to(folder.parent if is_list(folder) else folder)
 
 
 def in_nfc(name):
@@ -145,4 +159,67 @@ def pictures_of(folder, setting):
             f"{setting} = {folder}: no picture found (JPEG, PNG, TIFF, WebP, BMP or GIF). "
             f"Put pictures there or set {setting} to the folder that has them"
         )
+    return paths
+
+
+# --- lists --------------------------------------------------------------------------------------
+
+
+def is_list(path):
+    """Tell whether a path is a list of pictures: a text file."""
+    return path.suffix.lower() == ".txt" and path.is_file()
+
+
+def read_list(path):
+    """Return what a list names: dict name -> SHA-256 in hexadecimal, or None where none is given.
+
+    A line a picture, by its path within the list's folder, with slashes; lines of sha256sum will
+    do. Empty lines, and those that begin with #, are left out.
+
+    Raises
+    ------
+    UserError
+        It cannot be read, or names something outside of its folder, or twice.
+    """
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.read(_LIST_BYTES).splitlines()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    found = {}
+    for line in lines:
+        if not line.strip() or line.startswith("#"):
+            continue
+        listed = _LISTED.fullmatch(line.strip())
+        name = in_nfc(listed["name"].replace("\\", "/").removeprefix("./"))
+        if name.startswith("/") or ".." in name.split("/"):
+            raise UserError(f"{path}: {name} does not lie in its folder; name pictures from there")
+        if name in found:
+            raise UserError(f"{path}: names {name} twice; take one of the lines away")
+        found[name] = listed["digest"] and listed["digest"].lower()
+    return found
+
+
+def lists_of(folder):
+    """Return what the lists of a folder name: dict "train", "val", "test" -> as `read_list`.
+
+    Those that are there. Raises UserError as `read_list`, or where two name one picture.
+    """
+    files = {kind: Path(folder) / f"{kind}.txt" for kind in LISTS}
+    found = {kind: read_list(file) for kind, file in files.items() if file.is_file()}
+    kinds = {}
+    for kind, names in found.items():
+        for name in names:
+            other = kinds.setdefault(name, kind)
+            if other != kind:
+                raise UserError(f"{files[kind]}: {name} is in {other}.txt as well; it leaks")
+    return found
+
+
+def _pictures_listed(file):
+    """Return the pictures that a list names and that are there; the others are told."""
+    names = read_list(file)
+    paths = [path for path in (file.parent / name for name in sorted(names)) if path.is_file()]
+    if len(paths) < len(names):
+        say(f"left out of {file}: {len(names) - len(paths)} that are not there")
     return paths

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from util.pictures.find import pictures_of, stem_of
+from util.pictures.find import is_list, pictures_of, stem_of
 from util.say import UserError, say_first
 
 # RESIDE: <id>_<A>_<beta>, such as 0005_0.85_0.04 for the clear picture 0005.
@@ -67,7 +67,7 @@ def find_pairs(hazy_folder, clear_folder, setting="hazy_folder", clear_setting="
 
 def _pictures(folder, setting):
     """Return (name without suffix relative to the folder, path) of each picture of a folder."""
-    if Path(folder).is_file():
+    if Path(folder).is_file() and not is_list(Path(folder)):
         raise UserError(f"{setting} = {folder}: is one file; give the folder it lies in")
     return [(stem_of(path, Path(folder)), path) for path in pictures_of(folder, setting)]
 

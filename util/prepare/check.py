@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from util.pictures.find import pictures_of
+from util.pictures.find import in_nfc, lists_of, pictures_of, place_in
 from util.pictures.pairs import find_pairs
 from util.pictures.pixels import PictureError, luma
 from util.pictures.read import read
@@ -56,8 +56,9 @@ def check(folder, settings, *, hazy=None, against=None):
     Returns
     -------
     int
-        0 if it is fit to be trained and measured on; 1 if a file is unreadable, a picture has no
-        partner of its size, or one is on both sides of the split or also in `against`.
+        0 if it is fit to be trained and measured on; 1 if a file is unreadable or other than its
+        list says, or a picture has no partner of its size, is on both sides of the split, or is in
+        `against` as well.
 
     Raises
     ------
@@ -68,6 +69,7 @@ def check(folder, settings, *, hazy=None, against=None):
     paths = pictures_of(folder, "FOLDER")
     looks, bad["unreadable"] = _looks(paths, settings)
     _say_what(folder, paths, looks, settings)
+    bad["not as listed"] = _not_as_listed(folder, looks)
     trained = paths
     if hazy:
         pairs, lonely = find_pairs(hazy, folder, "--hazy", "FOLDER")
@@ -81,6 +83,8 @@ def check(folder, settings, *, hazy=None, against=None):
     show(f"  split: {len(split[0].paths)} to train on, {len(split[1].paths)} held back")
     # A single picture is divided, which is no leak.
     side_of = dict.fromkeys(split[1].paths, "held back") | dict.fromkeys(split[0].paths, "trained")
+    tested = lists_of(folder).get("test", {})
+    side_of |= {path: "tested on" for path in paths if _listed_as(path, folder) in tested}
     seen = [(path, side_of.get(path, "left out"), found) for path, found in looks.items()]
     if against:
         others, unreadable = _looks(pictures_of(against, "--against"), settings)
@@ -129,6 +133,23 @@ def _say_what(folder, paths, looks, settings):
     small = sum(2 * min(found.size) < settings.crop_px for found in looks.values())
     if small:
         show(f"  {small} are less than half of crop_px = {settings.crop_px}, and would be skipped")
+
+
+def _not_as_listed(folder, looks):
+    """Return a line on each picture of the folder's lists that is not there, or is another."""
+    here = {_listed_as(path, folder): seen for path, seen in looks.items()}
+    lines = []
+    for kind, names in lists_of(folder).items():
+        for name, digest in names.items():
+            if name not in here:
+                lines.append(f"{name} of {kind}.txt: is not there, or unreadable")
+            elif digest and here[name].digest.hex() != digest:
+                lines.append(f"{name} of {kind}.txt: has another SHA-256")
+    return lines
+
+
+def _listed_as(path, folder):
+    return in_nfc(place_in(path, folder).as_posix())
 
 
 def _unlike(pairs, looks, partners):

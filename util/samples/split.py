@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from util.pictures.find import in_nfc, lists_of, place_in
 from util.say import UserError, say
 
 SCENES_FROM = 4  # "auto" holds whole scenes back from so many on
@@ -88,7 +89,7 @@ class Split:
         """
         path_of = {_name(path, folder): path for path in paths}
         asked = by or self._settings.validation_by
-        by, known = self._known.get(setting) or (self._rule(setting, path_of, asked), {})
+        by, known = self._known.get(setting) or (self._rule(setting, folder, path_of, asked), {})
         if asked not in ("auto", by) and not self._closed:
             raise UserError(
                 f"validation_by = {asked}: this run has split {setting} by {by}, which stays; set "
@@ -96,7 +97,7 @@ class Split:
             )
         names = [name for name in path_of if name in known] if self._closed else []
         names = names or [*path_of]
-        here = self._joined(names, known, by)
+        here = self._joined(folder, names, known, by)
         came = [side for name, side in here.items() if not known.get(name, "").islower()]
         gone = [side for name, side in known.items() if side.islower() and name not in here]
         if known:
@@ -104,6 +105,8 @@ class Split:
             _say_change(setting, came, gone, len(path_of) - len(names))
         elif by == "scene":
             _say_held(setting, here)
+        elif by == "list":
+            _say_listed(setting, here, len(names) - len(here))
         # Upper case: not there now.
         self._known[setting] = by, {n: s.upper() for n, s in known.items()} | here
         shared = [path_of[name] for name, side in here.items() if side == STRIP]
@@ -126,29 +129,53 @@ class Split:
             found.append(Side(mine, dict.fromkeys(shared, part)))
         return found
 
-    def _rule(self, setting, names, by):
-        """Return "scene" or "tile" for a folder that has no split yet."""
-        scenes = len(set(map(_scene, names)))
-        if self._before or by == "tile":
+    def _rule(self, setting, folder, names, by):
+        """Return "scene", "tile" or "list" for a folder that has no split yet."""
+        if self._before:
             return "tile"
-        if by == "scene" and scenes < 2:
+        lists = lists_of(folder) if by in ("auto", "list") else {}
+        if {"train", "val"} <= lists.keys():
+            here = set(map(in_nfc, names))
+            for kind in ("train", "val"):
+                if not here & lists[kind].keys():
+                    raise UserError(
+                        f"{setting} = {folder}: {kind}.txt names none of its pictures, by their "
+                        "paths within the folder; mend it, or set validation_by to tile"
+                    )
+            return "list"
+        if by == "list":
             raise UserError(
-                f"{setting}: its pictures lie in one folder, where validation_by = scene needs two "
-                "or more; put each scene into a folder of its own, or set validation_by to tile"
+                f"{setting} = {folder}: validation_by = list needs train.txt and val.txt there; "
+                "python prepare_data.py split writes them"
             )
-        return "scene" if by == "scene" or scenes >= SCENES_FROM else "tile"
+        return rule_of(setting, names, by)
 
-    def _joined(self, names, known, by):
+    def _joined(self, folder, names, known, by):
         """Return the side of each picture, its own where it has one: dict name -> side."""
-        if len(names) == 1 and by == "tile":
+        if by == "list":
+            new = join_by_list(names, known, lists_of(folder))
+        elif len(names) == 1 and by == "tile":
             new = {names[0]: BOTH if self._before else STRIP}
         else:
             join = join_by_scene if by == "scene" else join_by_tile
             new = join(names, known, self._settings.validation_share)
-        return {name: known.get(name, "").lower() or new[name] for name in names}
+        sides = {name: known.get(name, "").lower() or new.get(name) for name in names}
+        return {name: side for name, side in sides.items() if side}
 
 
 # --- rules --------------------------------------------------------------------------------------
+
+
+def rule_of(setting, names, by):
+    """Return "scene" or "tile" for pictures without lists; UserError where they have no scenes."""
+    scenes = len(set(map(_scene, names)))
+    if by == "scene" and scenes < 2:
+        raise UserError(
+            f"{setting}: its pictures lie in one folder, where validation_by = scene needs two or "
+            "more; put each scene into a folder of its own, or set validation_by to tile"
+        )
+    by_scene = by == "scene" or (by != "tile" and scenes >= SCENES_FROM)
+    return "scene" if by_scene else "tile"
 
 
 def join_by_scene(names, known, share):
@@ -195,6 +222,18 @@ def join_by_tile(names, known, share):
     return {name: HELD if name in chosen else TRAINED for name in names if name not in known}
 
 
+def join_by_list(names, known, lists):
+    """Return the side of each new picture that is in a list "train" or "val"; of others none.
+
+    names, known : as in `join_by_scene`
+    lists : dict of str -> names
+    """
+    sides = {"train": TRAINED, "val": HELD}
+    listed = {name: side for kind, side in sides.items() for name in lists.get(kind, ())}
+    new = {name: listed.get(in_nfc(name)) for name in names if name not in known}
+    return {name: side for name, side in new.items() if side}
+
+
 def _lacking(total, share, least, held, new):
     """Return how many of the new are to be held back; one of all stays to be trained on."""
     return min(new, max(0, min(total - 1, max(least, round(share * total))) - held))
@@ -232,6 +271,12 @@ def _say_held(setting, sides):
     say(f"{setting}: held back for validation: {', '.join(held[:_NAMED])}{more}")
 
 
+def _say_listed(setting, sides, others):
+    held = sum(side == HELD for side in sides.values())
+    more = f", {others} are left out" * bool(others)
+    say(f"{setting}: split by its lists: {len(sides) - held} to train on, {held} held back{more}")
+
+
 def _say_change(setting, came, gone, left_out):
     held = sum(side != TRAINED for side in came)
     said = []
@@ -250,7 +295,7 @@ def _say_change(setting, came, gone, left_out):
 
 def _name(path, folder):
     """Return the path of a picture within a folder as text with slashes."""
-    return path.name if path == Path(folder) else path.relative_to(folder).as_posix()
+    return place_in(path, Path(folder)).as_posix()
 
 
 def _scene(name):
@@ -258,7 +303,7 @@ def _scene(name):
 
 
 def _checked_rule(by):
-    if by not in ("scene", "tile"):
+    if by not in ("scene", "tile", "list"):
         raise ValueError(f"{by!s:.20} is no rule")
     return by
 
