@@ -11,7 +11,7 @@ The colours' meaning is that of Yonv1943's CloudRemoval, for NOAA's colour infra
 import cv2
 import numpy as np
 
-from util.pictures.original import filled
+from util.pictures.harmonic import harmonic_fill
 from util.pictures.pixels import luma
 from util.say import UserError
 
@@ -40,10 +40,10 @@ def opacity_of(pixels, colours=None, line_px=3):
     """
     if pixels.dtype == np.uint16:
         pixels = (pixels >> 8).astype(np.uint8)
-    lines = lines_of(pixels, line_px) if line_px else None
-    if lines is not None and lines.any() and not lines.all():
-        pixels = filled(pixels, ~lines)
-    return by_noaa(pixels) if colours is None else by_table(pixels, colours)
+    opacity = by_noaa(pixels) if colours is None else by_table(pixels, colours)
+    if not line_px:
+        return opacity
+    return harmonic_fill(opacity[..., None], lines_of(pixels, line_px))[..., 0]
 
 
 def by_noaa(pixels):
