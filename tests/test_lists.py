@@ -9,8 +9,9 @@ from test_check import checked, picture, save, scenes
 
 import prepare_data
 from configure import Defog
-from util.pictures.find import find_pictures, lists_of, read_list
+from util.pictures.find import find_pictures, lists_of, read_list, stem_of
 from util.pictures.pairs import find_pairs
+from util.restore.masks import Holes
 from util.samples.split import Split
 from util.say import UserError
 
@@ -172,3 +173,14 @@ def test_a_list_stands_for_a_folder_of_pairs(tmp_path, capsys):
         ("1.png", ["1_0.8_0.1.png"])
     ]
     assert "1 that are not there" in capsys.readouterr().err
+
+
+def test_apply_takes_the_pictures_of_a_list_and_their_masks_beside_them(tmp_path):
+    names = ["in/0.png", "in/1.png", "in/0_mask.png", "in/1_mask.png"]
+    for n, name in enumerate(names):
+        save(tmp_path / name, picture(n))
+    put(tmp_path, test=names[:2])
+    listed = tmp_path / "test.txt"
+    assert [stem_of(path, listed) for path in find_pictures(listed)] == ["in/0", "in/1"]
+    masks = {tmp_path.resolve() / name for name in names[2:]}
+    assert Holes(tmp_path).masks_within(listed) == masks

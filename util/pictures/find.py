@@ -106,7 +106,7 @@ def place_in(path, folder):
     """
     if path == folder:
         return Path(path.name)
-    return path.relative_to(folder.parent if is_list(folder) else folder)
+    return path.relative_to(base_of(folder))
 
 
 def in_nfc(name):
@@ -168,6 +168,11 @@ def pictures_of(folder, setting):
 def is_list(path):
     """Tell whether a path is a list of pictures: a text file."""
     return path.suffix.lower() == ".txt" and path.is_file()
+
+
+def base_of(folder):
+    """Return the folder that names count within: of a list, that which it lies in."""
+    return folder.parent if is_list(folder) else folder
 
 
 def read_list(path):

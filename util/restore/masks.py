@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from util.pictures.find import find_pictures, stem_of
+from util.pictures.find import base_of, find_pictures, stem_of
 from util.pictures.original import is_no_mask
 from util.pictures.pixels import PictureError, upright
 from util.pictures.read import MAX_PIXELS, read_alpha, read_original
@@ -71,7 +71,7 @@ class Holes:
         """
         if self._place is None or self._place.is_file():
             return self.files
-        source, place = source.resolve(), self._place.resolve()
+        source, place = base_of(source).resolve(), self._place.resolve()
         if place != source and place not in source.parents:
             return self.files
         told = set()
