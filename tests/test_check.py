@@ -1,9 +1,12 @@
 """A data set is looked through: what is damaged, alone or twice, and what leaks."""
 
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
-from conftest import smooth_picture
+from conftest import PROJECT, smooth_picture
 from PIL import Image
 
 import prepare_data
@@ -118,6 +121,18 @@ def test_pairs_that_are_none(tmp_path, capsys):
     assert f"{hazy / '0.png'}: 128 x 90, but {clear / '0.png'} has 128 x 96" in said
     assert f"{hazy / '1.png'}: is the same file as {clear / '1.png'}" in said
     assert "not fit: 2 without a partner, 2 no pairs\n" in said
+
+
+def test_a_process_of_its_own_loads_no_tensorflow(tmp_path):
+    folder = scenes(tmp_path / "clear", count=2, each=1)
+    code = (
+        "import sys, prepare_data\n"
+        "status = prepare_data.run(sys.argv[1:])\n"
+        "assert not {'tensorflow', 'keras', 'matplotlib', 'skimage'} & sys.modules.keys()\n"
+        "raise SystemExit(status)"
+    )
+    words = [sys.executable, "-c", code, "check", str(folder)]
+    assert subprocess.run(words, cwd=PROJECT, timeout=100, check=False).returncode == 0
 
 
 # --- the same, and nearly the same --------------------------------------------------------------

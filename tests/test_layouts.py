@@ -72,21 +72,27 @@ def commands():
     return [shlex.split(line) for line in re.findall(r"`(python .+?)`", table)]
 
 
-@pytest.fixture
-def unpacked(tmp_path, monkeypatch):
-    """A folder with all data sets, where the user is; return the folders that blue counts."""
-    monkeypatch.chdir(tmp_path)
-    folders = []
+@pytest.fixture(scope="module")
+def data_sets(tmp_path_factory):
+    """A folder with all data sets, and the folders of each that blue counts."""
+    place, folders = tmp_path_factory.mktemp("unpacked"), []
     for name, files in LAYOUTS.items():
         inside = sorted({file.rpartition("/")[0] for file, _, _ in files})
-        folders.append([tmp_path / name / folder for folder in inside])
+        folders.append([place / name / folder for folder in inside])
         for file, scene, variant in files:
-            path = tmp_path / name / file
+            path = place / name / file
             path.parent.mkdir(parents=True, exist_ok=True)
             colour = scene, variant, inside.index(file.rpartition("/")[0])
             quality = {"quality": 95} if path.suffix == ".jpg" else {}
             Image.new("RGB", (64, 64), tuple(STEP * n for n in colour)).save(path, **quality)
-    return folders
+    return place, folders
+
+
+@pytest.fixture
+def unpacked(data_sets, monkeypatch):
+    """The same; it is where the user is."""
+    monkeypatch.chdir(data_sets[0])
+    return data_sets
 
 
 def scene_and_variant(pixels, within, folders):
@@ -119,9 +125,10 @@ EVALUATING = [words for words in commands() if "evaluate" in words]
 
 @pytest.mark.parametrize("words", TRAINING, ids=lambda words: words[3])
 def test_training_takes_each_scene_from_its_folder_with_its_partner(words, unpacked, tmp_path):
+    place, folders = unpacked
     settings = settings_of(words, tmp_path)
     clear_folder, hazy_folder = (
-        tmp_path / words[words.index(option) + 1] if option in words else None
+        place / words[words.index(option) + 1] if option in words else None
         for option in ("--clear-folder", "--hazy-folder")
     )
     seen, variants = [], set()
@@ -130,13 +137,13 @@ def test_training_takes_each_scene_from_its_folder_with_its_partner(words, unpac
         for number in range(40):
             if hazy_folder:
                 sample = {name: 255 * crop for name, crop in side(number).items()}
-                hazy, variant = scene_and_variant(sample["hazy"], hazy_folder, unpacked)
+                hazy, variant = scene_and_variant(sample["hazy"], hazy_folder, folders)
                 variants.add(variant)
                 clear = sample["clear"]
             else:
                 keys = Keys(side.seed, number)
                 clear = side.window(side.store, side.index(keys), keys)
-            scene, _ = scene_and_variant(clear, clear_folder, unpacked)
+            scene, _ = scene_and_variant(clear, clear_folder, folders)
             assert not hazy_folder or scene == hazy
             scenes.add(scene)
         seen.append(scenes)
@@ -146,13 +153,14 @@ def test_training_takes_each_scene_from_its_folder_with_its_partner(words, unpac
 
 
 @pytest.mark.parametrize("words", EVALUATING, ids=lambda words: words[4])
-def test_evaluate_takes_each_picture_with_its_partner(words, unpacked, tmp_path):
+def test_evaluate_takes_each_picture_with_its_partner(words, unpacked):
+    place, folders = unpacked
     damaged, clear = words[words.index("--pairs") + 1 :]
     pairs, lonely = find_pairs(damaged, clear)
     assert not lonely
     assert sum(len(found) for _, found in pairs) == len(find_pictures(damaged))
     for path, found in pairs:
-        scene, _ = scene_and_variant(read_picture(path), tmp_path / clear, unpacked)
+        scene, _ = scene_and_variant(read_picture(path), place / clear, folders)
         for partner in found:
             pixels = read_picture(partner)
-            assert scene_and_variant(pixels, tmp_path / damaged, unpacked)[0] == scene
+            assert scene_and_variant(pixels, place / damaged, folders)[0] == scene
