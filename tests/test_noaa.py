@@ -91,7 +91,7 @@ def test_lines_are_thin_and_white():
     pixels = np.full((60, 80, 3), 90, np.uint8)
     pixels[:, 10:13] = 255
     pixels[20:40, 30:50] = 255  # a field
-    pixels[:, 60:63] = 240, 200, 0  # thin, and a colour of the table
+    pixels[:, 60:63] = 255, 230, 0  # thin and bright, and a colour of the table
     found = noaa.lines_of(pixels, 3)
     assert found[:, 10:13].all()
     assert not found[:, 16:].any()

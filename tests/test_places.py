@@ -1,6 +1,7 @@
 """Pixels are found where they lie, or decoded once; a store then serves what was written."""
 
 import errno
+import hashlib
 import os
 import threading
 import time
@@ -12,7 +13,7 @@ import tifffile
 from make_zoo import files_in, noise, scene
 
 from util.pictures import places as places_module
-from util.pictures.pixels import as_float
+from util.pictures.pixels import PictureError, as_float
 from util.pictures.places import Place, Places
 from util.pictures.read import read_picture
 from util.pictures.store import PictureStore
@@ -80,6 +81,18 @@ def test_settings_have_their_own_cache_files(three_files):
     PictureStore(paths, cache, crop_px=32, grey=True, progress=False)
     PictureStore(paths, cache, crop_px=32, full_scale=10_000, progress=False)
     assert len(files_in(cache)) == 6
+
+
+def test_brightness_of_colour_that_was_kept_once_serves_no_more(tmp_path):
+    path, cache = tmp_path / "a.png", tmp_path / "cache"
+    write_picture(path, noise(40, 40))
+    info = os.stat(path)
+    before = (2, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino, None, True)
+    key = hashlib.sha256(repr(before).encode() + os.fsencode(path)).hexdigest()[:40]
+    cache.mkdir()
+    np.save(cache / f"{key}.npy", noise(40, 40)[..., 0])
+    with pytest.raises(PictureError, match="in colour"):
+        PictureStore([path], cache, crop_px=32, grey=True)
 
 
 def test_edited_file_is_converted_again(three_files):
