@@ -246,7 +246,10 @@ class PictureStore:
         return f"{where}: none of {len(paths)} files is a usable picture; {self._reasons()}"
 
     def _reasons(self) -> str:
-        return "; ".join(f"{path.name}: {reason}" for path, reason in self.skipped[:3])
+        first: dict[str, str] = {}
+        for path, reason in self.skipped:
+            first.setdefault(reason, path.name)
+        return "; ".join(f"{name}: {reason}" for reason, name in list(first.items())[:3])
 
 
 def _whole(height: int, width: int) -> tuple[slice, slice]:
