@@ -122,7 +122,7 @@ class Clouds(CloudShapes):
     greatest_opacity: tuple[float, float] = (0.0, 1.3)  # maps times this, at most 1 (source 1, 1)
     layer_own_share: float = 0.5  # cloud pictures with their own opacity, not stretched (source 0)
     cumulus_cover: tuple[float, float] = (0.02, 0.7)  # share of a sample that hard-edged cloud has
-    cumulus_cell_px: tuple[float, float] = (4.0, 120.0)  # largest cells of its noise
+    cumulus_cell_px: tuple[float, float] = (2.5, 120.0)  # largest cells of its noise
     cumulus_edge: tuple[float, float] = (0.1, 1.2)  # width of its edge, in deviations of the noise
     haze_share: float = 0.1  # share of samples with flat haze over all of them besides (source 0)
     haze_opacity: tuple[float, float] = (0.0, 0.3)  # how opaque that is
@@ -136,10 +136,12 @@ class Clouds(CloudShapes):
     cloud_colour: tuple[float, float] = (0.96, 1.0)  # jitter: tint, by channel (source 0.98, 1)
     cloud_shading: float = 0.15  # thick cloud is darker in places, by up to this share (source 0)
     wavelength_exponent: tuple[float, float] = (0.0, 1.5)  # thin haze is bluish (source 0, 0)
-    shadow_share: float = 0.35  # share of samples whose cloud throws a shadow (source 0)
-    shadow_depth: tuple[float, float] = (0.1, 0.7)  # how much light it takes
+    shadow_share: float = 0.5  # share of samples whose cloud throws a shadow (source 0)
+    shadow_depth: tuple[float, float] = (0.1, 0.9)  # how much light it takes
     channel_shift_px: float = 2.0  # cloud in red and blue is off that in green, up to (source 0)
     blur_beneath_px: float = 1.5  # ground beneath opaque cloud is blurred, up to (source 0)
+    picked_share: float = 0.15  # pictures made of single pixels, as quick looks are (source 0)
+    picked_px: float = 2.0  # how far apart those lie on the ground, up to
     jpeg_share: float = 0.3  # share of cloudy pictures that come out of a JPEG file (source 0)
     jpeg_quality: tuple[float, float] = (60.0, 95.0)  # of that file
     sensor_noise: float = 0.015  # noise on the cloudy picture: standard deviation up to (source 0)
@@ -162,7 +164,7 @@ class Defog(Clouds):
     """Settings of mod_defog.py."""
 
     # --- network ---
-    base_width: int = 8  # channels of the first level; 8 has 2.39 M weights, 16 four times as many
+    base_width: int = 12  # channels of the first level; 12 has 5.38 M weights, 8 less than half
     head: str = "light"  # light (of cloud found, too), unmix (white cloud), direct (source)
     norm: str = "none"  # none, batch (source), group, instance; see docs/machines.md
     upsampling: str = "transposed"  # transposed (source) or resize (nearest, then 3x3)
@@ -406,6 +408,8 @@ Common.rows = {
     "shadow_depth": row(OTHER_SAMPLES, range_within(0, 1)),
     "channel_shift_px": row(OTHER_SAMPLES, between(0, 20)),
     "blur_beneath_px": row(OTHER_SAMPLES, between(0, 20)),
+    "picked_share": row(OTHER_SAMPLES, between(0, 1)),
+    "picked_px": row(OTHER_SAMPLES, between(0, 20)),
     "jpeg_share": row(OTHER_SAMPLES, between(0, 1)),
     "jpeg_quality": row(OTHER_SAMPLES, range_within(1, 100)),
     "sensor_noise": row(OTHER_SAMPLES, between(0, 0.5)),

@@ -78,6 +78,8 @@ WRONG = {
     "shadow_depth": [(-0.1, 0.5), (0.5, 1.1)],
     "channel_shift_px": [-1.0, 21.0],
     "blur_beneath_px": [-1.0, 21.0],
+    "picked_share": [-0.1, 1.1],
+    "picked_px": [-1.0, 21.0],
     "jpeg_share": [-0.1, 1.1],
     "jpeg_quality": [(0.0, 75.0), (75.0, 101.0)],
     "sensor_noise": [-0.01, 0.6],

@@ -14,7 +14,7 @@ import mod_GAN_poly
 import mod_GAN_spot
 from configure import Clouds
 from util.samples import holes
-from util.samples.clouds import draw_opacity
+from util.samples.clouds import cover, draw_opacity
 from util.samples.damage import Samples, cloud, holed
 from util.samples.ground import Ground
 from util.samples.keys import Keys, keyed_rng
@@ -270,6 +270,8 @@ EVERYTHING = {
     "shadow_depth": (0.3, 0.6),
     "channel_shift_px": 2.0,
     "blur_beneath_px": 1.5,
+    "picked_share": 0.5,
+    "picked_px": 2.0,
     "jpeg_share": 0.5,
     "jpeg_quality": (60.0, 90.0),
     "sensor_noise": 0.02,
@@ -285,11 +287,20 @@ def ground_and_cloud(seed=0, size=32):
 
 def test_no_cloud_leaves_the_ground_to_the_bit():
     clear, opacity = ground_and_cloud()
-    sensor = {"jpeg_share": 0.0, "sensor_noise": 0.0, "haze_share": 0.0}
+    sensor = {"picked_share": 0.0, "jpeg_share": 0.0, "sensor_noise": 0.0, "haze_share": 0.0}
     made = cloud(Keys(0, 1), clear, draw=lambda rng: 0 * opacity, **{**EVERYTHING, **sensor})
     np.testing.assert_array_equal(made["cloudy"], made["clear"])
     np.testing.assert_array_equal(made["clear"], clear)
     assert not made["opacity"].any()
+
+
+def test_pixels_are_picked_alike_from_cloud_ground_and_opacity():
+    clear, opacity = ground_and_cloud()
+    how = {"picked_share": 1.0, "picked_px": 4.0}
+    made = cloud(Keys(0, 1), clear, draw=lambda rng: opacity, **how)
+    covered = cover(made["clear"], made["opacity"])
+    np.testing.assert_allclose(made["cloudy"], covered, atol=1e-6)
+    assert np.abs(made["clear"] - clear).max() > 0.05
 
 
 def test_cloud_with_every_effect_is_a_sample_like_any_other():

@@ -133,6 +133,16 @@ def test_cloud_brighter_than_white_saturates():
 # --- sensor -------------------------------------------------------------------------------------
 
 
+def test_a_pixel_is_picked_from_those_around_it():
+    rows, columns = np.indices((32, 32))
+    picked = [light.picked(keyed_rng(0, number, "p"), 32, 3.0) for number in range(20)]
+    away = np.stack([(row - rows, column - columns) for row, column in picked])
+    assert set(np.unique(away)) == {-3, -2, -1, 0, 1, 2, 3}
+    assert min(row.min() for row, _ in picked) == 0  # and none from beyond the edge
+    assert max(column.max() for _, column in picked) == 31
+    np.testing.assert_array_equal(light.picked(keyed_rng(0, 0, "p"), 32, 0.0), (rows, columns))
+
+
 def test_jpeg_keeps_colours_and_loses_with_quality():
     ramp = np.linspace(0, 1, 32, dtype=np.float32)
     picture = np.stack(np.broadcast_arrays(ramp, ramp[:, None], np.float32(0.2)), -1)

@@ -19,6 +19,7 @@ _PLAIN = {
     "shadow_share": 0.0,
     "channel_shift_px": 0.0,
     "blur_beneath_px": 0.0,
+    "picked_share": 0.0,
     "jpeg_share": 0.0,
     "sensor_noise": 0.0,
 }

@@ -58,6 +58,8 @@ def cloud(
     shadow_depth=(0.0, 0.0),
     channel_shift_px=0.0,
     blur_beneath_px=0.0,
+    picked_share=0.0,
+    picked_px=0.0,
     jpeg_share=0.0,
     jpeg_quality=(100.0, 100.0),
     sensor_noise=0.0,
@@ -80,7 +82,9 @@ def cloud(
     colour = rng.uniform(*cloud_colour, 3) * rng.uniform(*cloud_brightness)
     rng = keys("shadow")
     if rng.random() < shadow_share:
-        depth, far, angle = rng.uniform(*shadow_depth), rng.uniform(2, len(clear) / 3), rng.random()
+        # Small clouds are low, and their shadows near: as many within 8 pixels as beyond.
+        far = math.exp(rng.uniform(math.log(1.5), math.log(len(clear) / 3)))
+        depth, angle = rng.uniform(*shadow_depth), rng.random()
         down, right = far * math.sin(2 * math.pi * angle), far * math.cos(2 * math.pi * angle)
         clear = light.shadow(clear, opacity, depth, down, right, rng.uniform(0, 3))
     rng = keys("light")
@@ -99,6 +103,10 @@ def cloud(
         shade = _shade(rng, opacity, cloud_shading) if cloud_shading else None
         cloudy = light.lit(beneath, seen, colour, shade)
         opacity = cv2.transform(seen, _MEAN)
+    rng = keys("picked")
+    if rng.random() < picked_share:
+        places = light.picked(rng, len(clear), picked_px)
+        cloudy, clear, opacity = (whole[places] for whole in (cloudy, clear, opacity))
     rng = keys("sensor")
     if rng.random() < jpeg_share:
         cloudy = light.jpeg(cloudy, rng.uniform(*jpeg_quality))

@@ -138,6 +138,18 @@ def lit(clear, opacity, colour, shade=None):
     return cloudy.reshape(clear.shape)
 
 
+def picked(rng, size_px, most_px):
+    """Return the places, two indices (S, S), of a picture whose pixels were picked, not averaged.
+
+    Quick looks are made of every n-th pixel: neighbours are further apart on the ground than they
+    seem, and every edge is ragged. So each pixel is one of those up to `most_px` away.
+    """
+    most = np.float32(rng.uniform(0, most_px))
+    away = rng.random((2, size_px, size_px), dtype=np.float32)
+    away = np.rint((2 * away - 1) * most).astype(np.intp)
+    return tuple(np.clip(away + np.indices((size_px, size_px)), 0, size_px - 1))
+
+
 def jpeg(picture, quality):
     """Return a picture as it comes back from a JPEG file of a quality, 1..100."""
     pixels = cv2.convertScaleAbs(picture, alpha=255.0)
