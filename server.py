@@ -110,9 +110,10 @@ def _loaded(options, settings, given, facts):
             return
         task = importlib.import_module(options.script).TASK
         network = trained.load(task, chain.own_settings(task, settings, given), None, given)
-        takes_hole = task.kind.takes_hole
+        holes = apply.find_holes(network)
+        takes_hole = holes is not None
         facts |= {"networks": [network.origin], "repaints": takes_hole, "marks_first": takes_hole}
-        yield worker(lambda hidden: apply.way_of(network, Marked(hidden) if takes_hole else None))
+        yield worker(lambda hidden: apply.way_of(network, holes and Marked(hidden, holes)))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class Dropped(Exception):
     """Nobody waits any longer for the picture in hand."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Ticket:
     """A picture on its way, and what is known of it.
 
@@ -66,10 +66,6 @@ class Ticket:
     is_dropped: bool = False
     ended: threading.Event = field(default_factory=threading.Event)
     ended_at: float = 0.0
-
-    def fail(self, error):
-        """Say that nothing came of it."""
-        self.error, self.state = error, "failed"
 
 
 class Desk:
@@ -135,8 +131,8 @@ class Desk:
         with self._changed:
             self._check_open()
             if len(self._queue) >= self.waiting:
-                wait_s = math.ceil(self._last_s * (len(self._queue) + 1))
-                wait_s = max(1, min(_MOST_WAIT_S, wait_s))
+                # A place is free when the next picture is done.
+                wait_s = max(1, min(_MOST_WAIT_S, math.ceil(self._last_s)))
                 text = f"busy: {len(self._queue)} pictures wait already; try again in {wait_s} s"
                 raise Refused(503, text, Retry_After=str(wait_s))
             ticket.state = "waiting"
@@ -175,7 +171,7 @@ class Desk:
                 self._end(self._queue.popleft(), Refused(503, "the server is being stopped"))
             self._changed.notify_all()
             is_ready = self.is_ready
-        if is_ready:  # what still loads cannot be waited for, nor stopped
+        if is_ready:  # what still loads may take long
             self._worker.join()
 
     # --- the worker -------------------------------------------------------------------------------
@@ -230,11 +226,8 @@ class Desk:
             raise Refused(503, "the server is being stopped")
 
     def _end(self, ticket, error=None):
-        ticket.ended_at = self._clock()
-        if error:
-            ticket.fail(error)
-        else:
-            ticket.state = "done"
+        ticket.ended_at, ticket.error = self._clock(), error
+        ticket.state = "failed" if error else "done"
         ticket.ended.set()
 
     def _sweep(self):

@@ -11,7 +11,7 @@ from util import files
 from util.pictures.pixels import PictureError, as_pixels
 from util.pictures.read import TooLarge, check_size
 from util.pictures.write import write_picture
-from util.restore.masks import Holes, read_mask
+from util.restore.masks import read_mask
 from util.say import printable
 from util.serve.desk import Dropped, Refused
 from util.use.pictures import job_of, restore_file
@@ -83,18 +83,21 @@ def _mask_over(path, shape):
 class Marked:
     """The hole of a picture as its sender marks it, for a network that takes one.
 
-    Without a mask it is where the picture is transparent, which may be nowhere: then it comes back
-    as it was, and can be marked. The method is that of `util.restore.masks.Holes`.
+    hidden
+        As of `worker`.
+    holes : util.restore.masks.Holes
+        Tell it without a mask. Where they find none the picture comes back as it was, and can be
+        marked.
     """
 
-    def __init__(self, hidden):
-        self._hidden = hidden
+    def __init__(self, hidden, holes):
+        self._hidden, self._holes = hidden, holes
 
     def find(self, path, stem, pixels, *, full_scale=None):
-        """Return the hole, bool (H, W)."""
+        """Return the hole, bool (H, W); arguments and errors as of `Holes.find`."""
         if self._hidden is None:
             try:
-                return Holes().find(path, stem, pixels, full_scale=full_scale)
+                return self._holes.find(path, stem, pixels, full_scale=full_scale)
             except PictureError:
                 return np.zeros(pixels.shape[:2], bool)
         hole = self._hidden(pixels.shape[:2])
