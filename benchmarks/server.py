@@ -4,7 +4,7 @@
 
 Starts server.py as a process of its own. As many clients as told each send a picture of side x
 side pixels as PNG, and the next when the answer is there, until --pictures of them are answered. A
-client that is told 503 comes again after Retry-After seconds. Before and after, the same pictures
+client that is told 503 comes again after Retry-After seconds. In turns with that, the same pictures
 go through the chain without a server, as `cloud_removal.py` does it. Latency is from the request
 that is taken to the last byte of its answer. Every answer is compared with that of the chain, byte
 for byte.
@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -74,18 +75,15 @@ def measure(folder, options):
         for clients in options.clients:
             rows.append((clients, *load(port, clients, options.pictures, source, wanted)))
             memory.append(resident_mb(server.pid))
+            alone.append(without_server(way, job, options.pictures))
         server.terminate()
-    alone.append(without_server(way, job, options.pictures))
-    rate = statistics.mean(alone)
     print(f"address after {first_page_s:.1f} s, ready after {ready_s:.1f} s")
-    print(
-        f"without a server {alone[0]:.3f} and {alone[1]:.3f} pictures/s, {options.side} px a side"
-    )
-    print("clients  pictures/s  of alone  median s   95 % s   answers; resident MB")
-    for (clients, made, waits, answers), used in zip(rows, memory[1:], strict=True):
+    print("clients  alone/s  served/s  share  median s   95 % s   answers; resident MB")
+    around = [statistics.mean(pair) for pair in pairwise(alone)]
+    for rate, (clients, made, waits, answers), used in zip(around, rows, memory[1:], strict=True):
         median, most = np.percentile(waits, (50, 95))
         print(
-            f"{clients:7} {made:11.3f} {made / rate:9.0%} {median:9.2f} {most:8.2f}   "
+            f"{clients:7} {rate:8.3f} {made:9.3f} {made / rate:6.0%} {median:9.2f} {most:8.2f}   "
             f"{dict(answers)}; {used:.0f}"
         )
     print(f"resident before the first: {memory[0]:.0f} MB; goal: {GOAL:.0%} of alone")

@@ -95,6 +95,19 @@ def test_a_turned_jpeg_comes_back_upright_as_jpeg_with_its_exif_and_without_loss
     np.testing.assert_array_equal(read(client.get(links["lossless"])), wanted)
 
 
+def test_heic_comes_back_as_png(tmp_path):
+    pytest.importorskip("pillow_heif", reason="pip install pillow-heif").register_heif_opener()
+    came = cv2.resize(noise(4, 6), (64, 48), interpolation=cv2.INTER_LINEAR)
+    heic, kind = encoded(came, "HEIF"), {"Content-Type": "image/heic"}
+    with Image.open(io.BytesIO(heic)) as image:
+        wanted = 255 - np.asarray(image.convert("RGB"))
+    with opened(tmp_path) as (client, _, _):
+        np.testing.assert_array_equal(read(clear(client, heic, kind)), wanted)
+        assert clear(client, heic[:200], kind).status_code == 400
+        large = encoded(np.zeros((501, 500, 3), np.uint8), "HEIF")
+        assert clear(client, large, kind).status_code == 422
+
+
 @pytest.mark.skipif(not gdal.available(), reason="pip install -r requirements-geo.txt")
 def test_a_geotiff_comes_back_as_one_on_the_same_grid(client, tmp_path):
     came = noise(40, 60)

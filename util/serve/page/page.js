@@ -44,10 +44,13 @@ async function connect() {
     try {
       info = await ask("GET", "/api/v1/info");
     } catch (error) {
-      $("state").textContent = error.message;
+      info = null;
+      $("state").textContent = "Not connected";
+      fail(error.message);
       if (error.message !== LOST) return;
     }
     if (info) {
+      if ($("state").textContent === "Not connected") fail("");
       const loading = info.state !== "ready";
       $("state").textContent = loading ? "Loading TensorFlow and the network…" : "Ready";
       const { bytes, pixels, kept_s: kept } = info.limits;
@@ -67,7 +70,8 @@ function show(part) {
 }
 
 function fail(text) {
-  $("error").textContent = text;
+  const end = !text || /[.?!]$/.test(text) ? "" : ".";
+  $("error").textContent = text.charAt(0).toUpperCase() + text.slice(1) + end;
   $("error").hidden = !text;
 }
 
@@ -119,8 +123,7 @@ async function run(send, repaints) {
   } catch (error) {
     if (mine !== round) return;
     if (!(error instanceof Refusal)) console.error(error);
-    const text = error.message;
-    fail(text.charAt(0).toUpperCase() + text.slice(1) + (/[.?!]$/.test(text) ? "" : "."));
+    fail(error.message);
     stop();
   }
 }
