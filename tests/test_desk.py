@@ -118,6 +118,7 @@ def test_what_is_dropped_leaves_nothing_whether_it_waits_or_is_in_hand(desk_of, 
     waits, last = queued(desk, 2)
     desk.drop(waits)
     desk.drop(in_hand)
+    assert waits.ended.is_set()  # whoever waits for it does so no longer
     with pytest.raises(Refused):
         desk.find(in_hand.id)
     worker.go.set()

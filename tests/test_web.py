@@ -141,15 +141,16 @@ def test_json_tells_how_far_it_is_and_leads_to_what_came_of_it(client):
 
 def test_what_is_shown_is_small_and_a_dim_picture_is_brightened_by_one_gain(client):
     came = np.full((40, 4000, 3), 64000, np.uint16)
-    for light in (came, came // 32):
+    came[:, :2000] = 16000
+    for light, gain in ((came, 1), (came // 32, 65535 / 2000)):
         _, code = cv2.imencode(".png", light)
         links = seen(client, code.tobytes())["links"]
-        small = {name: read(client.get(links[name])) for name in ("cloudy", "cleared")}
-        assert {pixels.shape for pixels in small.values()} == {(20, 2048, 3)}
-        gain = 1 if light is came else 65535 / 2000
-        for name, value in (("cloudy", light), ("cleared", 65535 - light)):
-            wanted = min(value[0, 0, 0] / 65535 * gain, 1) * 255
-            assert np.abs(small[name] - wanted).max() < 2
+        for name, values in (("cloudy", light), ("cleared", 65535 - light)):
+            small = read(client.get(links[name]))
+            assert small.shape == (20, 2048, 3)
+            for at in (200, -200):
+                wanted = min(values[0, at, 0] / 65535 * gain, 1) * 255
+                assert abs(small[10, at // 2, 0] - wanted) < 2
 
 
 def test_what_is_marked_is_repainted_whatever_the_masks_size(client):
@@ -308,6 +309,15 @@ def test_names_lead_nowhere(client, folder):
         assert again.status_code == 200
         assert again.headers["Content-Disposition"] == "attachment"
     assert sorted(folder.rglob("*")) == before
+
+
+def test_a_disk_that_is_full_is_told(page, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(web.shutil, "copyfileobj", full)
+    answer = clear(page[0], flat())
+    assert (answer.status_code, "No space left" in answer.json["error"]) == (507, True)
 
 
 def test_no_trace_of_an_error_gets_out(page, monkeypatch, capsys):

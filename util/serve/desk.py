@@ -28,6 +28,11 @@ class Refused(Exception):
         self.status, self.text, self.headers = status, text, headers
 
 
+def no_room(error):
+    """Return what a client is told of an OSError."""
+    return Refused(507, f"no room for it on the server ({error.strerror})")
+
+
 class Dropped(Exception):
     """Nobody waits any longer for the picture in hand."""
 
@@ -160,6 +165,7 @@ class Desk:
             ticket.is_dropped = True
             if ticket in self._queue:
                 self._queue.remove(ticket)
+                self._end(ticket, _nobody())
             if ticket is not self._in_hand:
                 self._forget(ticket)
 
@@ -207,7 +213,7 @@ class Desk:
         except Refused as refused:
             error = refused
         except Dropped:
-            error = Refused(404, "nobody waited for it")
+            error = _nobody()
         except Exception as unforeseen:
             say(*"".join(traceback.format_exception(unforeseen)).splitlines())
             error = Refused(500, "it went wrong here; the server's terminal says more")
@@ -241,3 +247,7 @@ class Desk:
     def _forget(self, ticket):
         self._tickets.pop(ticket.id, None)
         shutil.rmtree(ticket.folder, ignore_errors=True)
+
+
+def _nobody():
+    return Refused(404, "nobody waited for it")

@@ -12,6 +12,7 @@ A picture's ID is secret, so links to it work without the token. Nothing that a 
 looked up on the disk.
 """
 
+import contextlib
 import hmac
 import ipaddress
 import json
@@ -23,7 +24,7 @@ from urllib.parse import urlsplit
 from util.pictures.pixels import PictureError
 from util.pictures.read import TIFF_STARTS, TooLarge, check_head
 from util.say import say
-from util.serve.desk import Refused
+from util.serve.desk import Refused, no_room
 from util.serve.libraries import (
     FileWrapper,
     HTTPException,
@@ -189,14 +190,9 @@ class Page:
     def _clear(self, request):
         self._check_token(request)
         self._check_type(request.mimetype)
-        ticket = self._desk.new()
-        try:
+        with self._new_ticket() as ticket:
             ticket.source = self._taken_in(request, ticket, "in")
             ticket.shown = request.args.get("as") == "json"
-            self._desk.queue(ticket)
-        except BaseException:
-            self._desk.drop(ticket)
-            raise
         return self._ticket(ticket, 202) if ticket.shown else self._picture(request, ticket)
 
     def _repaint(self, request, job):
@@ -205,15 +201,10 @@ class Page:
             raise Refused(415, "a mask is a PNG: white where the picture is to be repainted")
         if not self._facts.get("repaints") or before.state != "done":
             raise Refused(409, "there is nothing to repaint")
-        ticket = self._desk.new()
-        try:
+        with self._new_ticket() as ticket:
             ticket.mask, ticket.shown = self._taken_in(request, ticket, "mask"), True
             ticket.source = ticket.folder / f"in{before.source.suffix}"
             shutil.copyfile(before.source, ticket.source)
-            self._desk.queue(ticket)
-        except BaseException:
-            self._desk.drop(ticket)
-            raise
         return self._ticket(ticket, 202)
 
     def _job(self, request, job):
@@ -231,6 +222,20 @@ class Page:
             raise Refused(404, "nothing of that name came of it") from None
 
     # --- pictures in and out ----------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _new_ticket(self):
+        """Yield a ticket; it waits for its turn once the block has filled it in."""
+        ticket = self._desk.new()
+        try:
+            yield ticket
+            self._desk.queue(ticket)
+        except OSError as error:
+            self._desk.drop(ticket)
+            raise no_room(error) from None
+        except BaseException:
+            self._desk.drop(ticket)
+            raise
 
     def _check_type(self, kind):
         if kind in _HEIC and not self._heic:
@@ -293,7 +298,7 @@ class Page:
         if ticket.state == "done":
             told["links"] |= {name: f"{place}/{name}" for name in ticket.files}
             told["type"] = _TYPES[ticket.files["ground"].suffix]
-        return _json(told, status, Location=place)
+        return _json(told, status)
 
 
 def _name_in(host):

@@ -13,7 +13,7 @@ from util.pictures.read import TooLarge, check_size
 from util.pictures.write import write_picture
 from util.restore.masks import read_mask
 from util.say import printable
-from util.serve.desk import Dropped, Refused
+from util.serve.desk import Dropped, Refused, no_room
 from util.use.pictures import job_of, restore_file
 from util.use.preview import previewed
 
@@ -57,7 +57,7 @@ def _work(way_of, ticket):
     except ValueError as error:
         raise Refused(422, printable(error)) from None
     except OSError as error:
-        raise Refused(507, f"no room for it on the server ({error.strerror})") from None
+        raise no_room(error) from None
 
 
 def too_large(error):
