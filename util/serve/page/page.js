@@ -106,7 +106,7 @@ async function run(send, repaints) {
       const seconds = Math.round((Date.now() - began) / 1000);
       if (found.state === "waiting") {
         const text = info && info.state !== "ready" ? "Waiting: the network is being loaded" :
-          `Waiting: ${found.before} before it`;
+          found.before ? `Waiting: ${found.before} before it` : "Waiting";
         say(`${text}… ${seconds} s`);
       } else {
         say(`Clearing… ${seconds} s`, found.progress || undefined);
