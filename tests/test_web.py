@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 import tifffile
 from make_zoo import BAD, bomb_bmp, bomb_png, noise, write_tiff
-from pages import FACTS, Slow, encoded, flat, opened, serving
+from pages import FACTS, LIMITS, Slow, encoded, flat, load, opened, serving
 from PIL import Image
+from werkzeug.test import Client
 
 from util.pictures import gdal
 from util.pictures.read import read_picture
 from util.serve import web
+from util.serve.desk import Desk
+from util.serve.web import Page
 
 PNG, JPEG, TIFF = ({"Content-Type": f"image/{kind}"} for kind in ("png", "jpeg", "tiff"))
 
@@ -171,6 +174,14 @@ def test_info_and_health(client):
     assert found.items() >= {**FACTS, "state": "ready"}.items()
     assert found["limits"]["waiting"] == 4
     assert client.get("/health").status_code == 200
+
+
+def test_pictures_are_taken_while_the_network_is_loaded_and_that_is_said(tmp_path):
+    client = Client(Page(Desk(load, tmp_path), {}, hosts=["localhost"], **LIMITS))
+    assert client.get("/").status_code == 200
+    assert client.get("/health").status_code == 503
+    assert client.get("/api/v1/info").json["state"] == "loading"
+    assert clear(client, flat(), query="?as=json").json["state"] == "waiting"
 
 
 # ---- who is let in ----
