@@ -38,12 +38,12 @@ from util.pictures.original import Original
 from util.pictures.pixels import PictureError, as_float
 from util.restore.chain import restore_picture
 from util.say import UserError
-from util.settings import HERE, row_of
+from util.settings import names_here
 from util.use import chain, classical, evaluate_chain, scenes, trained
 
 TASKS = [DEFOG, MEND, GAN_POLY]
 # Those that belong to this machine and start; the others come with a trained network.
-SETTINGS = [n for n in vars(Defog()) if row_of(Defog, n).kind == HERE] + ["full_scale"]
+SETTINGS = [*names_here(Defog), "full_scale"]
 
 # --- from Python ------------------------------------------------------------------------------
 

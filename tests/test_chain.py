@@ -55,6 +55,18 @@ def blob(height, width, low=0.0):
 # ---- what comes out ----
 
 
+def test_what_is_marked_is_repainted_though_no_cloud_is_found():
+    chain, _ = chain_of()
+    came = cloudy(np.zeros((90, 100)))
+    marked = np.zeros((90, 100), bool)
+    marked[20:50, 30:70] = True
+    made, opacity, confidence = restore_picture(chain, came, hidden=marked)
+    np.testing.assert_array_equal(made[~marked], came[~marked])
+    assert (made[marked] != came[marked]).any(axis=-1).mean() > 0.9
+    np.testing.assert_array_equal(opacity, np.where(marked, 255, 0))
+    np.testing.assert_array_equal(confidence, np.where(marked, 0, 255))
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("paint", ["harmonic", "telea", "ns", "biharmonic", "network"])
 def test_clear_is_kept_thin_is_cleared_and_hidden_is_painted(paint, dtype):

@@ -14,7 +14,7 @@ from make_zoo import BAD, bomb_bmp, scene, three
 from PIL import Image
 
 from util.pictures.pixels import PictureError
-from util.pictures.read import read, read_alpha, read_picture
+from util.pictures.read import TooLarge, check_head, read, read_alpha, read_picture
 
 # Good files.
 
@@ -262,6 +262,22 @@ def test_no_cut_gives_half_a_picture(zoo, tmp_path, name):
         cut.write_bytes(whole[: int(share * len(whole))])
         with pytest.raises(PictureError):
             read_picture(cut)
+
+
+def test_the_head_alone_tells_size_and_kind(zoo, monkeypatch):
+    for way in ("PIL.Image.Image.load", "tifffile.TiffPage.asarray", "cv2.imdecode"):
+        monkeypatch.setattr(way, lambda *_, **__: pytest.fail("decoded"))
+    for name in ("png", "jpeg", "gif", "webp", "bmp", "rgb 16 png", "rgb 16 tiff", "lzw 16 tiff"):
+        check_head(zoo[name], max_pixels=48 * 64)
+        with pytest.raises(TooLarge, match="claims 64 x 48"):
+            check_head(zoo[name], max_pixels=48 * 64 - 1)
+    for name in ("bomb png", "bomb bmp"):
+        with pytest.raises(TooLarge):
+            check_head(zoo[name])
+    for name in ("html", "empty", "wrong format", "cut rgb 16 tiff"):
+        with pytest.raises(PictureError) as error:
+            check_head(zoo[name])
+        assert not isinstance(error.value, TooLarge)
 
 
 def test_bomb_is_refused_by_its_header(zoo):

@@ -111,6 +111,11 @@ def row_of(cls, name):
 # --- mistakes -----------------------------------------------------------------------------------
 
 
+def names_here(cls):
+    """Return the names of a class's settings that belong to this machine and this start alone."""
+    return [name for name in vars(cls()) if row_of(cls, name).kind == HERE]
+
+
 def mistakes(settings):
     """Return every mistake in the settings, a line each with its remedy; an empty list if none.
 

@@ -29,7 +29,7 @@ _NAME = "tiff"  # tifffile asks an open file for its own, and a temporary one ha
 _PAGES = 64  # a mask is looked for among so many
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-# Pillow's own limit is a lower global; `_check_size` takes its place in every reader here.
+# Pillow's own limit is a lower global; `check_size` takes its place in every reader here.
 Image.MAX_IMAGE_PIXELS = None
 # What the decoders tell about a damaged file, our one-line error says too. (Of libpng's lines
 # OpenCV keeps none away.)
@@ -38,6 +38,10 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 warnings.filterwarnings("ignore", module=r"PIL\.|tifffile")
 with suppress(OSError, AttributeError):  # a libtiff that is built in
     ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
+
+
+class TooLarge(PictureError):
+    """A picture that claims more pixels than are allowed."""
 
 
 def read(
@@ -91,6 +95,22 @@ def read_alpha(source: str | Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -
     return np.ascontiguousarray(upright(original.opaque, original.orientation))
 
 
+def check_head(source: str | Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> None:
+    """Raise what `read` does where the head of a file tells it: before anything is decoded.
+
+    TooLarge for more than `max_pixels`.
+    """
+
+    def check(file, start):
+        if start[:4] in TIFF_STARTS:
+            with tifffile.TiffFile(file, name=_NAME) as tiff:
+                _check_page(tiff, max_pixels)
+        else:
+            _opened(file, COMMON_FORMATS, max_pixels)
+
+    _from_file(source, check)
+
+
 def _original(file: BinaryIO, start: bytes, max_pixels: int) -> Original:
     if start[:4] in TIFF_STARTS:
         return _read_tiff(file, max_pixels)
@@ -112,7 +132,7 @@ def _from_file(source: str | Path | BinaryIO, decode: Callable) -> Picture | Ori
                 raise PictureError("the file is empty")
             return decode(file, start)
     except PictureError as error:
-        raise PictureError(error.reason, path) from error
+        raise type(error)(error.reason, path) from error
     except Exception as error:  # decoders meet damage with errors of every class
         raise PictureError(reason_of(error), path) from error
 
@@ -125,11 +145,12 @@ def reason_of(error: Exception) -> str:
     return f"damaged or cut ({type(error).__name__}: {error})"
 
 
-def _check_size(height: int, width: int, bands: int, max_pixels: int) -> None:
+def check_size(height: int, width: int, bands: int, max_pixels: int) -> None:
+    """Raise TooLarge for more than `max_pixels`."""
     count = height * width * max(bands, 3) // 3  # many bands take memory like many pixels
     if count > max_pixels:
         claimed = f"{width} x {height} pixels" + (f" of {bands} bands" if bands > 4 else "")
-        raise PictureError(
+        raise TooLarge(
             f"claims {claimed}, which counts as {count}, more than max_pixels = {max_pixels}; "
             "raise max_pixels if the picture really is so large"
         )
@@ -139,8 +160,7 @@ def _read_common(
     file: BinaryIO, formats: tuple[str, ...], max_pixels: int, deep: bool = False
 ) -> Original:
     """Return what Pillow reads; OpenCV if `deep` (16 bits)."""
-    with Image.open(file, formats=formats) as image:
-        _check_size(image.height, image.width, 3, max_pixels)
+    with _opened(file, formats, max_pixels) as image:
         image.load()  # also for deep files: OpenCV returns half a picture without an error
         orientation = _orientation_of(image)  # after load: Pillow itself turns a TIFF there
         if not deep:
@@ -149,6 +169,13 @@ def _read_common(
             return Original(values, orientation, 3 if alpha else None)
     values = _read_deep(file)
     return Original(values, orientation, 3 if values.shape[2] == 4 else None)
+
+
+def _opened(file: BinaryIO, formats: tuple[str, ...], max_pixels: int) -> Image.Image:
+    """Return what Pillow reads, its head alone."""
+    image = Image.open(file, formats=formats)
+    check_size(image.height, image.width, 3, max_pixels)
+    return image
 
 
 def _orientation_of(image: Image.Image) -> int:
@@ -179,10 +206,8 @@ def _read_tiff(file: BinaryIO, max_pixels: int) -> Original:
 
 def _read_page(file: BinaryIO, tiff: tifffile.TiffFile, max_pixels: int) -> Original:
     """Return the first page of a TIFF."""
-    page = tiff.pages.first
+    page = _check_page(tiff, max_pixels)
     bits, bands = page.bitspersample, page.samplesperpixel
-    _check_size(page.imagelength, page.imagewidth, bands * page.imagedepth, max_pixels)
-    check_whole(page, tiff.filehandle.size)
     nodata = nodata_of(page)
     plain = page.photometric in (0, 1, 2)  # white is 0, black is 0, RGB
     if plain and bits >= 8 and page.imagedepth == 1:
@@ -207,6 +232,15 @@ def _read_page(file: BinaryIO, tiff: tifffile.TiffFile, max_pixels: int) -> Orig
         f"this kind of TIFF ({page.compression.name}, {bits} bits, {bands} bands) needs the "
         "optional package imagecodecs; install it, or save the file uncompressed"
     )
+
+
+def _check_page(tiff: tifffile.TiffFile, max_pixels: int) -> tifffile.TiffPage:
+    """Return the first page of a TIFF whose size and length are sound."""
+    page = tiff.pages.first
+    bands = page.samplesperpixel * page.imagedepth
+    check_size(page.imagelength, page.imagewidth, bands, max_pixels)
+    check_whole(page, tiff.filehandle.size)
+    return page
 
 
 def check_whole(page: tifffile.TiffPage, size: int) -> None:

@@ -62,7 +62,7 @@ class Chain:
         return np.where(own, 255, np.rint(254 * seen)).astype(np.uint8)
 
 
-def rows(chain, source, *, white=None, progress=None, more=None, ground=None):
+def rows(chain, source, *, white=None, progress=None, more=None, ground=None, hidden=None):
     """Yield the finished rows of a cloudy picture, each once, from the top down.
 
     In memory are, besides the tile in hand, two bytes a pixel, and the ground unless it is given.
@@ -83,6 +83,8 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None):
     ground : like source, optional
         An array, memory-mapped or not, to keep the first step's ground in, which the second one
         needs whole; it may be the source itself [a new array].
+    hidden : bool (H, W), optional
+        What is to be repainted whatever is found there, as if its cloud were opaque.
 
     Yields
     ------
@@ -95,6 +97,8 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None):
     for top, made, found in bands(chain.clear, source, white=white, progress=progress):
         at = slice(top, top + len(made))
         ground[at], opacity[at] = made, found
+    if hidden is not None:
+        opacity[hidden] = 255
     share, confidence = chain.share, chain.confidence
     hole = _hole(opacity, share)
     inner = _eroded(hole, chain.reach_px)

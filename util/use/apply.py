@@ -22,6 +22,12 @@ def apply(trained, sources, out, *, overwrite=False, holes=None):
     holes : str, optional
         Masks for a network that takes a hole; see `util.restore.masks.Holes`, which reads them.
     """
+    way = way_of(trained, find_holes(trained, holes))
+    return restore_files(way, sources, out, overwrite=overwrite)
+
+
+def way_of(trained, holes):
+    """Return the `util.use.pictures.Way` of a trained network; `holes` as there."""
     kind = trained.task.kind
 
     def restore(pixels, hole, ground, white, bar):
@@ -33,16 +39,15 @@ def apply(trained, sources, out, *, overwrite=False, holes=None):
             opacity[~ground] = 0
         return {"opacity": opacity}
 
-    way = Way(
+    return Way(
         name=trained.task.name,
         settings=trained.settings,
         by=f"network: {trained}",
         extras=("opacity",) if kind.finds_opacity else (),
         tiles=partial(tile_counts, trained.settings),
         restore=restore,
-        holes=find_holes(trained, holes),
+        holes=holes,
     )
-    return restore_files(way, sources, out, overwrite=overwrite)
 
 
 def find_holes(trained, place=None):

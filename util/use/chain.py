@@ -2,24 +2,23 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import pairwise
 
-import cv2
 import numpy as np
 
 from util.pictures.pixels import as_pixels
 from util.restore.bands import tile_counts
 from util.restore.chain import Chain, restore_picture, rows
 from util.say import UserError, say
-from util.settings import HERE, from_texts, row_of
+from util.settings import from_texts, names_here
 from util.use import classical, trained
 from util.use.pictures import Way, restore_files
+from util.use.preview import previewed
 from util.use.scenes import Scenes
 
 # Sides of tiles without the user's own: beside the picture and its maps, and with a painter of base
 # width 16, a scene of 10,000 x 10,000 then takes less than 3 GiB.
 _CLEAR_TILE_PX, _PAINT_TILE_PX = 1792, 1152
-_PREVIEW_PX = 400  # width of each of its three pictures, at most
+_PREVIEW_PX = 400  # longer side of each of its three pictures, at most
 
 
 def load(tasks, settings, *, clear, repaint=None, repaint_from=0.75, given=()):
@@ -57,7 +56,7 @@ def load(tasks, settings, *, clear, repaint=None, repaint_from=0.75, given=()):
             raise UserError(f"{option} {name}: must be one of {', '.join(filter(None, known))}")
     if not 0 < repaint_from <= 1:
         raise UserError(f"--repaint-from {repaint_from:g}: must be above 0 and at most 1")
-    start = {task.name: _settings(task, settings, given) for task in tasks}
+    start = {task.name: own_settings(task, settings, given) for task in tasks}
 
     def network(task, tile_px):
         found = trained.load(task, start[task.name], None, given)
@@ -86,10 +85,9 @@ def load(tasks, settings, *, clear, repaint=None, repaint_from=0.75, given=()):
     return Chain(first, second, repaint_from, classical.REACH_PX)
 
 
-def _settings(task, settings, given):
+def own_settings(task, settings, given):
     """Return a task's own settings, with those of this machine, and those given, in them."""
-    own, cls = from_texts(task.settings, {}), type(settings)
-    names = [n for n in vars(settings) if row_of(cls, n).kind == HERE or n in given]
+    own, names = from_texts(task.settings, {}), {*names_here(type(settings)), *given}
     return replace(own, **{n: getattr(settings, n) for n in names if hasattr(own, n)})
 
 
@@ -107,29 +105,42 @@ def remove(chain, sources, out, *, overwrite=False, part=(1, 1), preview=False, 
     scenes : util.use.scenes.Scenes, optional
         How GeoTIFF scenes are read and written [as they are].
     """
+    way = way_of(chain, scenes)
+    if preview:
+
+        def keep(before, after, opacity):
+            return {"preview": as_pixels(np.hstack([before, after, opacity]), np.uint8)}
+
+        way = previewed(way, _PREVIEW_PX, keep)._replace(extras=(*way.extras, "preview"))
+    return restore_files(way, sources, out, overwrite=overwrite, part=part)
+
+
+def way_of(chain, scenes=None, hidden=None):
+    """Return the `util.use.pictures.Way` of a chain.
+
+    chain, scenes
+        As of `remove`.
+    hidden : callable, optional
+        ``hidden((H, W)) -> bool (H, W)``, what is to be repainted whatever is found there.
+    """
+
+    def how(source, white, bar):
+        here = hidden and hidden(source.shape[:2])
+        return {"white": white, **_moving(bar), "hidden": here}
 
     def restore(pixels, hole, ground, white, bar):
-        before = _small(pixels, white) if preview else None
-        how = {"white": white, **_moving(bar), "in_place": True}
-        _, opacity, confidence = restore_picture(chain, pixels, **how)
+        _, opacity, confidence = restore_picture(
+            chain, pixels, in_place=True, **how(pixels, white, bar)
+        )
         if ground is not None:  # there is nothing there, and nothing is known
             opacity[~ground] = confidence[~ground] = 0
-        made = {"opacity": opacity, "confidence": confidence}
-        if preview:
-            made["preview"] = _side_by_side(before, pixels, white, opacity)
-        return made
+        return {"opacity": opacity, "confidence": confidence}
 
     def restore_scene(scene, sinks, ground, bar):
-        if preview:
-            before, opacity = _small(scene, scene.white), np.empty(scene.shape[:2], np.uint8)
-        how = {"white": scene.white, **_moving(bar), "ground": ground}
-        for top, *parts in rows(chain, scene, **how):
+        for top, *parts in rows(chain, scene, ground=ground, **how(scene, scene.white, bar)):
             for sink, part in zip(sinks, parts, strict=True):
                 sink.write(top, part)
-            if preview:
-                at = slice(top, top + len(parts[0]))
-                ground[at], opacity[at] = parts[:2]
-        return {"preview": _side_by_side(before, ground, scene.white, opacity)} if preview else {}
+        return {}
 
     maps = ("opacity", "confidence")
     tags = {
@@ -138,17 +149,16 @@ def remove(chain, sources, out, *, overwrite=False, part=(1, 1), preview=False, 
         "PAINT": chain.paint.origin,
         "DATE": f"{datetime.now(UTC):%Y-%m-%d}",
     }
-    way = Way(
+    return Way(
         name="cloud_removal",
         settings=chain.clear.settings,
         by=f"cleared by {chain.clear}, repainted by {chain.paint}",
-        extras=(*maps, *["preview"] * preview),
+        extras=maps,
         tiles=lambda shape, hole: tile_counts(chain.clear.settings, shape),
         restore=restore,
         scenes=(scenes or Scenes())._replace(maps=maps, tags=tags),
         restore_scene=restore_scene,
     )
-    return restore_files(way, sources, out, overwrite=overwrite, part=part)
 
 
 def _moving(bar):
@@ -159,25 +169,3 @@ def _moving(bar):
         bar.refresh()
 
     return {"progress": bar.update, "more": more}
-
-
-def _side_by_side(before, pixels, white, opacity):
-    """Return the preview: before, after, opacity; the first is small already."""
-    grey = cv2.cvtColor(_small(opacity, 255.0), cv2.COLOR_GRAY2RGB)
-    return np.hstack([before, _small(pixels, white), grey])
-
-
-def _small(source, white):
-    """Return (H, W) or (H, W, 3) in 8 bits, at most `_PREVIEW_PX` wide.
-
-    It is read from the top down, a few rows at a time.
-    """
-    height, width = source.shape[:2]
-    scale = min(1, _PREVIEW_PX / width)
-    wide, high = (max(1, round(side * scale)) for side in (width, height))
-    edges = np.linspace(0, height, high + 1).astype(int)
-    lines = [
-        cv2.resize(source[top:bottom, 0:width], (wide, 1), interpolation=cv2.INTER_AREA)
-        for top, bottom in pairwise(edges)
-    ]
-    return as_pixels(np.concatenate(lines) / np.float32(white), np.uint8)

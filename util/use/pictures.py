@@ -50,6 +50,8 @@ class Way(NamedTuple):
         ``restore_scene(scene, sinks, ground, bar) -> dict extra -> uint8 (h, w, 3)``: writes the
         rows of a `util.pictures.geotiff.Scene` into the sinks of `util.use.scenes.Scenes`, and
         returns the extras that are no maps. `ground` is an array like the scene, to work in.
+    bar : callable
+        Makes what shows how far a picture is, as `tqdm` does.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Way(NamedTuple):
     holes: object = None
     scenes: object = None
     restore_scene: Callable | None = None
+    bar: Callable = tqdm
 
 
 class Job(NamedTuple):
@@ -129,7 +132,7 @@ def restore_files(way, sources, out, *, overwrite=False, part=(1, 1)):
             existing += 1
             continue
         try:
-            _restore_file(way, job, note)
+            restore_file(way, job, note)
         except PictureError as error:
             say(f"skipped {error}")
             failed += 1
@@ -178,7 +181,7 @@ def _plan(way, sources, out):
     kept = given | (way.holes.files if way.holes else set())
     # Those that keep their names come first: a.jpg gives way to a.png.
     for path, source in sorted(found, key=lambda pair: _suffix_of(way, pair[0]) != pair[0].suffix):
-        job = _job(way, path, source, out, taken)
+        job = job_of(way, path, source, out, taken)
         if {path.resolve() for path in job.outputs} & kept:
             say(f"skipped {path}: its output would overwrite a picture that was given")
             failed += 1
@@ -192,8 +195,17 @@ def _suffix_of(way, path):
     return path.suffix if path.suffix.lower() in KEPT_FORMATS and not is_png else ".png"
 
 
-def _job(way, path, source, out, taken):
-    """Return the job of a picture, under a name that none of `taken` has, and add it there."""
+def job_of(way, path, source, out, taken):
+    """Return the `Job` of a picture, under a name that none of `taken` has, and add it there.
+
+    way : Way
+    path, source : Path
+        Of the picture, and of the folder that was given, or the picture's again.
+    out : Path
+        Folder for what is written.
+    taken : dict str -> Path
+        Outputs, in NFC, and whose they are.
+    """
     place = out / place_in(path, source)
     kind = f"{place.stem}_{path.suffix[1:].lower()}"
     is_scene = bool(way.scenes and way.scenes.takes(path))
@@ -214,7 +226,21 @@ def _job(way, path, source, out, taken):
     return job
 
 
-def _restore_file(way, job, note):
+def restore_file(way, job, note):
+    """Restore one picture and write what comes of it.
+
+    way : Way
+    job : Job
+    note : callable
+        ``note(about, line)`` is told what a person should know.
+
+    Raises
+    ------
+    PictureError, ValueError
+        The picture cannot be restored.
+    OSError
+        What comes of it cannot be written.
+    """
     why = ()
     if job.is_scene:
         try:
@@ -286,7 +312,7 @@ def _progress(way, job, shape, hole, note):
             f"note: norm = {norm}: large pictures go through in tiles, and with this norm each "
             "tile is restored a little differently",
         )
-    with tqdm(
+    with way.bar(
         total=sum(counts),
         desc=printable(job.source.name),
         unit="tile",
