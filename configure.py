@@ -132,7 +132,7 @@ class Clouds(CloudShapes):
     )  # jitter: added to opacity (source -0.05, 0.25)
 
     # --- light and sensor ---
-    cloud_brightness: tuple[float, float] = (0.88, 1.12)  # of cloud; above 1 saturates (source 1)
+    cloud_brightness: tuple[float, float] = (0.88, 1.25)  # of cloud; above 1 saturates (source 1)
     cloud_colour: tuple[float, float] = (0.96, 1.0)  # jitter: tint, by channel (source 0.98, 1)
     cloud_shading: float = 0.15  # thick cloud is darker in places, by up to this share (source 0)
     wavelength_exponent: tuple[float, float] = (0.0, 1.5)  # thin haze is bluish (source 0, 0)

@@ -187,7 +187,7 @@ def draw_cloud(
         `draw_opacity`.
     greatest_opacity : (float, float)
         The map is multiplied by a number from this range and cut off at 1. Cumulus is as thick as
-        three such layers.
+        five such layers.
     clear_share, veil_share, cumulus_share : float
         Shares of maps without cloud, with a `veil_opacity`, and with a `cumulus_opacity`.
     cumulus : dict
@@ -204,7 +204,7 @@ def draw_cloud(
         found = veil_opacity(rng, size_px)[..., None]
     elif kind < clear_share + veil_share + cumulus_share:
         found = cumulus_opacity(rng, size_px, **cumulus)[..., None]
-        greatest = 1 - (1 - min(greatest, np.float32(1))) ** 3
+        greatest = 1 - (1 - min(greatest, np.float32(1))) ** 5
     else:
         found = sheet(rng)
     return np.minimum(found * greatest, np.float32(1))
