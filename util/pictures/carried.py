@@ -121,7 +121,7 @@ def _by_tiff(file: BinaryIO, original: Original) -> Carried:
         if code != 1:
             if "tile" not in options:
                 options["rowsperstrip"] = page.chunks[0]
-            if not segments.can_encode(code):
+            if not segments.knows(code):
                 note = f"note: TIFFs with {page.compression.name} are written with deflate"
                 code = 8
             options["compression"] = code if code in segments.DEFLATE else 8

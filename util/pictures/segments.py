@@ -19,11 +19,20 @@ DEFLATE = (8, 32946)
 _BY_LIBTIFF = {5: "tiff_lzw", 32773: "packbits", 34925: "lzma", 50000: "zstd"}
 
 
+@lru_cache
+def knows(compression: int) -> bool:
+    """Tell whether a compression can be coded: not every libtiff has each."""
+    try:
+        return bool(_code_of(bytes(1), compression, 1))
+    except Exception:  # KeyError, or of the encoder
+        return False
+
+
 def can_decode(page: tifffile.TiffPage) -> bool:
     """Tell whether `decoded` knows a page's compression, predictor and type."""
     dtype, predictor = page.dtype, page.predictor
     return (
-        int(page.compression) in (1, *_BY_LIBTIFF, *DEFLATE)
+        (page.compression == 1 or knows(int(page.compression)))
         and dtype is not None
         and page.bitspersample == 8 * dtype.itemsize
         and page.fillorder == 1
@@ -58,15 +67,6 @@ def decoded(file: BinaryIO, page: tifffile.TiffPage, order: str) -> np.ndarray:
             target = pixels[plane, top : top + here, left : left + columns]
             target[...] = part[: target.shape[0], : target.shape[1]]
     return np.concatenate(pixels, axis=-1)
-
-
-@lru_cache
-def can_encode(compression: int) -> bool:
-    """Tell whether `encoded` knows a compression: not every libtiff has each."""
-    try:
-        return bool(_code_of(bytes(1), compression, 1))
-    except Exception:  # KeyError, or of the encoder
-        return False
 
 
 def encoded(
