@@ -1,15 +1,18 @@
 """export: what was written gives the network's own results, or nothing is left behind."""
 
 import importlib.util
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from stand_ins import at, run
+from stand_ins import at, clearer, dehazer, run
 
 import mod_GAN_poly
-from util.use import export
+from util.say import UserError
+from util.use import deepness, export
 from util.use.trained import Trained
 
 
@@ -17,18 +20,18 @@ def missing(*names):
     return any(importlib.util.find_spec(name) is None for name in names)
 
 
+ONNX = pytest.mark.skipif(missing("tf2onnx", "onnxruntime"), reason="optional packages")
 KINDS = [
     "keras",
     "savedmodel",
-    pytest.param("onnx", marks=pytest.mark.skipif(
-        missing("tf2onnx", "onnxruntime"), reason="optional packages")),
+    pytest.param("onnx", marks=ONNX),
     pytest.param("litert", marks=pytest.mark.skipif(
         missing("ai_edge_litert"), reason="optional package")),
 ]  # fmt: skip
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, pytest.param("qgis", marks=ONNX)])
 def test_each_format_agrees(folders, tmp_path, capsys, kind):
     status, said = run(
         capsys, "export", "--format", kind, "--out", tmp_path / "sub" / "net", *at(folders)
@@ -122,3 +125,41 @@ def test_the_picture_to_compare_on_has_a_hole():
     assert batch["hole"].mean() == 0.25
     assert not (batch["holed"] * batch["hole"]).any()
     assert batch["holed"].any()
+
+
+# ---- QGIS ----
+
+
+@pytest.mark.parametrize(("make", "names"), [(clearer, ["found_opacity"]), (dehazer, [])])
+def test_planes_are_what_the_network_makes_of_the_picture(make, names, monkeypatch):
+    monkeypatch.setattr(deepness, "_SIDE_PX", 64)
+    network, _ = make(apply_margin_px=10)
+    network = replace(network, restore=lambda b: network.task.restore(network.networks, b, None))
+    picture = np.random.default_rng(0).random((1, 64, 64, 3), np.float32)
+    (name,) = network.task.kind.given
+    found = deepness.by_planes(network)(np.moveaxis(picture, -1, 1))
+    assert sorted(found) == sorted(["red", "green", "blue", *names])
+    assert {plane.shape for plane in found.values()} == {(1, 1, 64, 64)}
+    wanted = network.restore({name: picture})
+    got = deepness.joined({n: plane.numpy() for n, plane in found.items()})
+    assert sorted(got) == sorted(["restored", *names])
+    for name, value in got.items():
+        np.testing.assert_allclose(value, wanted[name], atol=1e-6)
+
+
+def test_what_deepness_reads_of_a_file():
+    settings = mod_GAN_poly.TASK.settings(apply_margin_px=160)
+    told = {n: json.loads(text) for n, text in deepness.keys(settings, ["blue", "red"]).items()}
+    assert told == {
+        "model_type": "Regressor", "class_names": [{"0": "blue"}, {"0": "red"}],
+        "resolution": 1000, "tile_size": 1024, "tiles_size": 1024, "tiles_overlap": 32,
+        "reg_output_scaling": 255,
+    }  # fmt: skip
+    wide = mod_GAN_poly.TASK.settings(apply_margin_px=500)
+    assert deepness.keys(wide, [])["tile_size"] == "2016"
+    assert deepness.keys(wide, [])["tiles_overlap"] == "50"
+
+
+def test_deepness_has_no_holes_to_give(untrained, tmp_path):
+    with pytest.raises(UserError, match="--format qgis: Deepness gives"):
+        export.export(untrained, "qgis", tmp_path / "net")

@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 
 from util.pictures import gdal, geotiff, geotiff_write
 from util.pictures import stretch as stretch_
-from util.pictures.carried import Tag, add_ifds, copy_beside
+from util.pictures.carried import Tag, add_tags, copy_beside
 from util.pictures.geotiff import Unfit, open_scene
 from util.pictures.geotiff_layout import check_file
 from util.pictures.geotiff_write import PROVENANCE
@@ -255,7 +255,7 @@ def test_exif_goes_along(tmp_path, bigtiff):
     )
     exif = {34665: [Tag(0x9003, 2, 20, b"2024:05:01 10:11:12\0")]}
     with open(source, "r+b") as file:
-        add_ifds(file, exif)
+        add_tags(file, exif)
     restore(source, tmp_path / "b.tif")
     np.testing.assert_array_equal(read(tmp_path / "b.tif"), values)
     assert_equal_facts(tmp_path / "b.tif", source)

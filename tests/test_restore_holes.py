@@ -1,5 +1,8 @@
 """Filling holes: what is missing and nothing else, and rows as early as can be."""
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 from stand_ins import filler, picture
@@ -140,6 +143,27 @@ def test_a_window_larger_than_a_tile_is_filled_without_seams():
     assert len(whole_calls) == 1 < len(tiled_calls)
     assert max(call["hole"].size for call in tiled_calls) <= 256**2
     np.testing.assert_array_equal(*ends)
+
+
+def test_no_border_shows_where_tiles_disagree():
+    """Of a painter whose texture begins anew in each tile, as of one that sees beyond margins."""
+    network, calls = filler(apply_margin_px=16, apply_tile_px=256)
+    rng = np.random.default_rng(0)
+
+    def texture(batch):
+        calls.append(batch)
+        noise = cv2.GaussianBlur(rng.random(batch["hole"].shape[1:3], np.float32), None, 3)
+        painted = np.clip(0.5 + 5 * (noise - 0.5), 0, 1)
+        return {"restored": np.repeat(painted[None, ..., None], 3, axis=3)}
+
+    hole = np.zeros((700, 600), bool)
+    hole[10:690, 10:590] = True
+    came = np.zeros((700, 600, 3), np.uint8)
+    made = filled(replace(network, restore=texture), came, hole)[10:690, 10:590].astype(int)
+    assert len(calls) > 9
+    for axis in (0, 1):
+        steps = np.abs(np.diff(made, axis=axis)).mean(axis=(1 - axis, 2))
+        assert steps.max() < 1.5 * np.median(steps)
 
 
 def test_tiles_without_a_hole_cost_nothing():

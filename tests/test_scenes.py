@@ -170,6 +170,40 @@ def test_what_no_ground_is_filled_with_has_no_say(run, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+# 6
+@pytest.mark.parametrize("kind", ["alpha", "mask", "beside", "NaN"])
+def test_what_tells_the_ground_comes_out_as_it_was(run, tmp_path, kind):
+    values = small(4 if kind == "alpha" else 3, "float32" if kind == "NaN" else "uint8")
+    gap, how, mask = np.zeros((HEIGHT, WIDTH), bool), {}, None
+    gap[:, :30] = True
+    if kind == "alpha":
+        values[3] = np.where(gap, 0, 255)
+        values[3, 40:, 30:] = 128  # which is ground
+        how["alpha"] = "YES"
+    elif kind == "NaN":
+        values[:, gap] = np.nan
+    else:
+        mask = ~gap
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=kind != "beside"):
+        source = write_scene(
+            tmp_path / "a.tif", values, mask=mask, photometric="RGB", **TILED, **how
+        )
+    assert (tmp_path / "a.tif.msk").exists() == (kind == "beside")
+    run(source, "--out", tmp_path / "out", restore=veiled)
+    assert names_in(tmp_path / "out") == ["a.tif", "a_confidence.tif", "a_opacity.tif"]
+    with rasterio.open(source) as came, rasterio.open(tmp_path / "out" / "a.tif") as made:
+        assert made.mask_flag_enums == came.mask_flag_enums
+        np.testing.assert_array_equal(made.dataset_mask(), came.dataset_mask())
+        made = made.read()
+    np.testing.assert_array_equal(made[:, gap], values[:, gap])
+    np.testing.assert_array_equal(made[3:], values[3:])
+    opacity = read(tmp_path / "out" / "a_opacity.tif")[0]
+    assert not opacity[gap].any()
+    cloudy = opacity > 0
+    assert cloudy[40:, 30:].mean() > 0.1
+    assert (made[:3, cloudy] < values[:3, cloudy]).mean() > 0.9
+
+
 # 12
 def test_files_appear_whole_and_the_restored_one_last(run, tmp_path, monkeypatch):
     values = small(3, "uint8")
@@ -221,6 +255,21 @@ def test_formats(run, tmp_path):
     said = run(source, "--out", tmp_path / "c", "--co=COMPRESS=NONSENSE", status=2)
     assert "COMPRESS=NONSENSE" in said
     assert names_in(tmp_path / "c") == []
+
+
+# 20
+@pytest.mark.parametrize("shape", [(1, 1), (1, WIDTH), (HEIGHT, 1)])
+def test_scenes_of_one_pixel_row_or_column(run, tmp_path, shape):
+    values = values_of(3, "uint16", *shape)
+    how = {"photometric": "RGB", "transform": Affine(8, 6, 9, 6, 8, 5)}
+    source = write_scene(tmp_path / "a.tif", values, tiled=False, blockysize=1, **how)
+    run(source, "--out", tmp_path / "same")
+    np.testing.assert_array_equal(read(tmp_path / "same" / "a.tif"), values)
+    assert_equal_facts(tmp_path / "same" / "a.tif", source)
+    run(source, "--out", tmp_path / "cog", "--format=cog", "--preview", restore=hidden)
+    for name in ("a", "a_opacity", "a_confidence"):
+        assert read(tmp_path / "cog" / f"{name}.tif").shape[1:] == shape
+    assert cv2.imread(str(tmp_path / "cog" / "a_preview.png")) is not None
 
 
 # 14
@@ -322,22 +371,70 @@ def test_mistakes_are_said_in_a_line(run, tmp_path, word, text):
     assert "--nodata: only for GeoTIFF results; leave out --format png" in said
 
 
+def test_a_part_that_begins_while_another_works_does_the_rest(run, tmp_path, monkeypatch):
+    """At the worst moment: the other one's files are half written."""
+    folder, out, real, done = tmp_path / "in", tmp_path / "out", pictures.write_picture, []
+    folder.mkdir()
+    for name in "abcd":
+        write_scene(folder / f"{name}.tif", small(3, "uint8"), photometric="RGB", **TILED)
+    for name in "efgh":
+        Image.fromarray(picture(0, HEIGHT, WIDTH)).save(folder / f"{name}.png")
+
+    def other_part(path, *what):
+        if not done:
+            done.append("")
+            assert len([name for name in names_in(out) if name.startswith(".tmp-")]) == 3
+            done[0] = run(folder, "--out", out, "--part=2/2", "--preview", restore=hidden)
+        real(path, *what)
+
+    monkeypatch.setattr(pictures, "write_picture", other_part)
+    said = run(folder, "--out", out, "--part=1/2", "--preview", restore=hidden)
+    for part, text in zip(("aceg", "bdfh"), (said, done[0]), strict=True):
+        assert "4 restored" in text
+        assert "0 skipped because they exist, 0 failed" in text
+        assert all((out / f"{name}_preview.png").exists() for name in part)
+    monkeypatch.undo()
+    run(folder, "--out", tmp_path / "alone", "--preview", restore=hidden)
+    assert names_in(out) == names_in(tmp_path / "alone")
+    for name in names_in(out):
+        assert (out / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+
+
+_KILLED_AT_THE_COPY = """
+import os, signal, sys
+import cloud_removal
+from util.pictures import geotiff_write
+copy = geotiff_write.copy_to_cog
+def half(place, result, cog):
+    copy(place, result, cog)
+    os.truncate(result, os.path.getsize(result) // 2)
+    os.kill(os.getpid(), signal.SIGKILL)
+geotiff_write.copy_to_cog = half
+cloud_removal.run(sys.argv[1:])
+"""
+
+
 # 12
 @pytest.mark.kill
-def test_a_killed_process_leaves_no_half_file(tmp_path):
-    values = values_of(3, "uint16", 1500, 1500)
+@pytest.mark.parametrize("when", ["first", "copy"])
+def test_a_killed_process_leaves_no_half_file(run, tmp_path, when):
+    values = values_of(3, "uint16", 500, 500)
     source = write_scene(tmp_path / "a.tif", values, photometric="RGB", **TILED)
     out = tmp_path / "out"
-    words = [PROJECT / "cloud_removal.py", source, "--out", out, "--clear=dcp", "--devices=cpu"]
-    process = subprocess.Popen([sys.executable, *map(str, words)], stderr=subprocess.DEVNULL)
-    while process.poll() is None and not names_in(out):
+    words = [source, "--out", out, "--clear=dcp", "--repaint=harmonic", "--devices=cpu"]
+    start = [PROJECT / "cloud_removal.py"] if when == "first" else ["-c", _KILLED_AT_THE_COPY]
+    words += ["--format=cog"] * (when == "copy")
+    process = subprocess.Popen(
+        [sys.executable, *map(str, [*start, *words])], cwd=PROJECT, stderr=subprocess.DEVNULL
+    )
+    while process.poll() is None and not (when == "first" and names_in(out)):
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
     left = names_in(out)
     assert left
     assert all(name.startswith(".tmp-") for name in left)
     for name in left:
         os.utime(out / name, (0, time.time() - pictures._STALE_S - 60))
-    subprocess.run([sys.executable, *map(str, words)], check=True, stderr=subprocess.DEVNULL)
+    run(*words)
     assert names_in(out) == ["a.tif", "a_confidence.tif", "a_opacity.tif"]

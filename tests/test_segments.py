@@ -1,15 +1,24 @@
-"""LZW and the predictors of GDAL, against the values that were coded."""
+"""LZW and others, and the predictors: as GDAL codes them, and as other readers know them."""
 
-import io
-import struct
-
+import cv2
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from test_carried import again
 
+from util.pictures import segments
+from util.pictures.carried import Carried
 from util.pictures.pixels import PictureError
 from util.pictures.read import read_original
+from util.pictures.write import write_picture
+
+KEPT = ("compression", "predictor", "planarconfig", "is_tiled", "chunks", "dtype", "extrasamples")
+LAYOUTS = {
+    "strips": {"blockysize": 11},
+    "tiles": {"tiled": True, "blockxsize": 32, "blockysize": 16, "ENDIANNESS": "BIG"},
+    "planes": {"interleave": "band", "blockysize": 7, "ENDIANNESS": "BIG"},
+}
 
 
 def values_of(dtype, bands=4):
@@ -19,91 +28,68 @@ def values_of(dtype, bands=4):
     return values.astype(dtype)
 
 
-def lzw(data, rows):
-    """Return bytes coded with LZW by libtiff, as one strip of so many rows."""
-    file = io.BytesIO()
-    grey = Image.frombytes("L", (len(data) // rows, rows), data)
-    grey.save(file, "TIFF", compression="tiff_lzw", tiffinfo={278: rows})
-    file.seek(0)
-    with tifffile.TiffFile(file) as tiff:
-        page = tiff.pages.first
-        assert len(page.dataoffsets) == 1
-        file.seek(page.dataoffsets[0])
-        return file.read(page.databytecounts[0])
+def page_of(path):
+    with tifffile.TiffFile(path) as tiff:
+        return tiff.pages.first
 
 
-def predicted(part, predictor):
-    """Return the bytes of values (H, W, B), big- or little-endian, after a predictor."""
-    if predictor == 1:
-        return part.tobytes()
-    order = part.dtype.newbyteorder(">")
-    if predictor == 3:
-        rows, columns, bands = part.shape
-        lines = part.astype(order).view(np.uint8).reshape(rows, columns * bands, -1)
-        lines = np.ascontiguousarray(lines.swapaxes(1, 2)).reshape(rows, -1, bands)
-        return np.diff(lines, axis=1, prepend=np.uint8(0)).tobytes()
-    native = part.astype(part.dtype.newbyteorder("="))
-    native = native.view(f"u{native.itemsize}")
-    steps = np.diff(native, axis=1, prepend=native.dtype.type(0))
-    return steps.astype(steps.dtype.newbyteorder(part.dtype.str[0])).tobytes()
-
-
-def write_lzw(path, values, order, predictor, tile=None, separate=False):
-    """Write a TIFF whose strips or tiles are coded with LZW."""
-    values = values.astype(values.dtype.newbyteorder(order))
-    height, width, bands = values.shape
-    rows, columns = tile or (11, width)
-    codes = []
-    for plane in np.split(values, bands, axis=-1) if separate else [values]:
-        for top in range(0, height, rows):
-            for left in range(0, width, columns):
-                part = plane[top : top + rows, left : left + columns]
-                if tile:
-                    room = [(0, rows - part.shape[0]), (0, columns - part.shape[1]), (0, 0)]
-                    part = np.pad(part, room)
-                codes.append(lzw(predicted(np.ascontiguousarray(part), predictor), len(part)))
-    kind = {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
-
-    def longs(code, *numbers):
-        return code, 4, len(numbers), struct.pack(f"{order}{len(numbers)}I", *numbers)
-
-    def shorts(code, *numbers):
-        return code, 3, len(numbers), struct.pack(f"{order}{len(numbers)}H", *numbers)
-
-    shape = [longs(322, columns), longs(323, rows)] if tile else [longs(278, rows)]
-    places, counts = (324, 325) if tile else (273, 279)
-    tags = sorted([
-        longs(256, width), longs(257, height), shorts(258, *[8 * values.itemsize] * bands),
-        shorts(259, 5), shorts(262, 2), shorts(277, bands), shorts(284, 2 if separate else 1),
-        shorts(317, predictor), shorts(338, *[0] * (bands - 3)), shorts(339, *[kind] * bands),
-        longs(places, *[0] * len(codes)), longs(counts, *map(len, codes)), *shape,
-    ])  # fmt: skip
-    at = 8 + 2 + 12 * len(tags) + 4
-    room = at + sum(len(value) for *_, value in tags if len(value) > 4)
-    starts = room + np.cumsum([0, *map(len, codes[:-1])])
-    table, beyond = b"", b""
-    for code, dtype, count, value in tags:
-        if code == places:
-            value = struct.pack(f"{order}{count}I", *starts.tolist())
-        if len(value) > 4:
-            value, beyond = struct.pack(order + "I", at + len(beyond)), beyond + value
-        table += struct.pack(order + "HHI", code, dtype, count) + value.ljust(4, b"\0")
-    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, len(tags))
-    path.write_bytes(head + table + bytes(4) + beyond + b"".join(codes))
-
-
-@pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("how", [{}, {"tile": (16, 32)}, {"separate": True}])
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(
-    ("dtype", "predictor"),
-    [("u1", 1), ("u1", 2), ("u2", 2), ("i2", 1), ("i2", 2), ("f4", 1), ("f4", 2), ("f4", 3)],
+    ("dtype", "compression", "predictor"),
+    [
+        *[(dtype, "lzw", 1) for dtype in ("u1", "i2", "f4")],
+        *[(dtype, "lzw", 2) for dtype in ("u1", "u2", "i2", "f4", "f8")],
+        *[(dtype, compression, 3) for dtype, compression in (("f4", "lzw"), ("f8", "deflate"))],
+        *[("u2", "deflate", 2), ("f4", "deflate", 2), ("u2", "zstd", 2), ("f4", "zstd", 3)],
+        *[("u2", "packbits", 1), ("u2", "lzma", 1)],
+    ],
 )
-def test_what_was_coded_comes_back(tmp_path, order, how, dtype, predictor):
-    values = values_of(dtype)
-    write_lzw(tmp_path / "a.tif", values, order, predictor, **how)
-    found = read_original(tmp_path / "a.tif").values
-    assert found.dtype == values.dtype
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
+def test_what_gdal_codes_is_read_and_goes_out_as_it_came(
+    tmp_path, dtype, compression, predictor, layout
+):
+    rasterio = pytest.importorskip("rasterio", reason="pip install -r requirements-geo.txt")
+    values, path, result = values_of(dtype), tmp_path / "a.tif", tmp_path / "b.tif"
+    how = {"width": 50, "height": 37, "count": 4, "photometric": "RGB", "alpha": "UNSPECIFIED"}
+    how |= {"dtype": values.dtype, "compress": compression, **LAYOUTS[layout]}
+    how |= {} if predictor == 1 else {"predictor": predictor}
+    with rasterio.open(path, "w", driver="GTiff", **how) as file:
+        file.write(np.moveaxis(values, -1, 0))
+    original, carried = again(path, result)
+    assert original.values.dtype == dtype
+    np.testing.assert_array_equal(original.values, values)
+    assert carried.note == ""
+    came, made = page_of(path), page_of(result)
+    assert {n: getattr(made, n) for n in KEPT} == {n: getattr(came, n) for n in KEPT}
+    assert came.predictor == predictor
+    assert made.parent.byteorder == came.parent.byteorder
+    with rasterio.open(result) as file:
+        np.testing.assert_array_equal(np.moveaxis(file.read(), 0, -1), values)
+
+
+@pytest.mark.parametrize("shape", [{"rowsperstrip": 11}, {"tile": (16, 32)}])
+@pytest.mark.parametrize(
+    ("dtype", "predictor"), [("u1", 1), ("u1", 2), ("u2", 2), ("f4", 1), ("f4", 3)]
+)
+def test_opencv_reads_it_too(tmp_path, dtype, predictor, shape):
+    values = values_of(dtype, bands=3)
+    options = {"photometric": "rgb", "planarconfig": "contig", "byteorder": "<", "compression": 8}
+    write_picture(tmp_path / "a.tif", values, Carried(options | shape, (5, predictor)))
+    found = cv2.imread(str(tmp_path / "a.tif"), cv2.IMREAD_UNCHANGED)[..., ::-1]
+    assert found.dtype == dtype
     np.testing.assert_array_equal(found, values)
+    np.testing.assert_array_equal(read_original(tmp_path / "a.tif").values, values)
+
+
+def test_what_cannot_be_coded_becomes_deflate_with_a_line(tmp_path, monkeypatch):
+    values = values_of("u1", bands=3)
+    Image.fromarray(values).save(tmp_path / "a.tif", compression="tiff_lzw")
+    monkeypatch.setattr(segments, "knows", lambda code: code == 8)
+    _, carried = again(tmp_path / "a.tif", tmp_path / "b.tif")
+    assert carried.note == "note: TIFFs with LZW are written with deflate"
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "b.tif"), values)
+    monkeypatch.undo()
+    assert [segments.knows(code) for code in (5, 8, 32946, 7, 34887)] == [True] * 3 + [False] * 2
 
 
 def test_the_fourth_band_of_a_lzw_file_by_pillow(tmp_path):
@@ -118,9 +104,12 @@ def test_the_fourth_band_of_a_lzw_file_by_pillow(tmp_path):
 
 def test_a_damaged_strip_is_an_error_and_no_picture(tmp_path):
     path = tmp_path / "a.tif"
-    write_lzw(path, values_of("i2"), "<", 2)
+    options = {"photometric": "rgb", "planarconfig": "contig", "byteorder": "<", "compression": 8}
+    write_picture(path, values_of("i2"), Carried({**options, "rowsperstrip": 37}, (5, 2)))
+    page = page_of(path)
     code = bytearray(path.read_bytes())
-    code[-400:] = bytes(400)
+    middle = page.dataoffsets[0] + page.databytecounts[0] // 2
+    code[middle : middle + 400] = bytes(400)
     path.write_bytes(code)
     with pytest.raises(PictureError, match=r"a\.tif"):
         read_original(path)

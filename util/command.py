@@ -198,6 +198,7 @@ def _help(task, command):
 
 Pictures are float32 (batch, height, width, channels), 0..1, sides multiples of 32 and 64 or more.
 In: {inputs}. Out: {outputs}.{note}
+Of the formats qgis is ONNX for QGIS's plug-in Deepness: planes come first, in tiles of one size.
 Before it says done, the file is read back and compared with the network on a real picture.
 """
 
@@ -250,9 +251,8 @@ def _holes(parser, task):
 
 
 def _arguments_of_export(parser, task):
-    parser.add_argument(
-        "--format", required=True, choices=["keras", "savedmodel", "onnx", "litert", "weights"]
-    )
+    formats = ["keras", "savedmodel", "onnx", "qgis", "litert", "weights"]
+    parser.add_argument("--format", required=True, choices=formats)
     parser.add_argument("--out", required=True, metavar="PATH", help="file or folder to write")
 
 

@@ -9,7 +9,7 @@ which lie beside. Thumbnails and overviews show what is no longer true, and stay
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO, NamedTuple
@@ -19,6 +19,7 @@ import tifffile
 from PIL import Image
 
 from util import files
+from util.pictures import segments
 from util.pictures.original import Original
 from util.pictures.read import COMMON_FORMATS, TIFF_STARTS, reason_of
 
@@ -39,12 +40,14 @@ _RAW_EXIF = (b"Raw profile type exif\0", b"Raw profile type APP1\0")
 _XMP = b"XML:com.adobe.xmp\0"
 _XMP_TURN = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)[2-8]")
 _METRE_IN = 1 / 0.0254
+_NONE = MappingProxyType({})
 
 
 class Carried(NamedTuple):
     """What goes into the file of the result.
 
     tiff : arguments of `tifffile.imwrite`; empty for another format
+    packing : compression and predictor of a TIFF, where tifffile does not know them; or nothing
     ifds : the tags of a TIFF's EXIF and GPS, dict code -> list of tags
     chunks : of a PNG, whole
     mask : a further page of a TIFF, bool (H, W), or None
@@ -52,8 +55,9 @@ class Carried(NamedTuple):
     note : what a person should know about it, or nothing
     """
 
-    tiff: dict = MappingProxyType({})
-    ifds: dict = MappingProxyType({})
+    tiff: dict = _NONE
+    packing: tuple[int, int] | None = None
+    ifds: dict = _NONE
     chunks: bytes = b""
     note: str = ""
     mask: np.ndarray | None = None
@@ -93,7 +97,7 @@ def carried_by(path: str | Path, original: Original) -> Carried:
 
 def _by_tiff(file: BinaryIO, original: Original) -> Carried:
     file.seek(0)
-    bands, whole = original.values.shape[2], original.values.dtype.kind in "iu"
+    bands, dtype = original.values.shape[2], original.values.dtype
     with tifffile.TiffFile(file, name=_NAME) as tiff:
         page, order = tiff.pages.first, tiff.byteorder
         # Palettes, grey and others have become RGB.
@@ -113,15 +117,21 @@ def _by_tiff(file: BinaryIO, original: Original) -> Carried:
             options["bigtiff"] = True
         if page.is_tiled and page.tilelength % 16 == page.tilewidth % 16 == 0:
             options["tile"] = (page.tilelength, page.tilewidth)
-        note, code = "", int(page.compression)
+        note, packing, code = "", None, int(page.compression)
         if code != 1:
-            options["compression"] = "zlib"
             if "tile" not in options:
-                options["rowsperstrip"] = page.rowsperstrip
-            if page.predictor == 2 and whole:
-                options["predictor"] = True
-            if code not in (8, 32946):
+                options["rowsperstrip"] = page.chunks[0]
+            if not segments.knows(code):
                 note = f"note: TIFFs with {page.compression.name} are written with deflate"
+                code = 8
+            options["compression"] = code if code in segments.DEFLATE else 8
+            whole, predictor = dtype.kind in "iu", page.predictor
+            if predictor not in ((1, 2) if whole else (1, 2, 3)):
+                predictor = 1
+            if code in segments.DEFLATE and (predictor == 1 or (whole and dtype.itemsize <= 4)):
+                options["predictor"] = predictor == 2
+            else:
+                packing = code, predictor
         values = page.tags
         resolution = [values.valueof(code) for code in (282, 283)]
         if all(isinstance(ratio, tuple) and len(ratio) == 2 and ratio[1] for ratio in resolution):
@@ -136,7 +146,8 @@ def _by_tiff(file: BinaryIO, original: Original) -> Carried:
                     tags.append((tag.code, int(tag.dtype), tag.count, value, True))
         if original.orientation != 1:
             tags.append((274, 3, 1, original.orientation, True))
-        return Carried({**options, "extratags": tags}, ifds, note=note, mask=original.mask)
+        options["extratags"] = tags
+        return Carried(options, packing, ifds, note=note, mask=original.mask)
 
 
 def exif_of(file: BinaryIO, tiff: tifffile.TiffFile) -> dict[int, list[Tag]]:
@@ -175,8 +186,10 @@ def _ifd_at(file: BinaryIO, offset: int, tiff: tifffile.TiffFile) -> Iterator[Ta
             yield Tag(code, dtype, many, value[:length])
 
 
-def add_ifds(file: BinaryIO, ifds: dict[int, list[Tag]]) -> None:
-    """Add lists of tags to the first page of a TIFF that has just been written."""
+def add_tags(
+    file: BinaryIO, ifds: Mapping[int, list[Tag]], numbers: Mapping[int, int] = _NONE
+) -> None:
+    """Put lists of tags, and small numbers, into the first page of a TIFF just written."""
     file.seek(0)
     with tifffile.TiffFile(file, name=_NAME) as tiff:
         order, big, page = tiff.byteorder, tiff.is_bigtiff, tiff.pages.first.offset
@@ -189,7 +202,10 @@ def add_ifds(file: BinaryIO, ifds: dict[int, list[Tag]]) -> None:
         file.write(b"\0" * (place % 2) + data)
         return place + place % 2
 
-    entries = []
+    entries = {}
+    for code, value in numbers.items():
+        short = struct.pack(order + "H", value)
+        entries[code] = struct.pack(head, code, 3, 1) + short.ljust(wide, b"\0")
     for code, tags in ifds.items():
         packed = []
         for tag in sorted(tags):
@@ -199,13 +215,14 @@ def add_ifds(file: BinaryIO, ifds: dict[int, list[Tag]]) -> None:
             packed.append(struct.pack(head, *tag[:3]) + value.ljust(wide, b"\0"))
         table = struct.pack(counts, len(packed)) + b"".join(packed) + bytes(wide)
         where = struct.pack(order + number, append(table))
-        entries.append(struct.pack(head, code, 16 if big else 4, 1) + where)
+        entries[code] = struct.pack(head, code, 16 if big else 4, 1) + where
     file.seek(page)
     (count,) = struct.unpack(counts, file.read(struct.calcsize(counts)))
-    entries += [file.read(size) for _ in range(count)]
+    for entry in [file.read(size) for _ in range(count)]:
+        entries.setdefault(*struct.unpack_from(order + "H", entry), entry)
     following = file.read(wide)
-    entries.sort(key=lambda entry: struct.unpack_from(order + "H", entry))
-    table = struct.pack(counts, len(entries)) + b"".join(entries) + following
+    table = struct.pack(counts, len(entries)) + b"".join(entries[code] for code in sorted(entries))
+    table += following
     where = append(table)
     file.seek(8 if big else 4)
     file.write(struct.pack(order + number, where))

@@ -13,7 +13,7 @@ import numpy as np
 
 from util import files
 from util.pictures import gdal
-from util.pictures.carried import add_ifds
+from util.pictures.carried import add_tags
 from util.pictures.geotiff_facts import put, put_first, put_place, tag
 from util.pictures.geotiff_layout import add_overviews, check_file, copy_to_cog, layout_of, try_cog
 
@@ -211,7 +211,7 @@ def _file(
                     add_overviews(result, facts)
             if restored and facts.exif and not layout.cog:  # whose head has to stay in front
                 with open(place, "r+b") as file:
-                    add_ifds(file, facts.exif)
+                    add_tags(file, facts.exif)
             check_file(place, pages)
             if layout.cog:
                 with gdal.writing(path):

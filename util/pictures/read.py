@@ -261,8 +261,8 @@ def _tiff_pixels(
     """Return the bands of a page, (H, W) or (H, W, B); None if it cannot be decoded here."""
     try:
         pixels = page.asarray()
-    except ValueError as error:
-        if "imagecodecs" not in str(error):
+    except (ValueError, ImportError) as error:  # the latter for zstd, before Python 3.14
+        if isinstance(error, ValueError) and "imagecodecs" not in str(error):
             raise
         known = segments.can_decode(page)
         return segments.decoded(file, page, tiff.byteorder) if known else None

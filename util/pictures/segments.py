@@ -1,26 +1,38 @@
-"""Decode strips and tiles that tifffile leaves to an optional package: LZW, and floats' predictor.
+"""Code strips and tiles that tifffile leaves to an optional package: LZW, and floats' predictor.
 
-Pillow's libtiff knows LZW, but of a TIFF as a whole only the commonest bands and types. So each
-strip or tile is handed to it as a grey picture of bytes, and put together here.
+Pillow's libtiff knows LZW and others, but of a TIFF as a whole only the commonest bands and types.
+So each strip or tile is handed to it as a grey picture of bytes; all else is done here.
 """
 
 import io
 import struct
 import zlib
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import BinaryIO
 
 import numpy as np
 import tifffile
 from PIL import Image
 
-_LZW, _DEFLATE = (5,), (8, 32946)
+DEFLATE = (8, 32946)
+_BY_LIBTIFF = {5: "tiff_lzw", 32773: "packbits", 34925: "lzma", 50000: "zstd"}
+
+
+@lru_cache
+def knows(compression: int) -> bool:
+    """Tell whether a compression can be coded: not every libtiff has each."""
+    try:
+        return bool(_code_of(bytes(1), compression, 1))
+    except Exception:  # KeyError, or of the encoder
+        return False
 
 
 def can_decode(page: tifffile.TiffPage) -> bool:
     """Tell whether `decoded` knows a page's compression, predictor and type."""
     dtype, predictor = page.dtype, page.predictor
     return (
-        int(page.compression) in (1, *_LZW, *_DEFLATE)
+        (page.compression == 1 or knows(int(page.compression)))
         and dtype is not None
         and page.bitspersample == 8 * dtype.itemsize
         and page.fillorder == 1
@@ -57,11 +69,47 @@ def decoded(file: BinaryIO, page: tifffile.TiffPage, order: str) -> np.ndarray:
     return np.concatenate(pixels, axis=-1)
 
 
+def encoded(
+    pixels: np.ndarray, options: Mapping[str, object], compression: int, predictor: int
+) -> Iterator[bytes]:
+    """Yield the strips or tiles of pixels as a file holds them, as `decoded` takes them.
+
+    pixels : (H, W, B), or (B, H, W) if planes are separate
+    options : mapping
+        What `tifffile.imwrite` is given: byteorder, planarconfig, tile or rowsperstrip.
+    """
+    planes = pixels[..., None] if options["planarconfig"] == "separate" else pixels[None]
+    _, height, width, bands = planes.shape
+    rows, columns = options.get("tile") or (options["rowsperstrip"], width)
+    for plane in planes:
+        for top in range(0, height, rows):
+            for left in range(0, width, columns):
+                part = plane[top : top + rows, left : left + columns]
+                if "tile" in options and part.shape[:2] != (rows, columns):  # filled up with 0
+                    whole = np.zeros((rows, columns, bands), part.dtype)
+                    whole[: part.shape[0], : part.shape[1]] = part
+                    part = whole
+                steps = _steps(part, options["byteorder"], predictor)
+                yield _code_of(steps, compression, len(part))
+
+
+def _code_of(data: bytes, compression: int, height: int) -> bytes:
+    """Return bytes, `height` rows of them, coded."""
+    if compression in DEFLATE:
+        return zlib.compress(data)
+    file = io.BytesIO()
+    grey = Image.frombytes("L", (len(data) // height, height), data)
+    grey.save(file, "TIFF", compression=_BY_LIBTIFF[compression], tiffinfo={278: height})
+    with Image.open(file, formats=("TIFF",)) as image:
+        ((start,), (length,)) = (image.tag_v2[tag] for tag in (273, 279))
+    return file.getvalue()[start : start + length]
+
+
 def _bytes_of(code: bytes, compression: int, shape: tuple[int, ...], size: int) -> bytes:
     length = int(np.prod(shape)) * size
-    if compression in _DEFLATE:
+    if compression in DEFLATE:
         code = zlib.decompressobj().decompress(code, length)
-    elif compression in _LZW:
+    elif compression in _BY_LIBTIFF:
         code = _by_libtiff(code, compression, shape[0], length // shape[0])
     if len(code) < length:
         raise ValueError("a strip or tile is cut")
@@ -101,3 +149,16 @@ def _summed(data: bytes, shape: tuple[int, ...], dtype: np.dtype, predictor: int
         values = values.astype(dtype.newbyteorder("="))
         return np.cumsum(values, axis=1, dtype=values.dtype)
     return values
+
+
+def _steps(values: np.ndarray, order: str, predictor: int) -> bytes:
+    """Return the bytes of values (H, W, B) as a predictor leaves them; the inverse of `_summed`."""
+    if predictor == 3:
+        rows, columns, bands = values.shape
+        values = np.ascontiguousarray(values, values.dtype.newbyteorder(">")).view(np.uint8)
+        values = values.reshape(rows, columns * bands, -1).swapaxes(1, 2).reshape(rows, -1, bands)
+    if predictor != 1:
+        before = values.view(f"u{values.itemsize}")
+        values = before.copy()
+        values[:, 1:] -= before[:, :-1]
+    return values.astype(values.dtype.newbyteorder(order), copy=False).tobytes()

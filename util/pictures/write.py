@@ -7,13 +7,15 @@ import numpy as np
 import tifffile
 
 from util import files
-from util.pictures.carried import NOTHING, TIFF_SUFFIXES, Carried, add_ifds
+from util.pictures import segments
+from util.pictures.carried import NOTHING, TIFF_SUFFIXES, Carried, add_tags
 from util.say import printable
 
 _PNG_HEAD = 33  # bytes: signature and IHDR, which come first
 _BMP_RESOLUTION = slice(38, 46)  # in the head: two numbers, pixels a metre
 _OF_A_MASK = {"photometric": "mask", "subfiletype": 4, "compression": "zlib", "metadata": None}
 _OF_A_MASK |= {"software": False}
+_PACKING = (259, 317)  # the tags: compression, predictor
 _LOSSLESS, _LOSSY = (".png", ".bmp"), (".jpg", ".jpeg")
 
 
@@ -32,13 +34,17 @@ def write_picture(path: str | Path, pixels: np.ndarray, carried: Carried = NOTHI
         options = carried.tiff or (kind if pixels.ndim == 3 else {"photometric": "minisblack"})
         if options.get("planarconfig") == "separate":
             pixels = np.moveaxis(pixels, -1, 0)
+        numbers = dict(zip(_PACKING, carried.packing, strict=True)) if carried.packing else {}
+        if numbers:
+            options = {**options, "shape": pixels.shape, "dtype": pixels.dtype}
+            pixels = segments.encoded(pixels, options, *carried.packing)
         with files.whole(path) as file:
             tifffile.imwrite(file, pixels, metadata=None, **options)
             if carried.mask is not None:
                 file.seek(0)
                 tifffile.imwrite(file, carried.mask, append=True, **_OF_A_MASK)
-            if carried.ifds:
-                add_ifds(file, carried.ifds)
+            if carried.ifds or numbers:
+                add_tags(file, carried.ifds, numbers)
         return
     options = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix in _LOSSY else []
     bands = pixels.shape[2] if pixels.ndim == 3 else 1

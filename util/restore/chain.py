@@ -14,6 +14,7 @@ import numpy as np
 from util.pictures.harmonic import coarse_fill
 from util.restore.bands import bands, tile_counts
 from util.restore.holes import windows
+from util.restore.tiles import Part
 
 _FADE = 0.1  # of opacity, over which the painted ground takes the place of the cleared one
 # Where cloud ends its cleared ground is worst: what is painted by it is 1.3 to 2.4 dB further from
@@ -81,8 +82,9 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None, hi
         ``more(count)`` says how many tiles there will be besides those of the first step, which
         `tile_counts` knows: that is found out on the way.
     ground : like source, optional
-        An array, memory-mapped or not, to keep the first step's ground in, which the second one
-        needs whole; it may be the source itself [a new array].
+        An array, or whatever takes and gives slices of rows, or of rows and columns, to keep the
+        first step's ground in, which the second one needs whole; it may be the source itself [a
+        new array].
     hidden : bool (H, W), optional
         What is to be repainted whatever is found there, as if its cloud were opaque.
 
@@ -140,12 +142,10 @@ def _eroded(hole, reach_px):
 def _fill_smoothly(chain, ground, hole, inner, opacity):
     """Fill the inside of deep holes, which the rings then grow towards, in place."""
     for window in windows(inner, context_px=2 * chain.reach_px, least_px=1):
-        at = window[:2]
-        part = ground[at]
-        for strip, made in coarse_fill(part, hole[at]):
-            share = chain.share[opacity[at][strip]]
-            part[strip] = _mixed(part[strip], made, share, inner[at][strip])
-        ground[at] = part  # where that gave a copy
+        rows, columns = window[:2]
+        for strip, made in coarse_fill(Part(ground, rows, columns), hole[rows, columns]):
+            at = slice(rows.start + strip.start, rows.start + strip.stop), columns
+            ground[at] = _mixed(ground[at], made, chain.share[opacity[at]], inner[at])
 
 
 def _mixed(cleared, painted, share, here):

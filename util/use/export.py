@@ -15,11 +15,13 @@ from util.pictures.pixels import as_float
 from util.pictures.read import read_picture
 from util.run import checkpoint
 from util.say import UserError, say, show
+from util.use import deepness
 
 FORMATS = {
     "keras": ".keras",
     "savedmodel": "",
     "onnx": ".onnx",
+    "qgis": ".onnx",
     "litert": ".tflite",
     "weights": ".npz",
 }
@@ -98,9 +100,10 @@ def export(trained, kind, path):
     Parameters
     ----------
     trained : util.use.trained.Trained
-    kind : {"keras", "savedmodel", "onnx", "litert", "weights"}
-        "weights" is the networks of a checkpoint, in half precision: a few MB that apply, evaluate
-        and `--from` of this project take.
+    kind : {"keras", "savedmodel", "onnx", "qgis", "litert", "weights"}
+        "qgis" is an ONNX file for QGIS's plug-in Deepness. "weights" is the networks of a
+        checkpoint, in half precision: a few MB that apply, evaluate and `--from` of this project
+        take.
     path : Path
         Gets the format's suffix if it has none.
 
@@ -112,16 +115,20 @@ def export(trained, kind, path):
     Raises
     ------
     UserError
-        `path` exists or cannot be written, or an optional package is missing.
+        `path` exists or cannot be written, an optional package is missing, or Deepness cannot
+        give the network all that it takes.
     """
     if FORMATS[kind] and path.suffix.lower() != FORMATS[kind]:
         path = path.with_name(path.name + FORMATS[kind])
     if path.exists():
         raise UserError(f"--out {path}: exists; remove it or name another")
+    if kind == "qgis" and trained.task.kind.takes_hole:
+        raise UserError("--format qgis: Deepness gives a network a picture, but no holes")
     if kind in _NEEDS:
         _import(kind)
-    # A LiteRT file takes one size only.
-    picture = _parity_picture(trained.settings.crop_px if kind == "litert" else 256)
+    # These take one size only.
+    sides = {"litert": trained.settings.crop_px, "qgis": deepness.side_px(trained.settings)}
+    picture = _parity_picture(sides.get(kind, 256))
     batch = _batch(trained.task, picture)
     found = trained.restore(batch)
     wanted = {n: found[n].numpy() for n in trained.task.kind.found}
@@ -221,18 +228,35 @@ def _argument(batch):
 
 def _onnx(trained, path, batch):
     model = _model(trained)
-    tf2onnx, onnxruntime = _import("onnx")
 
     @tf.function(input_signature=[_signature(model)])
     def function(inputs):
         return model(inputs)
 
-    tf2onnx.convert.from_function(function, [_signature(model)], opset=17, output_path=str(path))
+    return _by_onnxruntime(function, path, batch)
+
+
+def _by_onnxruntime(function, path, batch):
+    tf2onnx, onnxruntime = _import("onnx")
+    signature = function.input_signature
+    tf2onnx.convert.from_function(function, signature, opset=17, output_path=str(path))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     inputs, outputs = ([x.name for x in xs] for xs in (session.get_inputs(), session.get_outputs()))
     if len(batch) == 1:  # without a name of its own
         batch = dict(zip(inputs, batch.values(), strict=True))
     return dict(zip(outputs, session.run(outputs, batch), strict=True))
+
+
+def _qgis(trained, path, batch):
+    ((name, picture),) = batch.items()
+    planes = {name: picture.transpose(0, 3, 1, 2)}
+    found = _by_onnxruntime(deepness.by_planes(trained), path, planes)
+    _, _, onnx = _import("qgis")
+    content = onnx.load(str(path))
+    onnx.helper.set_model_props(content, deepness.keys(trained.settings, list(found)))
+    onnx.save(content, str(path))
+    show("note: docs/data.md tells how QGIS runs it")
+    return deepness.joined(found)
 
 
 def _litert(trained, path, batch):
@@ -282,8 +306,10 @@ def _weights(trained, path, batch):
 
 
 # What a format needs besides TensorFlow: (package, module, name in it or "" for the module).
+_ONNX = ("tf2onnx", "tf2onnx", ""), ("onnxruntime", "onnxruntime", "")
 _NEEDS = {
-    "onnx": (("tf2onnx", "tf2onnx", ""), ("onnxruntime", "onnxruntime", "")),
+    "onnx": _ONNX,
+    "qgis": (*_ONNX, ("onnx", "onnx", "")),
     "litert": (("ai-edge-litert", "ai_edge_litert.interpreter", "Interpreter"),),
 }
 
@@ -304,6 +330,7 @@ _KINDS = {
     "keras": _keras,
     "savedmodel": _savedmodel,
     "onnx": _onnx,
+    "qgis": _qgis,
     "litert": _litert,
     "weights": _weights,
 }

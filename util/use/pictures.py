@@ -49,7 +49,7 @@ class Way(NamedTuple):
     restore_scene : callable, optional
         ``restore_scene(scene, sinks, ground, bar) -> dict extra -> uint8 (h, w, 3)``: writes the
         rows of a `util.pictures.geotiff.Scene` into the sinks of `util.use.scenes.Scenes`, and
-        returns the extras that are no maps. `ground` is an array like the scene, to work in.
+        returns the extras that are no maps. `ground` takes slices like the scene, to work in.
     bar : callable
         Makes what shows how far a picture is, as `tqdm` does.
     """

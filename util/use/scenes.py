@@ -94,7 +94,7 @@ class Scenes(NamedTuple):
 
 @contextlib.contextmanager
 def room_for(scene, path):
-    """Yield an array like the scene: a large one in a file beside `path`, gone at the end."""
+    """Yield room for slices like a scene, a lot of it in a file beside `path`, gone at the end."""
     size = math.prod(scene.shape) * scene.dtype.itemsize
     if size <= _IN_MEMORY_BYTES:
         yield np.empty(scene.shape, scene.dtype)
@@ -104,4 +104,20 @@ def room_for(scene, path):
             os.posix_fallocate(file.fileno(), 0, size)
         else:
             file.truncate(size)
-        yield np.memmap(file, scene.dtype, "r+", shape=scene.shape).view(np.ndarray)
+        yield _InFile(file, scene)
+
+
+class _InFile:
+    """An array in a file, mapped for each slice alone: pages once touched count as memory."""
+
+    def __init__(self, file, like):
+        self._file, self.shape, self.dtype = file, like.shape, like.dtype
+
+    def __getitem__(self, at):
+        return np.array(self._mapped()[at])
+
+    def __setitem__(self, at, values):
+        self._mapped()[at] = values
+
+    def _mapped(self):
+        return np.memmap(self._file, self.dtype, "r+", shape=self.shape)
