@@ -4,6 +4,7 @@ import inspect
 import itertools
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -12,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from util.networks.deblurgan import (
+    CRITIC_LEVELS,
     CutLike,
     KeyedDropout,
     PadToMultiple,
@@ -144,6 +146,28 @@ def test_the_last_layers_stay_float32_under_mixed_precision():
     finally:
         keras.config.set_dtype_policy(before)
     assert {tensor.dtype for tensor in (made, *scores)} == {tf.float32}
+
+
+@pytest.mark.parametrize("field_px", [16, 34, 70])
+def test_a_score_sees_a_square_of_its_field(field_px):
+    critic = patch_critic(1, CRITIC_LEVELS[field_px])
+    for weight in critic.trainable_variables:
+        weight.assign(tf.ones_like(weight))  # all signs alike: nothing cancels
+    picture = tf.ones((1, 4 * field_px, 4 * field_px, 3))
+    with tf.GradientTape() as tape:
+        tape.watch(picture)
+        scores = critic(picture)
+        middle = scores[0, scores.shape[1] // 2, scores.shape[2] // 2, 0]
+    rows, columns = np.nonzero(tape.gradient(middle, picture).numpy()[0].any(-1))
+    assert np.ptp(rows) + 1 == np.ptp(columns) + 1 == field_px
+
+
+def test_a_centred_critic_sees_minus_one_to_one():
+    picture = noise(2, 32, 32, 3)
+    for build in (partial(patch_critic, 2), partial(source_critic, 32, 2)):
+        centred, plain = build(centred=True), build(centred=False)
+        plain.set_weights(centred.get_weights())
+        np.testing.assert_allclose(centred(picture), plain(2 * picture - 1), atol=1e-6)
 
 
 # --- dropout ------------------------------------------------------------------------------------
