@@ -163,11 +163,9 @@ def test_dropout_follows_from_the_step(made):
     assert losses[0] != pytest.approx(losses[1], rel=1e-6)
 
 
-SOURCE = {"critic_turn": "before", "adversarial": "source", "critic_centred": True}
-
-
 def test_the_critic_may_learn_first_what_is_clear_and_then_what_is_made(made):
-    state, step, batch, _ = made(**SOURCE, critic_steps=2, learning_rate=1e-9)
+    how = {"adversarial": "source", "critic_steps": 2, "learning_rate": 1e-9}
+    state, step, batch, _ = made(critic_turn="before", **how)
     order, given = [], batch()
     for name, optimizer in state.optimizers.items():
 
@@ -183,8 +181,8 @@ def test_the_critic_may_learn_first_what_is_clear_and_then_what_is_made(made):
     assert order == ["critic"] * 4 + ["generator"]
     assert int(skipped) == 0
     assert float(metrics["loss_critic"]) == pytest.approx(float(expected), rel=1e-3, abs=1e-7)
-    with_dropout = step(given)[0]["loss_adversarial"]
-    assert float(with_dropout) != pytest.approx(-float(tf.reduce_mean(critic(made_of))), abs=1e-7)
+    without_dropout = -float(tf.reduce_mean(critic(made_of)))
+    assert float(metrics["loss_adversarial"]) != pytest.approx(without_dropout, abs=1e-7)
 
 
 def test_raw_features_are_weighed_as_they_are_and_the_critic_has_a_rate_of_its_own(made):
@@ -200,14 +198,7 @@ def test_raw_features_are_weighed_as_they_are_and_the_critic_has_a_rate_of_its_o
 
 @pytest.mark.parametrize(
     "changes",
-    [
-        SOURCE,
-        {"field_px": 70},
-        {"output": "half"},
-        {"output": "direct"},
-        {"critic_norm": "instance"},
-        {"norm": "batch"},
-    ],
+    [{"output": "half"}, {"output": "direct"}, {"critic_norm": "instance"}, {"norm": "batch"}],
     ids=lambda c: "-".join(next(iter(c.items()))),
 )
 def test_every_choice_trains(changes, made):

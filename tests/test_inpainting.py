@@ -31,6 +31,7 @@ def count(network):
 @pytest.mark.parametrize("script", ["mod_GAN_spot", POLY])
 def test_the_networks_have_as_many_weights_as_published(script, made):
     changes = {"base_width": 16, "crop_px": 128, "past_size": 0, "discriminator_rate_share": 0.25}
+    changes |= {"cloud_hole_share": 0.0}
     state, *_ = made(script, **{**task_of(script).settings.presets["source"], **changes})
     assert state.rates == {"generator": 1e-4, "discriminator": 0.25e-4}
     assert count(state.networks["generator"]) == 7_170_275
