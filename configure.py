@@ -623,6 +623,8 @@ Common.rows = {
     "Deblur.adversarial": row(FIXED, one_of("wgan-gp", "wgan", "source")),
 }
 
+# Who says how many steps a run has does not want the epochs of a preset.
+Common.instead = {"steps": "epochs"}
 # What settings were called before, for runs and checkpoints from then.
 Common.renamed = {"history_size": "past_size", "history_share": "past_share"}
 # What they were trained with where a setting is younger than they are.

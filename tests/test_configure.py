@@ -216,6 +216,7 @@ def test_old_names_lead_to_settings_and_are_none_themselves():
     assert set(configure.Common.renamed.values()) <= set(FIELDS)
     assert not set(configure.Common.renamed) & set(FIELDS)
     assert set(configure.Common.unsaid) <= set(FIELDS)
+    assert {*configure.Common.instead, *configure.Common.instead.values()} <= set(FIELDS)
 
 
 # --- presets ------------------------------------------------------------------------------------

@@ -251,6 +251,14 @@ def test_places_are_meant_from_where_they_were_written(settings_of, tmp_path, mo
     assert found.vgg_weights_file == str(tmp_path.resolve() / "mine" / "vgg.npz")
 
 
+def test_steps_that_are_given_take_the_place_of_the_presets_epochs(settings_of, tmp_path):
+    words = ("--preset=source", f"--runs-folder={tmp_path}")
+    assert settings_of(*words).epochs == 50
+    found = settings_of(*words, "--steps=30")
+    assert (found.steps, found.epochs) == (30, 0)
+    assert settings_of(*words, "--steps=30", "--epochs=2").epochs == 2
+
+
 def test_a_wrong_form_is_told_with_those_of_this_script(settings_of, capsys):
     assert settings_of("--adversarial", "dcgan") is None
     assert "adversarial = 'dcgan': must be one of: wgan-gp, wgan, source" in capsys.readouterr().err

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 import mod_mend
+from configure import Mend
 from util.samples.batches import stack
 
 
@@ -97,11 +98,8 @@ def test_stage2_loss_does_not_reach_stage1_and_the_other_way_round(made):
     assert all(g is not None for g in tape.gradient(values["loss_mended"], stage2))
 
 
-def test_published_widths_give_the_published_kind_of_networks(tiny_settings, tmp_path):
-    settings = tiny_settings(
-        tmp_path, script="mod_mend", stage1_width=12, stage2_width=14, norm="batch"
-    )
-    networks = mod_mend.make_networks(settings)
+def test_published_widths_give_the_published_kind_of_networks():
+    networks = mod_mend.make_networks(Mend(**Mend.presets["source"]))
     picture = tf.zeros((1, 64, 96, 3))
     assert networks["stage1"](picture).shape == (1, 64, 96, 4)
     assert networks["stage2"](tf.zeros((1, 64, 96, 4))).shape == (1, 64, 96, 3)

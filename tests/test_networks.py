@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import mod_defog
+from configure import Defog
 from util.networks.blocks import (
     EnlargedDetail,
     FixedNoise,
@@ -53,7 +55,8 @@ def expected_weights(w, norm, upsampling, outputs=4, inputs=3):
 
 
 def test_the_published_number_of_weights():
-    assert count(unet(8, norm="batch", upsampling="transposed").trainable_variables) == 2_392_524
+    networks = mod_defog.make_networks(Defog(**Defog.presets["source"]))
+    assert count(networks["unet"].trainable_variables) == 2_392_524
 
 
 @pytest.mark.parametrize("upsampling", ["transposed", "resize"])

@@ -36,9 +36,11 @@ class Settings:
         What a setting was, before it existed, in runs and checkpoints of that time.
     presets : dict preset -> dict name -> value
         What one word sets; beside them is "ours", which leaves all as it is.
+    instead : dict name -> name
+        Settings that a person gives, each with the one of a preset whose place it takes.
     """
 
-    rows, renamed, unsaid, presets = {}, {}, {}, {}
+    rows, renamed, unsaid, presets, instead = {}, {}, {}, {}, {}
 
     def __init__(self, **values):
         known = {field.name: field.default for field in fields(self)}
@@ -176,7 +178,9 @@ def from_texts(cls, texts, unknown=()):
     UserError
         With all mistakes at once, a line each with its remedy.
     """
-    values = dict(cls.presets.get(texts.get("preset", cls.preset), {}))
+    preset = cls.presets.get(texts.get("preset", cls.preset), {})
+    replaced = {cls.instead.get(name) for name in texts}
+    values = {name: value for name, value in preset.items() if name not in replaced}
     found = [f"{word}: not understood{_meant(cls, word)}" for word in unknown]
     types = {f.name: f.type for f in fields(cls)}
     for name, text in texts.items():
