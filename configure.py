@@ -349,7 +349,7 @@ class Deblur(Common):
     blocks: int = 6  # residual blocks of the generator (source 9: 11.4 M weights at width 64)
     dropout: float = 0.5  # share dropped within a block while training, 0..0.9
     norm: str = "none"  # of the generator: none, batch (source), own, group, instance
-    output: str = "add"  # add (hazy + tanh), half (source: cannot darken by half), direct (tanh)
+    output: str = "add"  # add (hazy + tanh), light (haze off, + tanh), half (source), direct (tanh)
     critic: str = "patch"  # patch (a map of scores) or source (dense layers over that map)
     field_px: int = 142  # of a score of that map: 16, 34, 70 (the paper that it cites), 142 or 286
     critic_centred: bool = False  # the critic sees pictures as -1..1, not 0..1 (source true)
@@ -607,7 +607,7 @@ Common.rows = {
     "generator_width": row(FIXED, between(1, 256)),
     "blocks": row(FIXED, between(1, 100)),
     "dropout": row(AT_ONCE, between(0, 0.9)),
-    "output": row(FIXED, one_of("add", "half", "direct")),
+    "output": row(FIXED, one_of("add", "light", "half", "direct")),
     "critic": row(FIXED, one_of("patch", "source")),
     "field_px": row(FIXED, one_of(16, 34, 70, 142, 286)),
     "critic_centred": row(FIXED),

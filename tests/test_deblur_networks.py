@@ -64,7 +64,7 @@ def test_weights_of_every_kind(width, blocks, norm):
     assert bool(model.non_trainable_variables) == (norm == "batch")  # its averages, nothing else
 
 
-@pytest.mark.parametrize("head", ["half", "add", "direct"])
+@pytest.mark.parametrize("head", ["half", "add", "light"])
 def test_any_picture_comes_out_in_its_size(head):
     model = generator(4, 1, "none", head=head)
     unknown = tf.TensorSpec((None, None, None, 3))
@@ -86,11 +86,11 @@ def test_a_picture_that_fits_is_neither_padded_nor_cut():
 
 
 def with_last_layer(value, head, **options):
-    """Return a generator whose last convolution gives a constant."""
+    """Return a generator whose last convolution gives a constant, or one a channel."""
     model = generator(4, 1, "none", head=head, **options)
     last = model.get_layer("last")
     last.set_weights([0 * w for w in last.get_weights()])
-    last.bias.assign([value] * 3)
+    last.bias.assign(np.broadcast_to(value, last.bias.shape))
     return model
 
 
@@ -112,6 +112,15 @@ def test_the_other_heads(value):
     direct = dehaze(with_last_layer(value, "direct"), hazy)
     expected = np.full(hazy.shape, 0.5 + 0.505 * np.tanh(value))
     np.testing.assert_allclose(direct, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("share", [-0.99, 0.2, 0.99])
+def test_the_light_head_takes_haze_of_its_own_light_off_and_corrects(share):
+    hazy, found = noise(1, 8, 8, 3), np.array([share, 0.01, -0.02, 0.03, -0.4, 0.0, 0.3])
+    light = 0.825 + 0.325 * np.tanh(found[4:] + 0.5)
+    opacity = (0.5 + 0.505 * np.tanh(share)) * np.minimum(hazy / light, 1).min(-1, keepdims=True)
+    expected = (hazy - opacity * light) / np.maximum(1 - opacity, 0.2) + np.tanh(found[1:4])
+    np.testing.assert_allclose(dehaze(with_last_layer(found, "light"), hazy), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("option", "value"), [("head", "whole"), ("norm", "layer")])

@@ -19,8 +19,9 @@ from util.networks.blocks import (
     normalise,
     squash,
 )
+from util.networks.unet import cloud_light, ground_from, possible_opacity
 
-HEADS = ("half", "add", "direct")
+HEADS = ("light", "half", "add", "direct")
 # Of the critics: how many levels see a square of so many pixels at a time.
 CRITIC_LEVELS = {16: 0, 34: 1, 70: 2, 142: 3, 286: 4}
 SIDE_MULTIPLE = 4  # the generator halves the side twice
@@ -151,6 +152,11 @@ class Head(layers.Layer):
         self.kind, self.slope = kind, slope
 
     def call(self, found, hazy):
+        if self.kind == "light":
+            light = cloud_light(found[..., 4:], self.slope)
+            opacity = possible_opacity(squash(found[..., :1], self.slope), hazy, light)
+            how = {"head": "light", "light": light, "slope": self.slope}
+            return ground_from(found[..., 1:4], hazy, opacity, **how)
         if self.kind == "direct":
             return squash(found, self.slope)
         if self.kind == "add":
@@ -188,11 +194,13 @@ def generator(
         One of `util.networks.blocks.NORMS`.
     dropout : float
         Share of a block's channels' entries that is zeroed while training.
-    head : {"half", "add", "direct"}
+    head : {"light", "half", "add", "direct"}
         "half" is the published one: half of the hazy picture, and half of what a tanh bounds to
         0..1. It cannot darken a pixel below half of its hazy brightness, nor brighten it beyond
         half way to white. "add" adds a tanh to the hazy picture: all is within reach, but the
         result, within -1..2, wants clipping. "direct" is the tanh alone, within -0.005..1.005.
+        "light" finds how opaque the haze is, its transmission being the rest, and its light, takes
+        it off by the scattering model, and adds a tanh (`util.networks.unet.ground_from`).
     tanh_slope : float
         See `leaky_tanh`.
 
@@ -230,7 +238,8 @@ def generator(
         x = layers.ReLU()(convolution(x, channels, 3, f"up{level}", padding="same"))
         # (B, H / 2^(level-1), W / 2^(level-1), channels)
     x = ReflectPad(3, name="last_pad")(x)
-    x = layers.Conv2D(3, 7, name="last", dtype="float32")(x)  # (B, H, W, 3), sides up to + 3
+    outputs = 7 if head == "light" else 3
+    x = layers.Conv2D(outputs, 7, name="last", dtype="float32")(x)  # (B, H, W, C), up to + 3
     x = CutLike(name="cut", dtype="float32")(x, hazy)
     restored = Head(head, tanh_slope, name="head", dtype="float32")(x, hazy)
     return keras.Model([hazy, key], restored, name=name)
