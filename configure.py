@@ -137,6 +137,7 @@ _WHITE_CLOUD = _LAYERS | {
     "shadow_share": 0.0,
     "channel_shift_px": 0.0,
     "blur_beneath_px": 0.0,
+    "picked_share": 0.0,
     "jpeg_share": 0.0,
     "sensor_noise": 0.0,
     "optimizer": "adam",
@@ -206,7 +207,7 @@ class Defog(Clouds):
     """Settings of mod_defog.py."""
 
     # --- network ---
-    base_width: int = 12  # channels of the first level; 12 has 5.38 M weights, 8 less than half
+    base_width: int = 12  # channels of the first level; 12: 5.38 M weights (source 8: 2.39 M)
     head: str = "light"  # light (of cloud found, too), unmix (white cloud), direct (source)
     norm: str = "none"  # none, batch, own (source), group, instance; see docs/machines.md
     upsampling: str = "transposed"  # transposed (source) or resize (nearest, then 3x3)
@@ -216,7 +217,9 @@ class Defog(Clouds):
     hidden_weight: float = 0.2  # weight of the ground's L1 under thick cloud: no specks (source 0)
 
 
-Defog.presets = {"source": _PLAIN | _WHITE_CLOUD | {"hidden_weight": 0.0}}
+Defog.presets = {
+    "source": _PLAIN | _WHITE_CLOUD | {"base_width": 8, "hidden_weight": 0.0},
+}
 
 
 @settings_class
