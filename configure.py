@@ -3,7 +3,9 @@
 Any of them can also be set for one start: ``python mod_defog.py --batch-size 8``.
 Relative folders and files are meant from the folder of this file, on the command line from where
 you are.
-"Source" in a comment is the value of the published system, where ours differs from it.
+"Source" in a comment is the value of the published system where ours differs from it: of
+CloudRemoval as it stood on 2018-10-23 (cloud and holes), of DeblurGanToDehaze (haze). One word sets
+all of them, ``--preset source``: the tables `presets`. docs/systems.md says what is left.
 """
 
 from util.settings import (
@@ -22,10 +24,28 @@ from util.settings import (
     settings_class,
 )
 
+# What no source has, or keeps constant: their presets begin with it.
+_PLAIN = {
+    "ground_gain": 0.0,
+    "ground_offset": 0.0,
+    "ground_zoom": (1.0, 1.0),
+    "ground_curve": 0.0,
+    "ground_tint": 0.0,
+    "learning_rate": 1e-4,
+    "epsilon": 1e-8,
+    "clip_norm": 0.0,
+    "tanh_slope": 0.0,
+    "warmup_steps": 0,
+    "final_rate_share": 1.0,
+    "clear_below": 0.0,
+}
+
 
 @settings_class
 class Common(Settings):
     """Settings that every script has."""
+
+    preset: str = "ours"  # ours (the values here) or source (the published system's)
 
     # --- folders ---
     clear_folder: str = "data/clear"  # pictures of clear ground to learn from, with sub-folders
@@ -42,8 +62,8 @@ class Common(Settings):
     full_scale: float = 0.0  # value of white in 16-bit files, such as 10000; 0 = the type's range
 
     # --- ground ---
-    ground_gain: float = 0.025  # jitter: brightness of the ground, +- share
-    ground_offset: float = 0.01  # jitter: added to each channel of the ground, +-
+    ground_gain: float = 0.025  # jitter: brightness of the ground, +- share (source 0)
+    ground_offset: float = 0.01  # jitter: added to each channel of the ground, +- (source 0)
     ground_zoom: tuple[float, float] = (0.7, 2.5)  # training: window cut, in crops (source 1, 1)
     ground_curve: float = 0.3  # training: middle tones of the ground up or down (source 0)
     ground_tint: float = 0.15  # training: each channel of the ground, +- share (source 0)
@@ -55,14 +75,15 @@ class Common(Settings):
     learning_rate: float = 2e-3  # highest rate of the run, 1e-5..1e-2 (source 1e-4, constant)
     beta_1: float = 0.5  # Adam: memory of the gradient, 0..0.95
     beta_2: float = 0.99  # Adam: memory of its square, 0.5..0.9999 (source 0.9)
-    clip_norm: float = 1.0  # longest gradient of a network; 0 = any (source)
+    epsilon: float = 1e-7  # Adam: added to the root of that, so that none is 0 (source 1e-8)
+    clip_norm: float = 1.0  # longest gradient of a network; 0 = any (source 0)
+    tanh_slope: float = 0.001  # slope that a last tanh keeps in its flat ends (source 0)
 
     # --- schedule ---
     steps: int = 6000  # length of the run; raise it later to go on, the rate falls towards it
-    warmup_steps: int = 100  # steps over which the rate rises from 0
-    final_rate_share: float = (
-        0.01  # rate at the end as a share of the highest; 1 = constant (source)
-    )
+    epochs: int = 0  # the same in passes over the pictures, a crop of each; 0 = as steps says
+    warmup_steps: int = 100  # steps over which the rate rises from 0 (source 0)
+    final_rate_share: float = 0.01  # rate at the end, of the highest; 1 = constant (source 1)
 
     # --- how often (in steps) ---
     log_every: int = 50  # a row in log.csv and TensorBoard
@@ -79,7 +100,7 @@ class Common(Settings):
     # --- apply ---
     apply_tile_px: int = 2304  # a tile has at most its square in pixels; smaller takes less memory
     apply_margin_px: int = 160  # thrown away at a tile's inner edges; group norm cannot be exact
-    clear_below: float = 0.04  # found opacity under which a pixel stays just as it came in
+    clear_below: float = 0.04  # found opacity under which a pixel stays as it came in (source 0)
 
     # --- seed ---
     seed: int = 0  # everything random follows from it
@@ -91,17 +112,42 @@ class CloudShapes(Common):
 
     # --- clouds ---
     cloud_folder: str = "data/clouds"  # grey pictures whose brightness is opacity
-    noise_share: float = 0.5  # share of samples with Perlin noise for cloud; 0 = pictures only
-    cloud_window_px: tuple[int, int] = (64, 256)  # side of the window cut out of a cloud picture
-    noise_cell_px: tuple[float, float] = (
-        10.0,
-        240.0,
-    )  # largest cells of the noise (source the same)
-    noise_octaves: int = 7  # layers of noise, each finer than the last (source 12)
+    noise_share: float = 0.5  # share of samples with Perlin noise, not pictures (source 0)
+    cloud_window_px: tuple[int, int] = (64, 256)  # window of a cloud picture (source 256, 256)
+    noise_cell_px: tuple[float, float] = (10.0, 240.0)  # largest cells of the noise
+    noise_octaves: int = 7  # layers of noise, each finer than the last
     noise_persistence: float = 0.5  # weight of a layer relative to the one before, 0..1
-    noise_lacunarity: float = (
-        2.0  # how many times finer a layer is (source 1, 2, 3, ... of the first)
-    )
+    noise_lacunarity: float = 2.0  # how many times finer a layer is
+
+
+# How CloudRemoval draws cloud; and white cloud over ground, as its U-Nets see it.
+_LAYERS = {"noise_share": 0.0, "cloud_window_px": (256, 256)}
+_WHITE_CLOUD = _LAYERS | {
+    "ground_saturation": 0.0,
+    "clear_share": 0.0,
+    "veil_share": 0.0,
+    "cumulus_share": 0.0,
+    "greatest_opacity": (1.0, 1.0),
+    "layer_own_share": 0.0,
+    "haze_share": 0.0,
+    "cloud_brightness": (1.0, 1.0),
+    "cloud_colour": (1.0, 1.0),
+    "cloud_shading": 0.0,
+    "wavelength_exponent": (0.0, 0.0),
+    "shadow_share": 0.0,
+    "channel_shift_px": 0.0,
+    "blur_beneath_px": 0.0,
+    "picked_share": 0.0,
+    "jpeg_share": 0.0,
+    "sensor_noise": 0.0,
+    "optimizer": "adam",
+    "batch_size": 64,
+    "beta_1": 0.5,
+    "beta_2": 0.9,
+    "head": "direct",
+    "norm": "own",
+    "seen_weight": 0.0,
+}
 
 
 @settings_class
@@ -109,7 +155,7 @@ class Clouds(CloudShapes):
     """Settings of the scripts that draw half-transparent cloud over clear ground."""
 
     # --- ground: many scenes, lights and scales ---
-    ground_gain: float = 0.15  # jitter: brightness of the ground, +- share
+    ground_gain: float = 0.15  # jitter: brightness of the ground, +- share (source 0)
     ground_zoom: tuple[float, float] = (0.5, 4.0)  # training: window cut, in crops (source 1, 1)
     ground_curve: float = 0.35  # training: middle tones of the ground up or down (source 0)
     ground_saturation: float = 0.2  # training: colours of the ground stronger or weaker (source 0)
@@ -126,14 +172,11 @@ class Clouds(CloudShapes):
     cumulus_edge: tuple[float, float] = (0.1, 1.2)  # width of its edge, in deviations of the noise
     haze_share: float = 0.1  # share of samples with flat haze over all of them besides (source 0)
     haze_opacity: tuple[float, float] = (0.0, 0.3)  # how opaque that is
-    opacity_offset: tuple[float, float] = (
-        0.0,
-        0.0,
-    )  # jitter: added to opacity (source -0.05, 0.25)
+    opacity_offset: tuple[float, float] = (0.0, 0.0)  # jitter: added to opacity
 
     # --- light and sensor ---
-    cloud_brightness: tuple[float, float] = (0.88, 1.25)  # of cloud; above 1 saturates (source 1)
-    cloud_colour: tuple[float, float] = (0.96, 1.0)  # jitter: tint, by channel (source 0.98, 1)
+    cloud_brightness: tuple[float, float] = (0.88, 1.25)  # of cloud; above 1: white (source 1, 1)
+    cloud_colour: tuple[float, float] = (0.96, 1.0)  # jitter: tint, by channel (source 1, 1)
     cloud_shading: float = 0.15  # thick cloud is darker in places, by up to this share (source 0)
     wavelength_exponent: tuple[float, float] = (0.0, 1.5)  # thin haze is bluish (source 0, 0)
     shadow_share: float = 0.5  # share of samples whose cloud throws a shadow (source 0)
@@ -164,13 +207,19 @@ class Defog(Clouds):
     """Settings of mod_defog.py."""
 
     # --- network ---
-    base_width: int = 12  # channels of the first level; 12 has 5.38 M weights, 8 less than half
+    base_width: int = 12  # channels of the first level; 12: 5.38 M weights (source 8: 2.39 M)
     head: str = "light"  # light (of cloud found, too), unmix (white cloud), direct (source)
-    norm: str = "none"  # none, batch (source), group, instance; see docs/machines.md
+    norm: str = "none"  # none, batch, own (source), group, instance; see docs/machines.md
     upsampling: str = "transposed"  # transposed (source) or resize (nearest, then 3x3)
 
     # --- losses ---
+    distance: str = "l1"  # by which pictures are compared: l1 (source) or l2
     hidden_weight: float = 0.2  # weight of the ground's L1 under thick cloud: no specks (source 0)
+
+
+Defog.presets = {
+    "source": _PLAIN | _WHITE_CLOUD | {"base_width": 8, "hidden_weight": 0.0},
+}
 
 
 @settings_class
@@ -181,13 +230,22 @@ class Mend(Clouds):
     stage1_width: int = 6  # channels of the first level of the U-Net that finds cloud (source 12)
     stage2_width: int = 6  # and of the one that then finds the ground (source 14)
     head: str = "unmix"  # unmix (opacity removed, then corrected) or direct (source)
-    norm: str = "none"  # none, batch (source), group, instance; see docs/machines.md
+    norm: str = "none"  # none, batch, own (source), group, instance; see docs/machines.md
     upsampling: str = "transposed"  # transposed (source) or resize (nearest, then 3x3)
+    stage2_sees: str = "picture"  # beside the opacity found: picture, or stage 1's ground (source)
+
+    # --- optimiser ---
+    stage2_rate_share: float = 1.0  # highest rate of stage 2, of stage 1's
 
     # --- schedule ---
-    gate_loss: float = (
-        0.6  # stage 2 trains while stage 1's mean loss is at most this (source 0.125)
-    )
+    gate_loss: float = 0.6  # stage 2 trains while stage 1's mean loss is at most it (source 0.125)
+
+
+Mend.presets = {
+    "source": _PLAIN
+    | _WHITE_CLOUD
+    | {"stage1_width": 12, "stage2_width": 14, "stage2_sees": "ground", "gate_loss": 0.125}
+}
 
 
 @settings_class
@@ -198,10 +256,10 @@ class Inpaint(Common):
     base_width: int = 16  # channels of the first level; 16: generator 7.2 M, discriminator 1.5 M
     painting: str = "fill"  # fill (holes smoothly filled, then corrected) or direct (source)
     skips: bool = True  # join the generator's levels down and up (source false)
-    norm: str = "none"  # of the generator: none, batch (source), group, instance
+    norm: str = "none"  # of the generator: none, batch, own (source), group, instance
     upsampling: str = "resize"  # transposed (source; leaves checkerboards) or resize (nearest, 3x3)
     towers: str = "both"  # discriminator sees: both (source), global (picture), local (hole alone)
-    discriminator_head: str = "dense"  # dense (source) or tensor (a matrix an axis, few weights)
+    discriminator_head: str = "dense"  # dense (source) or tensor (factored layers, few weights)
     detail_gain: float = 8.0  # the discriminator sees detail enlarged by this (source 1: as it is)
     spectral_norm: bool = False  # keep the discriminator's kernels at norm 1 (not the tensor head)
 
@@ -212,17 +270,18 @@ class Inpaint(Common):
     reconstruction_steps: int = 300  # steps before the adversarial loss counts (source 0)
     adversarial_rise_steps: int = 300  # steps over which it then rises to its weight (source 0)
     balance_ratio: float = 8.0  # who is behind by this factor trains alone; 0 = both always
-    balance_window: int = 50  # steps whose mean losses decide that (source one epoch, later 1)
+    balance_window: int = 50  # steps whose mean losses decide that (source 1; before, an epoch)
     critic_steps: int = 3  # wgan, wgan-gp: updates of the critic for one of the generator
     gradient_penalty_weight: float = 10.0  # wgan-gp: weight of the gradient penalty
     weight_limit: float = 0.01  # wgan: the critic's weights are clipped to +- this
 
     # --- earlier generated pictures ---
-    past_size: int = 64  # earlier pictures that are judged along with new ones; 0 = none
+    past_size: int = 64  # earlier pictures, judged again with new ones; 0 = none (source 1024+)
     past_share: float = 0.25  # share of a batch that joins them each step
 
     # --- optimiser ---
     learning_rate: float = 2e-4  # highest rate of the run, 1e-5..1e-3 (source 1e-4, constant)
+    discriminator_rate_share: float = 1.0  # the discriminator's rate, of the generator's
 
     # --- schedule ---
     steps: int = 3000  # length of the run; raise it later to go on, the rate falls towards it
@@ -234,12 +293,15 @@ class Inpaint(Common):
 
 
 @settings_class
-class GANSpot(Inpaint):
+class GANSpot(Inpaint, CloudShapes):
     """Settings of mod_GAN_spot.py."""
 
     # --- holes ---
-    spot_share: float = 0.5  # side of the square hole, as a share of the crop's
-    spot_anywhere: bool = False  # false: in the centre (source), true: at a random place
+    spot_share: float = 0.5  # height of the rectangle, as a share of the crop's side
+    spot_width_share: float = 0.0  # its width; 0 = a square
+    spot_place: tuple[float, float] = (0.5, 0.5)  # down, right: 0, 0 top left, 0.5, 0.5 the centre
+    spot_anywhere: bool = False  # true: at a random place instead
+    cloud_hole_share: float = 0.0  # share of holes with the shape of cloud, soft from opacity 0.5
 
 
 @settings_class
@@ -252,6 +314,27 @@ class GANPoly(Inpaint, CloudShapes):
     cloud_hole_share: float = 0.0  # share of holes with the shape of thick cloud (source 0)
 
 
+GANSpot.presets = GANPoly.presets = {
+    "source": _PLAIN
+    | _LAYERS
+    | {
+        "batch_size": 64,
+        "beta_2": 0.9,
+        "painting": "direct",
+        "skips": False,
+        "norm": "own",
+        "upsampling": "transposed",
+        "detail_gain": 1.0,
+        "adversarial_weight": 1.0,
+        "reconstruction_weight": 0.0,
+        "reconstruction_steps": 0,
+        "adversarial_rise_steps": 0,
+        "balance_window": 1,
+        "past_size": 1024,
+    }
+}
+
+
 @settings_class
 class Deblur(Common):
     """Settings of mod_deblurgan.py."""
@@ -259,35 +342,72 @@ class Deblur(Common):
     # --- data ---
     hazy_folder: str = ""  # hazy partners of the clear pictures; empty = haze is laid over them
     depth_folder: str = ""  # their depth, grey, white is far; empty = a smooth random field
-    airlight: tuple[float, float] = (0.7, 1.0)  # brightness of haze that is laid (source the same)
-    haze_beta: tuple[float, float] = (0.5, 1.5)  # its density, for depths 0..1 (source the same)
+    airlight: tuple[float, float] = (0.7, 1.0)  # brightness of haze that is laid
+    haze_beta: tuple[float, float] = (0.5, 1.5)  # its density, for depths 0..1
+    crop_px: int = 128  # side of a training crop, a multiple of 32 (source 256)
+    validation_share: float = 0.2  # held back to validate on (source 0.05, and 0.05 to test)
 
     # --- networks ---
     generator_width: int = 32  # channels at full size; 32 with 6 blocks: 2.0 M weights (source 64)
     blocks: int = 6  # residual blocks of the generator (source 9: 11.4 M weights at width 64)
-    dropout: float = 0.5  # share dropped within a block while training, 0..0.9 (source the same)
-    norm: str = "none"  # of the generator: none, batch (source), group, instance
-    output: str = "add"  # add (hazy + tanh), half (source: cannot darken by half), direct (tanh)
+    dropout: float = 0.5  # share dropped within a block while training, 0..0.9
+    norm: str = "none"  # of the generator: none, batch (source), own, group, instance
+    output: str = "add"  # add (hazy + tanh), light (haze off, + tanh), half (source), direct (tanh)
     critic: str = "patch"  # patch (a map of scores) or source (dense layers over that map)
+    field_px: int = 142  # of a score of that map: 16, 34, 70 (the paper that it cites), 142 or 286
+    critic_centred: bool = False  # the critic sees pictures as -1..1, not 0..1 (source true)
     critic_width: int = 32  # channels of the critic's first level (source 64)
     critic_norm: str = "none"  # none, batch (source; not with wgan-gp), group, instance
 
     # --- losses ---
     adversarial: str = "wgan-gp"  # wgan-gp, wgan (clipped), source (sigmoid, not constrained)
     adversarial_weight: float = 0.01  # of the critic's score; 0 = no critic (source 1)
-    perceptual_weight: float = 1.0  # of VGG16's features (source 100: the same 100 to 1)
-    perceptual_layer: str = "block3_conv3"  # of VGG16; beyond it, Keras downloads (source the same)
+    perceptual_weight: float = 1.0  # of VGG16's features (source 100)
+    perceptual_layer: str = "block3_conv3"  # of VGG16; several: a,b,c; beyond it, Keras downloads
+    perceptual_input: str = "scaled"  # VGG16 sees pictures scaled as it learnt, or raw (source)
     vgg_weights_file: str = ""  # .npz; empty = the bundled data/vgg16_block1to3.npz
     reconstruction_weight: float = 50.0  # of the pixels' own L1, for PSNR (source 0)
-    critic_steps: int = 4  # updates of the critic for one of the generator (source 4, in code 5)
+    critic_steps: int = 4  # updates of the critic for one of the generator (5 in the source's code)
+    critic_turn: str = "after"  # the critic learns after the generator, or before (source) as there
     gradient_penalty_weight: float = 10.0  # wgan-gp: weight of the gradient penalty
     weight_limit: float = 0.01  # wgan: the critic's weights are clipped to +- this
 
     # --- optimiser ---
     batch_size: int = 4  # pictures a step over all devices (source 2)
     learning_rate: float = 5e-4  # highest rate of the run, 1e-5..1e-3 (source 1e-4, constant)
+    discriminator_rate_share: float = 1.0  # the critic's rate, of the generator's
     beta_1: float = 0.5  # Adam: memory of the gradient, 0..0.95 (source 0.9)
     beta_2: float = 0.99  # Adam: memory of its square, 0.5..0.9999 (source 0.999)
+
+    # --- schedule ---
+    epochs: int = 0  # length of the run in passes over the pictures; 0 = as steps says (source 50)
+
+
+Deblur.presets = {
+    "source": _PLAIN
+    | {
+        "crop_px": 256,
+        "validation_share": 0.05,
+        "generator_width": 64,
+        "blocks": 9,
+        "norm": "batch",
+        "output": "half",
+        "critic": "source",
+        "critic_centred": True,
+        "critic_width": 64,
+        "critic_norm": "batch",
+        "adversarial": "source",
+        "adversarial_weight": 1.0,
+        "perceptual_weight": 100.0,
+        "perceptual_input": "raw",
+        "reconstruction_weight": 0.0,
+        "critic_turn": "before",
+        "batch_size": 2,
+        "beta_1": 0.9,
+        "beta_2": 0.999,
+        "epochs": 50,
+    }
+}
 
 
 # --- one row a setting: its kind (see util/settings.py), and its rule ---------------------------
@@ -328,6 +448,10 @@ _WITHIN_ALL_SAMPLES = Rule(
     ),
     beside=("clear_share", "veil_share"),
 )
+_KNOWN_PRESET = Rule(
+    lambda v, s: v == "ours" or v in s.presets,
+    lambda s: f"must be one of: {', '.join(['ours', *s.presets])}",
+)
 _NOT_BATCH_WITH_A_PENALTY = Rule(
     lambda v, s: (v, s.adversarial) != ("batch", "wgan-gp"),
     "must be another one with adversarial = 'wgan-gp', whose penalty is about each picture by "
@@ -337,6 +461,7 @@ _NOT_BATCH_WITH_A_PENALTY = Rule(
 
 Common.rows = {
     # every script
+    "preset": row(FIXED, _KNOWN_PRESET),
     "clear_folder": row(OTHER_SAMPLES),
     "runs_folder": row(HERE),
     "history_folder": row(HERE),
@@ -364,8 +489,11 @@ Common.rows = {
     ),
     "beta_1": row(AT_ONCE, rule(lambda v: 0 <= v < 1, "must be 0 or more and below 1")),
     "beta_2": row(AT_ONCE, rule(lambda v: 0 <= v < 1, "must be 0 or more and below 1")),
+    "epsilon": row(AT_ONCE, rule(lambda v: 0 < v <= 1, "must be above 0, such as 1e-7")),
     "clip_norm": row(AT_ONCE, at_least(0)),
+    "tanh_slope": row(AT_ONCE, between(0, 1)),
     "steps": row(AT_ONCE, at_least(1)),
+    "epochs": row(AT_ONCE, at_least(0)),
     "warmup_steps": row(AT_ONCE, at_least(0)),
     "final_rate_share": row(AT_ONCE, between(0, 1)),
     "log_every": row(AT_ONCE, at_least(1)),
@@ -417,15 +545,18 @@ Common.rows = {
     "opacity_weight": row(AT_ONCE, at_least(0)),
     "seen_weight": row(AT_ONCE, at_least(0)),
     "hidden_weight": row(AT_ONCE, at_least(0)),
+    "distance": row(AT_ONCE, one_of("l1", "l2")),
     # mod_defog.py
     "base_width": row(FIXED, between(1, 256)),
     "head": row(FIXED, one_of("unmix", "direct")),
     "Defog.head": row(FIXED, one_of("light", "unmix", "direct")),
-    "norm": row(FIXED, one_of("none", "batch", "group", "instance")),
+    "norm": row(FIXED, one_of("none", "batch", "own", "group", "instance")),
     "upsampling": row(FIXED, one_of("transposed", "resize")),
     # mod_mend.py
     "stage1_width": row(FIXED, between(1, 256)),
     "stage2_width": row(FIXED, between(1, 256)),
+    "stage2_sees": row(FIXED, one_of("picture", "ground")),
+    "stage2_rate_share": row(AT_ONCE, between(0, 10)),
     "gate_loss": row(AT_ONCE, at_least(0)),
     # repainting holes
     "painting": row(FIXED, one_of("fill", "direct")),
@@ -443,6 +574,7 @@ Common.rows = {
         AT_ONCE, rule(lambda v: v == 0 or v > 1, "must be above 1, or 0 for no balance")
     ),
     "balance_window": row(FIXED, at_least(1)),
+    "discriminator_rate_share": row(AT_ONCE, between(0, 10)),
     "critic_steps": row(AT_ONCE, between(1, 20)),
     "gradient_penalty_weight": row(AT_ONCE, at_least(0)),
     "weight_limit": row(
@@ -457,6 +589,14 @@ Common.rows = {
     "hole_opacity_from": row(HERE, rule(lambda v: 0 < v <= 1, "must be above 0 and at most 1")),
     # mod_GAN_spot.py
     "spot_share": row(OTHER_SAMPLES, between(0.1, 0.9)),
+    "spot_width_share": row(
+        OTHER_SAMPLES,
+        rule(lambda v: v == 0 or 0.1 <= v <= 0.9, "must lie between 0.1 and 0.9, or be 0"),
+    ),
+    "spot_place": row(
+        OTHER_SAMPLES,
+        rule(lambda v: 0 <= min(v) <= max(v) <= 1, "must be two numbers between 0 and 1"),
+    ),
     "spot_anywhere": row(OTHER_SAMPLES),
     # mod_GAN_poly.py
     "polygon_vertices": row(OTHER_SAMPLES, between(3, 100)),
@@ -470,19 +610,25 @@ Common.rows = {
     "generator_width": row(FIXED, between(1, 256)),
     "blocks": row(FIXED, between(1, 100)),
     "dropout": row(AT_ONCE, between(0, 0.9)),
-    "output": row(FIXED, one_of("add", "half", "direct")),
+    "output": row(FIXED, one_of("add", "light", "half", "direct")),
     "critic": row(FIXED, one_of("patch", "source")),
+    "field_px": row(FIXED, one_of(16, 34, 70, 142, 286)),
+    "critic_centred": row(FIXED),
     "critic_width": row(FIXED, between(1, 256)),
     "critic_norm": row(
         FIXED, one_of("none", "batch", "group", "instance"), _NOT_BATCH_WITH_A_PENALTY
     ),
     "perceptual_weight": row(AT_ONCE, at_least(0)),
     "perceptual_layer": row(AT_ONCE),
+    "perceptual_input": row(AT_ONCE, one_of("scaled", "raw")),
+    "critic_turn": row(AT_ONCE, one_of("after", "before")),
     "vgg_weights_file": row(AT_ONCE),
     "Deblur.adversarial": row(FIXED, one_of("wgan-gp", "wgan", "source")),
 }
 
+# Who says how many steps a run has does not want the epochs of a preset.
+Common.instead = {"steps": "epochs"}
 # What settings were called before, for runs and checkpoints from then.
 Common.renamed = {"history_size": "past_size", "history_share": "past_share"}
 # What they were trained with where a setting is younger than they are.
-Common.unsaid = {"optimizer": "adam"}
+Common.unsaid = {"preset": "ours", "optimizer": "adam"}

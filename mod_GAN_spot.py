@@ -8,8 +8,8 @@ Where cloud is opaque nothing shines through, so the generator paints what fits.
 sees the whole picture in one tower and the hole's inside alone in another; it also judges earlier
 pictures of the generator again. At first the generator learns the mean of what could be
 there, by the L1 distance; then the adversarial loss sets in and makes it sharp. Who is far behind
-trains alone until the two are balanced again. The hole is a square in the centre, or at a random
-place; mod_GAN_poly.py repaints holes of any shape.
+trains alone until the two are balanced again. The hole is a rectangle, a square in the centre at
+first, or some have the shape of cloud; mod_GAN_poly.py repaints holes of any shape.
 
     python mod_GAN_spot.py            train, or go on training; Ctrl-C stops and saves
     python mod_GAN_spot.py --fresh    begin anew; the old run moves to History/
@@ -38,9 +38,9 @@ from configure import GANSpot
 from util import command
 from util.measure.evaluation import HOLES
 from util.restore import holes
-from util.samples.damage import Samples, holed
+from util.samples.damage import Samples, holed, opacity_from, open_layers
 from util.samples.ground import open_grounds
-from util.samples.holes import spot_hole
+from util.samples.holes import cloud_or_spot_hole
 from util.task import Task
 from util.train import inpainting
 
@@ -53,14 +53,26 @@ def samples(settings, progress=True, grounds=None, split=None):
     clear and holed (S, S, 3), hole (S, S, 1), 1 = missing; S is crop_px.
     grounds: the two grounds, where they are not clear_folder's. split: the run's.
     """
-    draw = partial(
-        spot_hole,
-        size_px=settings.crop_px,
-        side_share=settings.spot_share,
-        anywhere=settings.spot_anywhere,
-    )
+    clouds = settings.cloud_hole_share > 0
     grounds = grounds or open_grounds(settings, progress, split)
-    return [Samples(ground, partial(holed, draw=draw)) for ground in grounds]
+    layers = open_layers(settings, progress, split) if clouds else (None, None)
+
+    def draw(layers):
+        return partial(
+            cloud_or_spot_hole,
+            size_px=settings.crop_px,
+            cloud_share=settings.cloud_hole_share,
+            draw_opacity=opacity_from(layers, settings),
+            side_share=settings.spot_share,
+            width_share=settings.spot_width_share,
+            place=settings.spot_place,
+            anywhere=settings.spot_anywhere,
+        )
+
+    return [
+        Samples(ground, partial(holed, draw=draw(part)))
+        for ground, part in zip(grounds, layers, strict=True)
+    ]
 
 
 TASK = Task(

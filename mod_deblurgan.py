@@ -6,7 +6,8 @@
 
 The generator learns to make pictures in which VGG16 sees what it sees in the clear ones, and whose
 pixels are theirs; the critic keeps them from looking made. The critic updates several times a
-step, on the pictures that the generator has just made. Haze is laid over the clear pictures by
+step, on the pictures that the generator has just made. (The published code has it learn first:
+critic_turn.) Haze is laid over the clear pictures by
 the scattering model, ``clear * t + airlight * (1 - t)``, ``t = exp(-beta * depth)``; or it comes
 from a folder of hazy pictures (hazy_folder), such as RESIDE's.
 
@@ -34,7 +35,14 @@ import tensorflow as tf
 from configure import Deblur
 from util import command
 from util.measure.evaluation import HAZE
-from util.networks.deblurgan import dehaze, dropout_key, generator, patch_critic, source_critic
+from util.networks.deblurgan import (
+    CRITIC_LEVELS,
+    dehaze,
+    dropout_key,
+    generator,
+    patch_critic,
+    source_critic,
+)
 from util.networks.vgg16 import perceptual_loss, vgg16_features
 from util.restore import whole
 from util.samples.damage import Samples, haze
@@ -53,6 +61,7 @@ def make_networks(settings):
     critic = {
         "width": settings.critic_width,
         "norm": settings.critic_norm,
+        "centred": settings.critic_centred,
         "sigmoid": settings.adversarial == "source",
     }
     return {
@@ -62,8 +71,9 @@ def make_networks(settings):
             norm=settings.norm,
             dropout=settings.dropout,
             head=settings.output,
+            tanh_slope=settings.tanh_slope,
         ),
-        "critic": patch_critic(**critic)
+        "critic": patch_critic(levels=CRITIC_LEVELS[settings.field_px], **critic)
         if settings.critic == "patch"
         else source_critic(settings.crop_px, **critic),
     }
@@ -72,8 +82,10 @@ def make_networks(settings):
 def make_state(settings):
     """Build networks, optimisers and VGG16; call within the strategy's scope."""
     networks = make_networks(settings)
-    features = vgg16_features(settings.perceptual_layer, settings.vgg_weights_file or None)
-    return TrainState.of(networks, settings, frozen={"features": features})
+    raw = settings.perceptual_input == "raw"
+    features = vgg16_features(settings.perceptual_layer, settings.vgg_weights_file or None, raw)
+    rates = {"critic": settings.discriminator_rate_share * settings.learning_rate}
+    return TrainState.of(networks, settings, frozen={"features": features}, rates=rates)
 
 
 # --- samples: what it eats --------------------------------------------------------------------
@@ -107,7 +119,8 @@ def samples(settings, progress=True, grounds=None, split=None):
 # --- losses and step --------------------------------------------------------------------------
 
 # VGG16 takes 0..255, the published code gave it -1..1. Its features grow with its input, so over
-# this square their distance comes out of that code's size, and the weights of the losses compare.
+# this square their distance comes near that code's size. It was measured to be .16 to .23 of it: at
+# -1..1 the biases of VGG16 count most, so no factor makes one of the other.
 _FEATURE_SCALE = 127.5**2
 
 
@@ -124,7 +137,9 @@ def generator_losses(state, batch, wanted, settings):
     key = dropout_key(settings.seed, state.step)
     made = dehaze(state.networks["generator"], batch["hazy"], key)
     adversarial = fooled(form_of(settings), state.networks["critic"](made, training=True))
-    perceptual = perceptual_loss(state.frozen["features"](made), wanted) / _FEATURE_SCALE
+    perceptual = perceptual_loss(state.frozen["features"](made), wanted)
+    if settings.perceptual_input == "scaled":
+        perceptual /= _FEATURE_SCALE
     reconstruction = l1(made, batch["clear"])
     losses = {
         "loss_generator": settings.perceptual_weight * perceptual
@@ -137,14 +152,10 @@ def generator_losses(state, batch, wanted, settings):
     return losses, made
 
 
-def train_step(state, batch, settings):
-    """Take one step on a batch; return its losses, means over all replicas.
+def update_generator(state, batch, settings):
+    """Move the generator; return its losses, and what it made, joined over all replicas."""
 
-    The generator's update comes first; the pictures that it made serve the critic's updates.
-    """
-    form, critic = form_of(settings), state.networks["critic"]
-
-    def compute_generator(batch):
+    def compute(batch):
         # 1. The generator makes pictures: does VGG16 see what it sees in the clear ones, are their
         # pixels near, does the critic take them for real?
         wanted = state.frozen["features"](batch["clear"])  # no gradient goes through these
@@ -155,26 +166,56 @@ def train_step(state, batch, settings):
         return gradients, found, {"made": made}
 
     # 2. Move the generator.
-    metrics, pictures = state.update(compute_generator, batch)
+    metrics, pictures = state.update(compute, batch)
+    return metrics, pictures["made"]
+
+
+def update_critic(state, batch, made, settings):
+    """Move the critic several times, to tell clear pictures from those made; return its losses.
+
+    made: what the generator made while it was trained, joined over all replicas. None: it makes
+    them now, as it is used, and the critic learns first what is clear, then what is made.
+    """
+    form, critic = form_of(settings), state.networks["critic"]
+
+    def moved_by(real, fake):
+        """Return ``compute(batch, key)`` of an update that learns of these."""
+
+        def compute(batch, key):
+            clear, loss, found = batch["clear"], 0.0, {}
+            made_here = batch["made"] if made is None else of_this_replica(made)
+            with tf.GradientTape() as tape:
+                if real:
+                    loss += judged_real(form, critic(clear, training=True))
+                if fake:
+                    loss += judged_fake(form, critic(made_here, training=True))
+                found["loss_critic"] = loss
+                if fake and form == "wgan-gp":
+                    penalty = penalised(critic, clear, made_here, key)
+                    loss += settings.gradient_penalty_weight * penalty
+                    found["gradient_penalty"] = penalty
+            return {"critic": tape.gradient(loss, critic.trainable_variables)}, found
+
+        return compute
+
+    how = {"name": "critic", "form": form}
+    if made is not None:
+        return train_critic(state, batch, moved_by(True, True), settings, **how)
+    use = partial(dehaze, state.networks["generator"])
+    batch = {**batch, "made": state.strategy.run(use, (batch["hazy"],))}
+    how["then"] = moved_by(False, True)
+    return train_critic(state, batch, moved_by(True, False), settings, **how)
+
+
+def train_step(state, batch, settings):
+    """Take one step on a batch; return its losses, means over all replicas."""
     if not settings.adversarial_weight:
-        return metrics  # nobody listens to the critic
-
-    def compute_critic(batch, key):
-        # 3. The critic tells the clear pictures from those just made.
-        real, fake = batch["clear"], of_this_replica(pictures["made"])
-        with tf.GradientTape() as tape:
-            loss = judged_real(form, critic(real, training=True))
-            loss += judged_fake(form, critic(fake, training=True))
-            found = {"loss_critic": loss}
-            if form == "wgan-gp":
-                penalty = penalised(critic, real, fake, key)
-                loss += settings.gradient_penalty_weight * penalty
-                found["gradient_penalty"] = penalty
-        return {"critic": tape.gradient(loss, critic.trainable_variables)}, found
-
-    # 4. Move the critic, several times.
-    of_critic = train_critic(state, batch, compute_critic, settings, name="critic", form=form)
-    return {**metrics, **of_critic}
+        return update_generator(state, batch, settings)[0]  # nobody listens to the critic
+    if settings.critic_turn == "before":
+        of_critic = update_critic(state, batch, None, settings)
+        return {**update_generator(state, batch, settings)[0], **of_critic}
+    metrics, made = update_generator(state, batch, settings)
+    return {**metrics, **update_critic(state, batch, made, settings)}
 
 
 # --- what a person sees -----------------------------------------------------------------------

@@ -36,7 +36,7 @@ from util.restore import whole
 from util.samples.damage import Samples, cloud_from, open_layers
 from util.samples.ground import open_grounds
 from util.task import Task
-from util.train.losses import covered_l1, l1, seen_l1
+from util.train.losses import DISTANCES, covered_distance, seen_distance
 from util.train.state import TrainState
 
 # --- networks ---------------------------------------------------------------------------------
@@ -52,11 +52,13 @@ def make_networks(settings):
 def find(networks, cloudy, settings, training=False):
     """Return the opacity (B, H, W, 1) and the ground (B, H, W, 3) found in a cloudy picture."""
     found = networks["unet"](cloudy, training=training)  # (B, H, W, 4 or 7), linear
-    opacity, light = squash(found[..., :1]), 1.0  # (B, H, W, 1)
+    slope = settings.tanh_slope
+    opacity, light = squash(found[..., :1], slope), 1.0  # (B, H, W, 1)
     if settings.head == "light":
-        light = cloud_light(found[..., 4:])  # (B, H, W, 3)
+        light = cloud_light(found[..., 4:], slope)  # (B, H, W, 3)
         opacity = possible_opacity(opacity, cloudy, light)
-    return opacity, ground_from(found[..., 1:4], cloudy, opacity, settings.head, light)
+    ground = ground_from(found[..., 1:4], cloudy, opacity, settings.head, light, slope=slope)
+    return opacity, ground
 
 
 # --- samples: what it eats --------------------------------------------------------------------
@@ -82,10 +84,11 @@ def samples(settings, progress=True, grounds=None, split=None):
 def losses(networks, batch, settings):
     """Return the losses of a batch: dict of scalars; "loss" is the one to minimise."""
     opacity, ground = find(networks, batch["cloudy"], settings, training=True)
-    of_opacity = l1(opacity, batch["opacity"])
-    of_ground = covered_l1(ground, batch["clear"], batch["opacity"])
-    of_seen = seen_l1(ground, batch["clear"], batch["opacity"])
-    of_hidden = l1(ground, batch["clear"]) - of_seen
+    distance = DISTANCES[settings.distance]
+    of_opacity = distance(opacity, batch["opacity"])
+    of_ground = covered_distance(ground, batch["clear"], batch["opacity"], distance)
+    of_seen = seen_distance(ground, batch["clear"], batch["opacity"], distance)
+    of_hidden = distance(ground, batch["clear"]) - of_seen
     return {
         "loss": settings.opacity_weight * of_opacity
         + of_ground

@@ -1,7 +1,7 @@
 """Learn to find cloud first, then the ground with it.
 
     cloudy (S, S, 3) --> U-Net 1 --> opacity (S, S, 1), first ground (S, S, 3)
-    cloudy, opacity (S, S, 4) --> U-Net 2 --> second ground (S, S, 3)
+    cloudy (or first ground), opacity (S, S, 4) --> U-Net 2 --> second ground (S, S, 3)
     restored = first * (1 - opacity) + second * opacity
 
 Where cloud is thin the first network's ground is shown, where it is thick the second one's, which
@@ -35,7 +35,7 @@ from util.restore import whole
 from util.samples.damage import Samples, cloud_from, open_layers
 from util.samples.ground import open_grounds
 from util.task import Task
-from util.train.losses import covered_l1, l1, seen_l1
+from util.train.losses import covered_distance, l1, seen_distance
 from util.train.state import TrainState, variable
 
 # --- networks ---------------------------------------------------------------------------------
@@ -55,17 +55,19 @@ def make_networks(settings):
 
 def find(networks, cloudy, settings, training=False):
     """Return the opacity (B, H, W, 1), the first and the mended ground (B, H, W, 3)."""
+    how = {"head": settings.head, "slope": settings.tanh_slope}
     found = networks["stage1"](cloudy, training=training)  # (B, H, W, 4), linear
-    opacity = squash(found[..., :1])  # (B, H, W, 1)
-    first = ground_from(found[..., 1:], cloudy, opacity, settings.head)
+    opacity = squash(found[..., :1], settings.tanh_slope)  # (B, H, W, 1)
+    first = ground_from(found[..., 1:], cloudy, opacity, **how)
     # Stage 2 takes stage 1 as it is: its loss trains the second network alone.
-    map_ = tf.stop_gradient(opacity)
-    with_map = tf.concat([cloudy, map_], axis=-1)  # (B, H, W, 4)
+    map_, ground = tf.stop_gradient(opacity), tf.stop_gradient(first)
+    shown = cloudy if settings.stage2_sees == "picture" else ground
+    with_map = tf.concat([shown, map_], axis=-1)  # (B, H, W, 4)
     second = networks["stage2"](with_map, training=training)  # (B, H, W, 3), linear
     # Not bounded: it begins at the full rate, and one bad step into the flat ends of a tanh was
     # seen to end its learning.
-    second = ground_from(second, cloudy, map_, settings.head, bounded=False)
-    mended = tf.stop_gradient(first) * (1.0 - map_) + second * map_
+    second = ground_from(second, cloudy, map_, bounded=False, **how)
+    mended = ground * (1.0 - map_) + second * map_
     return opacity, first, mended
 
 
@@ -93,8 +95,8 @@ def losses(networks, batch, settings):
     """Return the losses of a batch: dict of scalars; "loss" and "loss_mended" are minimised."""
     opacity, first, mended = find(networks, batch["cloudy"], settings, training=True)
     of_opacity = l1(opacity, batch["opacity"])
-    of_ground = covered_l1(first, batch["clear"], batch["opacity"])
-    of_seen = seen_l1(first, batch["clear"], batch["opacity"])
+    of_ground = covered_distance(first, batch["clear"], batch["opacity"])
+    of_seen = seen_distance(first, batch["clear"], batch["opacity"])
     return {
         "loss": settings.opacity_weight * of_opacity + of_ground + settings.seen_weight * of_seen,
         "loss_opacity": of_opacity,
@@ -109,7 +111,8 @@ def make_state(settings):
     """Build networks, optimisers and the gate; call within the strategy's scope."""
     # A mean over about 50 steps; it begins far above any gate.
     variables = {"stage1_mean_loss": variable(10.0, "stage1_mean_loss")}
-    return TrainState.of(make_networks(settings), settings, variables=variables)
+    rates = {"stage2": settings.stage2_rate_share * settings.learning_rate}
+    return TrainState.of(make_networks(settings), settings, variables=variables, rates=rates)
 
 
 def train_step(state, batch, settings):

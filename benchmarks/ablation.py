@@ -29,12 +29,7 @@ VARIANTS = {
     "adversarial from the start": {"reconstruction_steps": 0, "adversarial_rise_steps": 0},
     "no smooth filling": {"painting": "direct"},
     "no adversarial loss": {"adversarial_weight": 0},
-    "the source": {
-        **{"painting": "direct", "skips": "false", "norm": "batch", "upsampling": "transposed"},
-        **{"reconstruction_weight": 0, "adversarial_weight": 1, "reconstruction_steps": 0},
-        **{"adversarial_rise_steps": 0, "learning_rate": 1e-4, "beta_2": 0.9, "clip_norm": 0},
-        **{"final_rate_share": 1, "balance_ratio": 8},
-    },
+    "the source": {"preset": "source"},
 }
 SUMMARIES = {
     "hole_l1": statistics.fmean,
@@ -49,14 +44,15 @@ def train_in(folder, steps, options, changes):
     settings = {"crop_px": options.crop_px, "precision": options.precision, **changes}
     rise = ("reconstruction_steps", "adversarial_rise_steps")
     # The schedule keeps its shape: of the default run these two are a tenth each.
-    settings |= {name: steps // 10 for name in rise if name not in changes}
+    if "preset" not in changes:
+        settings |= {name: steps // 10 for name in rise if name not in changes}
     return train(SCRIPT, folder, steps, settings)
 
 
-def measure(name, options):
-    """Return a variant's steps and last scores."""
-    of_it = {"options": options, "changes": VARIANTS[name]}
-    steps = steps_in(options.minutes, partial(train_in, **of_it))
+def measure(changes, options, steps=None):
+    """Return a variant's steps, those of the minutes by default, and its last scores."""
+    of_it = {"options": options, "changes": changes}
+    steps = steps or steps_in(options.minutes, partial(train_in, **of_it))
     with tempfile.TemporaryDirectory() as folder:
         last = train_in(folder, steps, **of_it)
         run(SCRIPT, "evaluate", f"--runs-folder={folder}", f"--checkpoint={last}")
@@ -83,7 +79,7 @@ def main():
     print(f"mod_GAN_poly, S = {options.crop_px}, {options.minutes:g} minutes each")
     print(f"{'':28}{'steps':>7}{'hole L1':>9}{'PSNR':>7}{'SSIM':>7}{'sharpness':>11}")
     for name in options.only:
-        steps, found = measure(name, options)
+        steps, found = measure(VARIANTS[name], options)
         l1, psnr, ssim, sharpness = found.values()
         print(f"{name:28}{steps:7}{l1:9.4f}{psnr:7.2f}{ssim:7.3f}{sharpness:11.2f}", flush=True)
 

@@ -57,13 +57,17 @@ def train(script, folder, steps, settings, *words):
     return Path(folder, script, "checkpoints", f"step-{steps:07d}.npz")
 
 
-def steps_in(minutes, train_in):
-    """Return how many steps take so many minutes, a multiple of 50 and at least one.
+def seconds_a_step(train_in):
+    """Return how long a step takes.
 
     train_in : ``train_in(folder, steps)`` -> last checkpoint, a run whose speed is measured
     """
     with tempfile.TemporaryDirectory() as folder:
         rows = rows_of(train_in(folder, 60).parents[1] / "log.csv")
     # From the tenth step on: the first one is traced.
-    seconds = (float(rows[4]["time_s"]) - float(rows[0]["time_s"])) / 40
-    return max(50, round(60 * minutes / seconds / 50) * 50)
+    return (float(rows[4]["time_s"]) - float(rows[0]["time_s"])) / 40
+
+
+def steps_in(minutes, train_in):
+    """Return how many steps take so many minutes, a multiple of 50 and at least one."""
+    return max(50, round(60 * minutes / seconds_a_step(train_in) / 50) * 50)

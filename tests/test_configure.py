@@ -1,7 +1,9 @@
 """Settings: cheap to import, every mistake found at once, every name and comment in place."""
 
 import dataclasses
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,9 @@ from conftest import task_of
 
 import configure
 from util import command, settings
-from util.settings import mistakes, row_of
+from util.run.folder import RunFolder
+from util.say import UserError
+from util.settings import as_trained, mistakes, row_of
 from util.task import Task
 
 PROJECT = Path(configure.__file__).resolve().parent
@@ -25,6 +29,7 @@ FIELDS = {f.name: (c, f) for c in CLASSES for f in dataclasses.fields(c)}
 
 # For each rule, values that it must refuse.
 WRONG = {
+    "preset": ["none", "Source", ""],
     "crop_px": [0, 32, 100],
     "validation_by": ["place"],
     "validation_share": [0.0, 1.0],
@@ -36,7 +41,10 @@ WRONG = {
     "learning_rate": [0.0, 1.5],
     "beta_1": [-0.1, 1.0],
     "beta_2": [-0.1, 1.0],
+    "epsilon": [0.0, 1.5],
     "clip_norm": [-1.0],
+    "tanh_slope": [-0.1, 1.1],
+    "epochs": [-1],
     "steps": [0],
     "warmup_steps": [-1],
     "final_rate_share": [-0.1, 1.1],
@@ -84,6 +92,7 @@ WRONG = {
     "jpeg_quality": [(0.0, 75.0), (75.0, 101.0)],
     "sensor_noise": [-0.01, 0.6],
     "hidden_weight": [-1.0],
+    "distance": ["l3"],
     "turns": [0, 3, 4],
     "opacity_weight": [-1.0],
     "seen_weight": [-1.0],
@@ -93,6 +102,8 @@ WRONG = {
     "head": ["sigmoid"],
     "norm": ["layer"],
     "upsampling": ["bilinear"],
+    "stage2_sees": ["both"],
+    "stage2_rate_share": [-0.1, 11.0],
     "gate_loss": [-1.0],
     "apply_tile_px": [16_385],
     "apply_margin_px": [-1, 1025],
@@ -108,6 +119,7 @@ WRONG = {
     "adversarial_rise_steps": [-1],
     "balance_ratio": [-2.0, 0.5, 1.0],
     "balance_window": [0],
+    "discriminator_rate_share": [-0.1, 11.0],
     "critic_steps": [0, 21],
     "gradient_penalty_weight": [-1.0],
     "weight_limit": [0.0, 1.5],
@@ -117,6 +129,8 @@ WRONG = {
     "hole_margin_px": [-1, 1001],
     "hole_opacity_from": [0.0, 1.1],
     "spot_share": [0.05, 0.95],
+    "spot_width_share": [0.05, 0.95],
+    "spot_place": [(-0.1, 0.5), (0.5, 1.1)],
     "polygon_vertices": [2, 101],
     "edge_px": [0, 65],
     "cloud_hole_share": [-0.1, 1.1],
@@ -127,9 +141,12 @@ WRONG = {
     "dropout": [-0.1, 0.95],
     "output": ["tanh"],
     "critic": ["global"],
+    "field_px": [1, 71],
     "critic_width": [0, 257],
     "critic_norm": ["layer"],
     "perceptual_weight": [-1.0],
+    "perceptual_input": ["grey"],
+    "critic_turn": ["never"],
 }
 
 
@@ -199,6 +216,45 @@ def test_old_names_lead_to_settings_and_are_none_themselves():
     assert set(configure.Common.renamed.values()) <= set(FIELDS)
     assert not set(configure.Common.renamed) & set(FIELDS)
     assert set(configure.Common.unsaid) <= set(FIELDS)
+    assert {*configure.Common.instead, *configure.Common.instead.values()} <= set(FIELDS)
+
+
+# --- presets ------------------------------------------------------------------------------------
+
+WITH_SOURCE = [c for c in CLASSES if "source" in c.presets]
+
+
+def says(comment, kind, value):
+    """Tell whether a comment says that the source has this value: "b (source)" or "(source 2)"."""
+    if kind is str:
+        return re.search(rf"\b{value} \(" + "source\\b" * (value != "source"), comment)
+    text = re.search(r"\(source ([^):;]+)", comment)
+    parts = len(getattr(kind, "__args__", [0]))
+    texts = [part.strip(" +") for part in text[1].split(",")[:parts]] if text else []
+    return bool(text) and settings._parsed(kind, ",".join(texts)) == value
+
+
+@pytest.mark.parametrize("cls", WITH_SOURCE)
+def test_a_preset_holds_what_differs_and_the_comments_say_the_same(cls):
+    """The tables count; a comment that says something else, or nothing, is found here."""
+    ours, comments = cls(), settings.comments_of(cls)
+    source, kinds = cls.presets["source"], {f.name: f.type for f in dataclasses.fields(cls)}
+    assert mistakes(dataclasses.replace(ours, **source)) == []
+    assert not [name for name, value in source.items() if getattr(ours, name) == value]
+    silent = [name for name, v in source.items() if not says(comments[name], kinds[name], v)]
+    assert not silent, f"configure.py: comments that do not say the preset's value: {silent}"
+    said = {name for name, comment in comments.items() if "(source" in comment} & kinds.keys()
+    wrong = [
+        name
+        for name in said - source.keys()
+        if not says(comments[name], kinds[name], getattr(ours, name))
+    ]
+    assert not wrong, f"configure.py: comments whose value no preset has: {wrong}"
+
+
+def test_every_published_script_has_its_source():
+    scripts = {"Defog", "Mend", "GANSpot", "GANPoly", "Deblur"}
+    assert scripts <= {cls.__name__ for cls in WITH_SOURCE}
 
 
 # --- mistakes -----------------------------------------------------------------------------------
@@ -422,6 +478,66 @@ def test_a_word_that_is_a_file_too_names_the_way_out(used, capsys):
     assert "--steps.png: not understood; if the file is meant: ./--steps.png, or -- before it" in (
         capsys.readouterr().err
     )
+
+
+def test_a_preset_is_one_word_and_single_settings_go_before_it(settings_of, tmp_path):
+    there = ("--runs-folder", str(tmp_path))
+    found = settings_of("--preset", "source", "--norm", "batch", "--noise-share=.25", *there)
+    source = configure.Defog.presets["source"]
+    assert found.preset == "source"
+    assert (found.norm, found.noise_share) == ("batch", 0.25)
+    for name in source.keys() - {"norm", "noise_share"}:
+        assert getattr(found, name) == source[name]
+    usual = settings_of(*there)
+    assert usual.preset == "ours"
+    assert [n for n in vars(usual) if getattr(usual, n) != getattr(found, n)] == [
+        n for n in vars(usual) if n in {"preset", *source}
+    ]
+    assert "preset = 'sauce': must be one of: ours, source" in settings_of("--preset", "sauce")
+
+
+def test_a_run_keeps_its_preset(settings_of, tmp_path, capsys):
+    there = ("--runs-folder", str(tmp_path))
+    run = RunFolder("mod_defog", settings_of("--preset", "source", *there))
+    assert run.preset is None
+    run.take_up()
+    assert json.loads((run.path / "settings.json").read_text())["preset"] == "source"
+    capsys.readouterr()
+    again = settings_of("--beta-1", "0.25", *there)
+    assert "mod_defog: preset = source, which this run was begun with" in capsys.readouterr().err
+    assert (again.preset, again.beta_1, again.beta_2) == ("source", 0.25, 0.9)
+    assert settings_of("--fresh", *there).preset == "ours"
+    other = settings_of("--preset", "ours", *there)
+    with pytest.raises(UserError, match="begun with preset = source, which stays") as refused:
+        RunFolder("mod_defog", other).take_up()
+    assert "\n" not in str(refused.value)
+
+
+def test_a_run_from_before_presets_is_ours(settings_of, tmp_path):
+    there = ("--runs-folder", str(tmp_path))
+    run = RunFolder("mod_defog", settings_of(*there))
+    run.take_up()
+    file = run.path / "settings.json"
+    stored = json.loads(file.read_text())
+    del stored["preset"]
+    file.write_text(json.dumps(stored))
+    assert run.preset == "ours"
+    with pytest.raises(UserError, match="begun with preset = ours, which stays"):
+        RunFolder("mod_defog", settings_of("--preset", "source", *there)).take_up()
+
+
+def test_what_is_used_has_the_preset_that_it_was_trained_with(settings_of):
+    ours, source = settings_of(), settings_of("--preset", "source")
+    stored = dataclasses.asdict(source)
+    found = as_trained(ours, stored)
+    assert (found.preset, found.norm, found.clear_below) == ("source", "own", 0.0)
+    assert as_trained(ours, stored, ["clear_below"]).clear_below == ours.clear_below
+    assert as_trained(source, stored, ["preset"]) == source
+    for now, then, said in ((ours, stored, "source"), (source, vars(ours), "ours")):
+        with pytest.raises(UserError, match=f"with preset = {said}, which stays; leave --preset"):
+            as_trained(now, then, ["preset"])
+    with pytest.raises(UserError, match="trained with preset = ours"):  # from before presets
+        as_trained(source, {"base_width": 8}, ["preset"])
 
 
 def test_all_mistakes_of_a_command_line_come_together(settings_of):

@@ -4,6 +4,7 @@ import inspect
 import itertools
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -12,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from util.networks.deblurgan import (
+    CRITIC_LEVELS,
     CutLike,
     KeyedDropout,
     PadToMultiple,
@@ -62,7 +64,7 @@ def test_weights_of_every_kind(width, blocks, norm):
     assert bool(model.non_trainable_variables) == (norm == "batch")  # its averages, nothing else
 
 
-@pytest.mark.parametrize("head", ["half", "add", "direct"])
+@pytest.mark.parametrize("head", ["half", "add", "light"])
 def test_any_picture_comes_out_in_its_size(head):
     model = generator(4, 1, "none", head=head)
     unknown = tf.TensorSpec((None, None, None, 3))
@@ -84,11 +86,11 @@ def test_a_picture_that_fits_is_neither_padded_nor_cut():
 
 
 def with_last_layer(value, head, **options):
-    """Return a generator whose last convolution gives a constant."""
+    """Return a generator whose last convolution gives a constant, or one a channel."""
     model = generator(4, 1, "none", head=head, **options)
     last = model.get_layer("last")
     last.set_weights([0 * w for w in last.get_weights()])
-    last.bias.assign([value] * 3)
+    last.bias.assign(np.broadcast_to(value, last.bias.shape))
     return model
 
 
@@ -110,6 +112,15 @@ def test_the_other_heads(value):
     direct = dehaze(with_last_layer(value, "direct"), hazy)
     expected = np.full(hazy.shape, 0.5 + 0.505 * np.tanh(value))
     np.testing.assert_allclose(direct, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("share", [-0.99, 0.2, 0.99])
+def test_the_light_head_takes_haze_of_its_own_light_off_and_corrects(share):
+    hazy, found = noise(1, 8, 8, 3), np.array([share, 0.01, -0.02, 0.03, -0.4, 0.0, 0.3])
+    light = 0.825 + 0.325 * np.tanh(found[4:] + 0.5)
+    opacity = (0.5 + 0.505 * np.tanh(share)) * np.minimum(hazy / light, 1).min(-1, keepdims=True)
+    expected = (hazy - opacity * light) / np.maximum(1 - opacity, 0.2) + np.tanh(found[1:4])
+    np.testing.assert_allclose(dehaze(with_last_layer(found, "light"), hazy), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("option", "value"), [("head", "whole"), ("norm", "layer")])
@@ -144,6 +155,28 @@ def test_the_last_layers_stay_float32_under_mixed_precision():
     finally:
         keras.config.set_dtype_policy(before)
     assert {tensor.dtype for tensor in (made, *scores)} == {tf.float32}
+
+
+@pytest.mark.parametrize("field_px", [16, 34, 70])
+def test_a_score_sees_a_square_of_its_field(field_px):
+    critic = patch_critic(1, CRITIC_LEVELS[field_px])
+    for weight in critic.trainable_variables:
+        weight.assign(tf.ones_like(weight))  # all signs alike: nothing cancels
+    picture = tf.ones((1, 4 * field_px, 4 * field_px, 3))
+    with tf.GradientTape() as tape:
+        tape.watch(picture)
+        scores = critic(picture)
+        middle = scores[0, scores.shape[1] // 2, scores.shape[2] // 2, 0]
+    rows, columns = np.nonzero(tape.gradient(middle, picture).numpy()[0].any(-1))
+    assert np.ptp(rows) + 1 == np.ptp(columns) + 1 == field_px
+
+
+def test_a_centred_critic_sees_minus_one_to_one():
+    picture = noise(2, 32, 32, 3)
+    for build in (partial(patch_critic, 2), partial(source_critic, 32, 2)):
+        centred, plain = build(centred=True), build(centred=False)
+        plain.set_weights(centred.get_weights())
+        np.testing.assert_allclose(centred(picture), plain(2 * picture - 1), atol=1e-6)
 
 
 # --- dropout ------------------------------------------------------------------------------------

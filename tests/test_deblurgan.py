@@ -41,12 +41,7 @@ def changed(before, after, network):
 
 
 def test_the_published_networks_are_a_matter_of_settings():
-    networks = mod_deblurgan.make_networks(
-        Deblur(
-            crop_px=256, generator_width=64, blocks=9, norm="batch", output="half",
-            critic="source", critic_width=64, critic_norm="batch", adversarial="source",
-        )
-    )  # fmt: skip
+    networks = mod_deblurgan.make_networks(Deblur(**Deblur.presets["source"]))
     assert count(networks["generator"]) == 11_388_675
     assert count(networks["critic"]) == 3_096_450
     assert networks["critic"].output_shape == (None, 1)
@@ -168,9 +163,42 @@ def test_dropout_follows_from_the_step(made):
     assert losses[0] != pytest.approx(losses[1], rel=1e-6)
 
 
+def test_the_critic_may_learn_first_what_is_clear_and_then_what_is_made(made):
+    how = {"adversarial": "source", "critic_steps": 2, "learning_rate": 1e-9}
+    state, step, batch, _ = made(critic_turn="before", **how)
+    order, given = [], batch()
+    for name, optimizer in state.optimizers.items():
+
+        def moved(*grads, name=name, apply=optimizer.apply):
+            order.append(name)
+            return apply(*grads)
+
+        optimizer.apply = moved
+    critic = state.networks["critic"]
+    made_of = mod_deblurgan.dehaze(state.networks["generator"], given["hazy"])  # no dropout
+    expected = tf.reduce_mean(critic(made_of)) - tf.reduce_mean(critic(given["clear"]))
+    metrics, skipped = step(given)
+    assert order == ["critic"] * 4 + ["generator"]
+    assert int(skipped) == 0
+    assert float(metrics["loss_critic"]) == pytest.approx(float(expected), rel=1e-3, abs=1e-7)
+    without_dropout = -float(tf.reduce_mean(critic(made_of)))
+    assert float(metrics["loss_adversarial"]) != pytest.approx(without_dropout, abs=1e-7)
+
+
+def test_raw_features_are_weighed_as_they_are_and_the_critic_has_a_rate_of_its_own(made):
+    how = {"dropout": 0.0, "learning_rate": 1e-9, "discriminator_rate_share": 0.25}
+    state, step, batch, _ = made(perceptual_input="raw", **how)
+    assert state.rates == {"generator": 1e-9, "critic": 0.25e-9}
+    given = batch()
+    see = state.frozen["features"]
+    made_of = mod_deblurgan.dehaze(state.networks["generator"], given["hazy"])
+    expected = ((see(made_of).numpy() - see(given["clear"]).numpy()) ** 2).mean()
+    assert float(step(given)[0]["loss_perceptual"]) == pytest.approx(expected, rel=1e-4)
+
+
 @pytest.mark.parametrize(
     "changes",
-    [{"output": "half"}, {"output": "direct"}, {"critic_norm": "instance"}, {"norm": "batch"}],
+    [{"output": "half"}, {"output": "light"}, {"critic_norm": "instance"}, {"norm": "batch"}],
     ids=lambda c: "-".join(next(iter(c.items()))),
 )
 def test_every_choice_trains(changes, made):
@@ -221,6 +249,14 @@ def test_places_are_meant_from_where_they_were_written(settings_of, tmp_path, mo
     found = settings_of("--hazy-folder", "hazy", "--vgg-weights-file", "mine/vgg.npz")
     assert found.hazy_folder == str(tmp_path.resolve() / "hazy")
     assert found.vgg_weights_file == str(tmp_path.resolve() / "mine" / "vgg.npz")
+
+
+def test_steps_that_are_given_take_the_place_of_the_presets_epochs(settings_of, tmp_path):
+    words = ("--preset=source", f"--runs-folder={tmp_path}")
+    assert settings_of(*words).epochs == 50
+    found = settings_of(*words, "--steps=30")
+    assert (found.steps, found.epochs) == (30, 0)
+    assert settings_of(*words, "--steps=30", "--epochs=2").epochs == 2
 
 
 def test_a_wrong_form_is_told_with_those_of_this_script(settings_of, capsys):

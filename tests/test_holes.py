@@ -67,6 +67,27 @@ def test_spot_has_the_side_it_is_given_and_is_centred(share, side_px):
         assert abs((places.min() + places.max()) / 2 - 31.5) <= 0.5
 
 
+@pytest.mark.parametrize(
+    ("place", "corner"), [((0, 0), (0, 0)), ((1, 1), (48, 24)), ((0.5, 0.25), (24, 6))]
+)
+def test_a_rectangle_has_its_sides_and_its_place(place, corner):
+    how = {"side_share": 0.25, "width_share": 0.625, "place": place}
+    expected = np.zeros((64, 64, 1), np.float32)
+    expected[corner[0] : corner[0] + 16, corner[1] : corner[1] + 40] = 1
+    np.testing.assert_array_equal(numbered(0, holes.spot_hole, 64, **how), expected)
+
+
+def test_a_spot_may_have_the_shape_of_cloud_as_published():
+    ramp = np.broadcast_to(np.linspace(0.2, 1.0, 32, dtype=np.float32)[:, None, None], (32, 32, 1))
+    how = {"cloud_share": 1.0, "side_share": 0.5}
+    found = numbered(0, holes.cloud_or_spot_hole, 32, draw_opacity=lambda rng: ramp, **how)
+    np.testing.assert_allclose(found, np.clip((ramp - 0.5) * 4, 0, 1), atol=1e-6)
+    square = numbered(0, holes.spot_hole, 32)
+    for opacity in (0 * ramp, 0 * ramp + 1):  # nothing hidden, all hidden
+        how["draw_opacity"] = lambda rng, opacity=opacity: opacity
+        np.testing.assert_array_equal(numbered(0, holes.cloud_or_spot_hole, 32, **how), square)
+
+
 def test_spot_anywhere_reaches_every_place_and_keeps_its_shape():
     found = [numbered(n, holes.spot_hole, 8, anywhere=True)[..., 0] for n in range(600)]
     corners = set()

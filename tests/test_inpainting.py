@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from conftest import state_arrays, task_of
 
+from configure import GANPoly
 from util.pictures.pixels import as_float
 from util.restore.bands import restore_picture
 from util.run.folder import RunFolder
@@ -29,8 +30,10 @@ def count(network):
 
 @pytest.mark.parametrize("script", ["mod_GAN_spot", POLY])
 def test_the_networks_have_as_many_weights_as_published(script, made):
-    published = {"norm": "batch", "upsampling": "transposed", "skips": False, "painting": "direct"}
-    state, *_ = made(script, base_width=16, crop_px=128, past_size=0, **published)
+    changes = {"base_width": 16, "crop_px": 128, "past_size": 0, "discriminator_rate_share": 0.25}
+    changes |= {"cloud_hole_share": 0.0}
+    state, *_ = made(script, **{**task_of(script).settings.presets["source"], **changes})
+    assert state.rates == {"generator": 1e-4, "discriminator": 0.25e-4}
     assert count(state.networks["generator"]) == 7_170_275
     assert count(state.networks["discriminator"]) == 1_526_273
 
@@ -75,6 +78,13 @@ def test_what_the_hole_hides_has_no_influence(made):
     ]
     completed = [network.task.kind.complete(network, s)["restored"] for s in samples]
     np.testing.assert_array_equal(*(picture[hole] for picture in completed))
+
+
+def test_without_a_rise_the_adversarial_weight_is_there_from_the_first_step():
+    settings = GANPoly(**GANPoly.presets["source"])
+    assert [float(inpainting.adversarial_weight(n, settings)) for n in (0, 1, 999)] == [1.0] * 3
+    later = replace(settings, reconstruction_steps=2)
+    assert [float(inpainting.adversarial_weight(n, later)) for n in (0, 1, 2)] == [0.0, 0.0, 1.0]
 
 
 def test_the_adversarial_weight_rises_after_the_reconstruction_steps(tiny_settings, tmp_path):

@@ -8,13 +8,16 @@ import tensorflow as tf
 
 from util.train.losses import (
     ADVERSARIAL,
+    DISTANCES,
     WASSERSTEIN,
+    covered_distance,
     fooled,
     gradient_penalty,
     hole_l1,
     judged_fake,
     judged_real,
     not_fooled,
+    seen_distance,
 )
 
 JUDGING = ("gan", "dcgan", "lsgan")
@@ -303,3 +306,19 @@ def test_what_is_known_has_no_gradient():
     gradient = tape.gradient(found, restored).numpy()
     assert (gradient[:, [0, 2, 3]] == 0).all()
     np.testing.assert_allclose(np.abs(gradient[:, 1]), 1 / (3 * 5 * 3), rtol=1e-5)
+
+
+# --- of two grounds -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "power"), [("l1", 1), ("l2", 2)])
+def test_two_grounds_are_compared_beneath_the_cloud_and_where_it_is_thin(name, power):
+    distance = DISTANCES[name]
+    restored, clear = pictures(9), pictures(10)
+    opacity = np.random.default_rng(0).random((3, 4, 5, 1), np.float32)
+    apart = np.abs(restored.numpy() - clear.numpy())
+    found = covered_distance(restored, clear, opacity, distance)
+    assert float(found) == pytest.approx(np.mean((apart * (1 - opacity)) ** power), rel=1e-5)
+    seen = np.mean(apart**power * (opacity < 0.75))
+    assert float(seen_distance(restored, clear, opacity, distance)) == pytest.approx(seen, rel=1e-5)
+    assert float(distance(restored, clear)) == pytest.approx(np.mean(apart**power), rel=1e-5)

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 import mod_mend
+from configure import Mend
 from util.samples.batches import stack
 
 
@@ -76,6 +77,16 @@ def test_mended_ground_is_weighted_by_the_found_opacity(made):
     np.testing.assert_allclose(mended.numpy(), expected, atol=1e-6)
 
 
+def test_stage2_may_see_all_that_stage1_found_and_have_a_rate_of_its_own(made):
+    how = {"learning_rate": 1e-3, "stage2_rate_share": 0.25}
+    state, batch, settings = made(stage2_sees="ground", head="direct", **how)
+    assert state.rates == {"stage1": 1e-3, "stage2": 0.25e-3}
+    opacity, first, mended = mod_mend.find(state.networks, batch["cloudy"], settings)
+    seen = tf.concat([first, opacity], axis=-1)
+    second = 0.5 + 0.505 * np.tanh(state.networks["stage2"](seen))
+    np.testing.assert_allclose(mended, first * (1 - opacity) + second * opacity, atol=1e-6)
+
+
 def test_stage2_loss_does_not_reach_stage1_and_the_other_way_round(made):
     state, batch, settings = made()
     with tf.GradientTape(persistent=True) as tape:
@@ -87,11 +98,8 @@ def test_stage2_loss_does_not_reach_stage1_and_the_other_way_round(made):
     assert all(g is not None for g in tape.gradient(values["loss_mended"], stage2))
 
 
-def test_published_widths_give_the_published_kind_of_networks(tiny_settings, tmp_path):
-    settings = tiny_settings(
-        tmp_path, script="mod_mend", stage1_width=12, stage2_width=14, norm="batch"
-    )
-    networks = mod_mend.make_networks(settings)
+def test_published_widths_give_the_published_kind_of_networks():
+    networks = mod_mend.make_networks(Mend(**Mend.presets["source"]))
     picture = tf.zeros((1, 64, 96, 3))
     assert networks["stage1"](picture).shape == (1, 64, 96, 4)
     assert networks["stage2"](tf.zeros((1, 64, 96, 4))).shape == (1, 64, 96, 3)

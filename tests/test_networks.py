@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import mod_defog
+from configure import Defog
 from util.networks.blocks import (
     EnlargedDetail,
     FixedNoise,
@@ -53,7 +55,8 @@ def expected_weights(w, norm, upsampling, outputs=4, inputs=3):
 
 
 def test_the_published_number_of_weights():
-    assert count(unet(8, norm="batch", upsampling="transposed").trainable_variables) == 2_392_524
+    networks = mod_defog.make_networks(Defog(**Defog.presets["source"]))
+    assert count(networks["unet"].trainable_variables) == 2_392_524
 
 
 @pytest.mark.parametrize("upsampling", ["transposed", "resize"])
@@ -103,6 +106,26 @@ def test_norm_comes_before_the_activation(norm, block, after):
     found = keras.Model(model.input, follower)(np.ones((1, 32, 32, 3), np.float32))
     # The norm gives -1, LeakyReLU makes it -0.2; the other way round it would be -1.
     np.testing.assert_allclose(found, -0.2, rtol=1e-5)
+
+
+def test_own_statistics_are_those_of_the_batch_in_hand_used_or_trained():
+    """The weights of batch norm fit, so what the averages cost can be measured on them."""
+    own, batch = unet(2, norm="own"), unet(2, norm="batch")
+    own.set_weights(batch.get_weights())
+    picture = np.random.default_rng(0).random((2, 64, 64, 3), np.float32)
+    used = own(picture, training=False).numpy()
+    for averaged, kept in zip(batch.get_weights(), own.get_weights(), strict=True):
+        np.testing.assert_array_equal(averaged, kept)  # to use it changes nothing
+    for model in (own, batch):
+        np.testing.assert_allclose(model(picture, training=True), used, atol=1e-5)
+    assert np.abs(batch(picture, training=False) - used).max() > 1e-3
+
+    layer = own.get_layer("up1_norm")
+    layer.gamma.assign(np.full(4, 3.0))
+    layer.beta.assign(np.full(4, 7.0))
+    found = layer(5.0 + 9.0 * np.random.default_rng(1).random((2, 8, 8, 4), np.float32)).numpy()
+    np.testing.assert_allclose(found.mean((0, 1, 2)), 7.0, rtol=1e-4)
+    np.testing.assert_allclose(found.std((0, 1, 2)), 3.0, rtol=1e-3)
 
 
 def test_no_norm_adds_no_layer():
@@ -378,6 +401,29 @@ def test_a_tanh_pushed_far_out_has_a_slope_to_come_back(far):
 def test_a_leaky_tanh_is_a_tanh():
     x = np.linspace(-20, 20, 401, dtype=np.float32)
     np.testing.assert_array_equal(leaky_tanh(x), keras.ops.tanh(x))
+
+
+def slope_far_out(function):
+    x = tf.constant([[[[50.0, -50.0, 50.0]]]])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = function(x)
+    return np.abs(tape.gradient(y, x).numpy()).max()
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.001, 0.25])
+def test_the_slope_reaches_every_last_tanh(slope):
+    grey = tf.zeros((1, 1, 1, 3))
+    direct, unmix = (
+        lambda x, head=head: ground_from(x, grey, grey[..., :1], head, slope=slope)
+        for head in ("direct", "unmix")
+    )
+    patch = inpainting_generator(1, norm="none", tanh_slope=slope).get_layer("patch")
+    again = type(patch).from_config(patch.get_config())
+    assert slope_far_out(unmix) == pytest.approx(slope)
+    assert slope_far_out(lambda x: cloud_light(x, slope)) == pytest.approx(0.325 * slope)
+    for function in (direct, patch, again):
+        assert slope_far_out(function) == pytest.approx(0.505 * slope)
 
 
 def test_without_a_correction_the_fill_itself_is_painted():

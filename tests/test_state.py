@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 from conftest import task_of
 
-from util.train.loop import make_step
+from configure import Defog
+from util.train.loop import make_step, with_steps
 from util.train.muon import Muon
 from util.train.schedule import learning_rate, sheet_due
 from util.train.state import TrainState
@@ -283,6 +284,12 @@ def test_the_rate_rises_linearly_from_its_first_step():
 )
 def test_the_rate_falls_as_half_a_cosine(step, share):
     assert rate(step) == pytest.approx(0.02 * share, rel=1e-5)
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(0, 7), (1, 2), (3, 5), (50, 75)])
+def test_epochs_are_steps_over_all_pictures(epochs, steps):
+    settings = Defog(steps=7, epochs=epochs, batch_size=4)
+    assert with_steps(settings, range(6)).steps == steps
 
 
 def test_no_warm_up_begins_at_the_highest_rate():

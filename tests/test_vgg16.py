@@ -57,6 +57,22 @@ def test_features_of_a_photograph_are_those_of_keras_vgg16(layer, photograph, ke
     assert wanted.std() > 1  # there is something to compare
 
 
+def test_raw_pictures_go_in_as_published_networks_were_trained(photograph, keras_vgg16):
+    whole = keras.Model(keras_vgg16.input, keras_vgg16.get_layer("block2_conv2").output)
+    found = vgg16_features("block2_conv2", raw=True)(photograph)
+    assert relative_error(found, whole(2.0 * photograph - 1.0)) < 1e-5
+
+
+def test_several_layers_are_looked_at_and_summed(photograph):
+    names = ("block1_conv2", "block2_conv1")
+    a, b = photograph, photograph[:, ::-1].copy()
+    several, single = vgg16_features(", ".join(names)), [vgg16_features(name) for name in names]
+    for found, alone in zip(several(a), single, strict=True):
+        np.testing.assert_array_equal(found, alone(a))
+    expected = sum(distance(features, a, b) for features in single)
+    assert distance(several, a, b) == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("size", [(16, 16), (30, 47), (4, 4)])
 def test_any_size_goes_in(features, size):
     found = features(np.zeros((2, *size, 3), np.float32))

@@ -44,9 +44,23 @@ def _run(task, description, arguments):
         raise UserError(f"the command comes first: python {task.name}.py {misplaced[0]} ...")
     settings, given = settings_from(task.settings, options, extra)
     if command == "train":
+        if not (options.fresh or "preset" in given):
+            settings = _with_preset_of_run(task, settings, options)
         return _train(task, settings, options.fresh, options.begin_with)
     with cut_short(task.name):
         return _use(task, settings, command, options, given)
+
+
+def _with_preset_of_run(task, settings, options):
+    """Return the settings with the preset that the run which goes on was begun with."""
+    from util.run.folder import RunFolder
+
+    kept = RunFolder(task.name, settings).preset
+    if kept in (None, settings.preset):
+        return settings
+    say(f"{task.name}: preset = {kept}, which this run was begun with")
+    options.setting_preset = kept
+    return settings_from(task.settings, options, [])[0]
 
 
 @contextlib.contextmanager

@@ -34,9 +34,13 @@ class Settings:
         What settings were called before.
     unsaid : dict name -> value
         What a setting was, before it existed, in runs and checkpoints of that time.
+    presets : dict preset -> dict name -> value
+        What one word sets; beside them is "ours", which leaves all as it is.
+    instead : dict name -> name
+        Settings that a person gives, each with the one of a preset whose place it takes.
     """
 
-    rows, renamed, unsaid = {}, {}, {}
+    rows, renamed, unsaid, presets, instead = {}, {}, {}, {}, {}
 
     def __init__(self, **values):
         known = {field.name: field.default for field in fields(self)}
@@ -169,8 +173,8 @@ def from_texts(cls, texts, unknown=()):
     ----------
     cls : one of configure.py's classes
     texts : dict name -> str
-        What was set; folders and files are meant from where the user is, those of configure.py
-        from the folder of that file.
+        What was set, also against a preset; folders and files are meant from where the user is,
+        those of configure.py from the folder of that file.
     unknown : iterable of str
         Words that are no option.
 
@@ -179,7 +183,9 @@ def from_texts(cls, texts, unknown=()):
     UserError
         With all mistakes at once, a line each with its remedy.
     """
-    values = {}
+    preset = cls.presets.get(texts.get("preset", cls.preset), {})
+    replaced = {cls.instead.get(name) for name in texts}
+    values = {name: value for name, value in preset.items() if name not in replaced}
     found = [f"{word}: not understood{_meant(cls, word)}" for word in unknown]
     types = {f.name: f.type for f in fields(cls)}
     for name, text in texts.items():
@@ -199,7 +205,7 @@ def from_texts(cls, texts, unknown=()):
         text = getattr(settings, field.name)
         # Where nothing is the usual, it stays nothing.
         if field.name.endswith(("_folder", "_file")) and (text or field.default):
-            base = os.getcwd() if field.name in values else home_of(cls)
+            base = os.getcwd() if field.name in texts else home_of(cls)
             places[field.name] = os.path.realpath(os.path.join(base, os.path.expanduser(text)))
     return replace(settings, **places)
 
@@ -296,22 +302,28 @@ def changes(settings, before):
 def as_trained(settings, stored, given=()):
     """Return this start's settings with those of a checkpoint in them.
 
-    What belongs to this machine and start (`HERE`) stays, and what the user set (`given`), unless
-    it is `FIXED`.
+    What belongs to this machine and start (`HERE`) stays, unless the checkpoint's preset sets it,
+    and so does what the user set (`given`), unless it is `FIXED`.
 
     Raises
     ------
     UserError
-        The stored settings are not sound.
+        The stored settings are not sound, or the user has set another preset.
     """
     cls, taken = type(settings), {}
     stored = with_new_names(cls, stored)
+    if "preset" in given and stored.get("preset", settings.preset) != settings.preset:
+        raise UserError(
+            f"preset = {settings.preset}: the checkpoint was trained with preset = "
+            f"{stored['preset']!s:.40}, which stays; leave --preset out, or train one with it"
+        )
+    preset = cls.presets.get(stored.get("preset"), {})
     for field in fields(cls):
         name, kind = field.name, row_of(cls, field.name).kind
-        mine = kind == HERE or (name in given and kind != FIXED)
-        if name not in stored or mine:
+        known = preset if kind == HERE else stored
+        if name not in known or (name in given and kind != FIXED):
             continue
-        value = stored[name]
+        value = known[name]
         value = tuple(value) if isinstance(value, list) else value
         # A folder of another machine, or one that has moved: this start's own is meant.
         if not name.endswith("_folder") or os.path.isdir(value):

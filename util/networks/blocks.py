@@ -4,15 +4,35 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-NORMS = ("none", "batch", "group", "instance")
+NORMS = ("none", "batch", "own", "group", "instance")
 UPSAMPLINGS = ("transposed", "resize")
 
 
+@keras.saving.register_keras_serializable("cloud_removal")
+class OwnStatistics(layers.BatchNormalization):
+    """Normalise by the mean and variance of the batch in hand, also when the network is used.
+
+    The averages are kept as batch norm keeps them: its checkpoints fit, and the other way round.
+    """
+
+    def call(self, x, training=None):
+        if training:
+            return super().call(x, training=True)
+        given = ops.cast(x, "float32")
+        mean, variance = ops.moments(given, axes=(0, 1, 2))
+        scale = self.gamma * ops.rsqrt(variance + self.epsilon)
+        return ops.cast((given - mean) * scale + self.beta, self.compute_dtype)
+
+
 def normalise(x, norm, name):
-    """Apply the normalisation called `norm`: none, batch, group (of about 8 channels), instance."""
-    if norm == "batch":
+    """Apply the normalisation called `norm`.
+
+    none, batch, own (`OwnStatistics`), group (of about 8 channels), instance.
+    """
+    if norm in ("batch", "own"):
+        kind = layers.BatchNormalization if norm == "batch" else OwnStatistics
         # Synchronised: two replicas must see the averages that one with the same batch would see.
-        return layers.BatchNormalization(synchronized=True, name=f"{name}_norm")(x)
+        return kind(synchronized=True, name=f"{name}_norm")(x)
     if norm == "group":
         channels = x.shape[-1]
         groups = next(g for g in range(max(1, channels // 8), 0, -1) if channels % g == 0)
@@ -48,31 +68,43 @@ def up(x, width, norm, upsampling, name):
     return leaky(normalise(x, norm, name))
 
 
-def leaky_tanh(x):
+TANH_SLOPE = 0.001
+
+
+def leaky_tanh(x, slope=TANH_SLOPE):
     """Return tanh, whose gradient keeps a slope of a thousandth in the flat ends.
 
     One bad step can push all that a network gives far out. There the slope of tanh in float32 is
     exactly 0, and the network would never learn again; with this one it comes back.
     """
-    return ops.tanh(x) + 0.001 * (x - ops.stop_gradient(x))  # the second part is 0
+    if not slope:
+        return ops.tanh(x)
+    return ops.tanh(x) + slope * (x - ops.stop_gradient(x))  # the second part is 0
 
 
-def squash(x):
+def squash(x, slope=TANH_SLOPE):
     """Return tanh stretched to -0.005..1.005: 0 and 1 are reached with a gradient left."""
-    return 0.505 * leaky_tanh(x) + 0.5
+    return 0.505 * leaky_tanh(x, slope) + 0.5
 
 
 @keras.saving.register_keras_serializable("cloud_removal")
 class Squash(layers.Layer):
     """Apply `squash` as a layer of a network."""
 
+    def __init__(self, slope=TANH_SLOPE, **kwargs):
+        super().__init__(**kwargs)
+        self.slope = slope
+
     def call(self, x):
-        return squash(x)
+        return squash(x, self.slope)
+
+    def get_config(self):
+        return {**super().get_config(), "slope": self.slope}
 
 
 @keras.saving.register_keras_serializable("cloud_removal")
 class ModeProducts(layers.Layer):
-    """Multiply a tensor along each of its axes by a matrix, and add a bias: a tensor layer.
+    """Multiply a tensor along each of its axes by a matrix, and add a bias: a factored layer.
 
     ``y = x *1 U1 *2 U2 *3 U3 + b`` maps (B, h, w, c) to (B, *shape) as a dense layer does, with a
     matrix an axis in place of one over all entries.
@@ -81,8 +113,9 @@ class ModeProducts(layers.Layer):
         shape: the three sides of the result.
 
     References:
-        The mode-n product: T. G. Kolda, B. W. Bader, "Tensor decompositions and applications",
-        SIAM Review 51(3), 2009, section 2.5.
+        X. Cao, X. Zhao, Q. Zhao, "Tensorizing generative adversarial nets", arXiv:1710.10772, 2017,
+        factor every layer of both networks so. The mode-n product: T. G. Kolda, B. W. Bader,
+        "Tensor decompositions and applications", SIAM Review 51(3), 2009, section 2.5.
     """
 
     def __init__(self, shape, **kwargs):

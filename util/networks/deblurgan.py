@@ -10,9 +10,20 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from util.networks.blocks import ReflectPad, leaky, leaky_tanh, mirrored_places, normalise, squash
+from util.networks.blocks import (
+    TANH_SLOPE,
+    ReflectPad,
+    leaky,
+    leaky_tanh,
+    mirrored_places,
+    normalise,
+    squash,
+)
+from util.networks.unet import cloud_light, ground_from, possible_opacity
 
-HEADS = ("half", "add", "direct")
+HEADS = ("light", "half", "add", "direct")
+# Of the critics: how many levels see a square of so many pixels at a time.
+CRITIC_LEVELS = {16: 0, 34: 1, 70: 2, 142: 3, 286: 4}
 SIDE_MULTIPLE = 4  # the generator halves the side twice
 
 
@@ -134,28 +145,41 @@ class CutLike(layers.Layer):
 class Head(layers.Layer):
     """Turn the last convolution's channels into a picture; see `generator`."""
 
-    def __init__(self, kind, **kwargs):
+    def __init__(self, kind, slope=TANH_SLOPE, **kwargs):
         super().__init__(**kwargs)
         if kind not in HEADS:
             raise ValueError(f"head is {kind!r}; it must be one of {', '.join(HEADS)}")
-        self.kind = kind
+        self.kind, self.slope = kind, slope
 
     def call(self, found, hazy):
+        if self.kind == "light":
+            light = cloud_light(found[..., 4:], self.slope)
+            opacity = possible_opacity(squash(found[..., :1], self.slope), hazy, light)
+            how = {"head": "light", "light": light, "slope": self.slope}
+            return ground_from(found[..., 1:4], hazy, opacity, **how)
         if self.kind == "direct":
-            return squash(found)
+            return squash(found, self.slope)
         if self.kind == "add":
-            return hazy + leaky_tanh(found)
+            return hazy + leaky_tanh(found, self.slope)
         # (tanh + h) / 2 for h = 2 hazy - 1 in -1..1, written for 0..1.
-        return 0.5 * hazy + 0.25 * (leaky_tanh(found) + 1.0)
+        return 0.5 * hazy + 0.25 * (leaky_tanh(found, self.slope) + 1.0)
 
     def compute_output_shape(self, found_shape, hazy_shape):
         return hazy_shape
 
     def get_config(self):
-        return {**super().get_config(), "kind": self.kind}
+        return {**super().get_config(), "kind": self.kind, "slope": self.slope}
 
 
-def generator(width=64, blocks=9, norm="batch", dropout=0.5, head="half", name="generator"):
+def generator(
+    width=64,
+    blocks=9,
+    norm="batch",
+    dropout=0.5,
+    head="half",
+    tanh_slope=TANH_SLOPE,
+    name="generator",
+):
     """Build the generator: down twice, residual blocks, up twice, and the hazy picture added.
 
     Trainable weights count 11,388,675 at width 64 with 9 blocks and batch norm.
@@ -166,14 +190,19 @@ def generator(width=64, blocks=9, norm="batch", dropout=0.5, head="half", name="
         Channels at full size; the blocks have four times as many.
     blocks : int
         Residual blocks.
-    norm : {"none", "batch", "group", "instance"}
+    norm : str
+        One of `util.networks.blocks.NORMS`.
     dropout : float
         Share of a block's channels' entries that is zeroed while training.
-    head : {"half", "add", "direct"}
+    head : {"light", "half", "add", "direct"}
         "half" is the published one: half of the hazy picture, and half of what a tanh bounds to
         0..1. It cannot darken a pixel below half of its hazy brightness, nor brighten it beyond
         half way to white. "add" adds a tanh to the hazy picture: all is within reach, but the
         result, within -1..2, wants clipping. "direct" is the tanh alone, within -0.005..1.005.
+        "light" finds how opaque the haze is, its transmission being the rest, and its light, takes
+        it off by the scattering model, and adds a tanh (`util.networks.unet.ground_from`).
+    tanh_slope : float
+        See `leaky_tanh`.
 
     Returns
     -------
@@ -209,9 +238,11 @@ def generator(width=64, blocks=9, norm="batch", dropout=0.5, head="half", name="
         x = layers.ReLU()(convolution(x, channels, 3, f"up{level}", padding="same"))
         # (B, H / 2^(level-1), W / 2^(level-1), channels)
     x = ReflectPad(3, name="last_pad")(x)
-    x = layers.Conv2D(3, 7, name="last", dtype="float32")(x)  # (B, H, W, 3), sides up to + 3
+    outputs = 7 if head == "light" else 3
+    x = layers.Conv2D(outputs, 7, name="last", dtype="float32")(x)  # (B, H, W, C), up to + 3
     x = CutLike(name="cut", dtype="float32")(x, hazy)
-    return keras.Model([hazy, key], Head(head, name="head", dtype="float32")(x, hazy), name=name)
+    restored = Head(head, tanh_slope, name="head", dtype="float32")(x, hazy)
+    return keras.Model([hazy, key], restored, name=name)
 
 
 def dehaze(network, hazy, key=None):
@@ -254,7 +285,12 @@ def _patches(x, width, levels, norm):
     return layers.Conv2D(1, 4, padding="same", name="scores", dtype="float32")(x)
 
 
-def patch_critic(width=64, levels=3, norm="none", sigmoid=False, name="critic"):
+def _seen(picture, centred):
+    """Return the picture as -1..1 if wanted, else as it is."""
+    return layers.Rescaling(2.0, offset=-1.0, name="centre")(picture) if centred else picture
+
+
+def patch_critic(width=64, levels=3, norm="none", sigmoid=False, centred=False, name="critic"):
     """Build the critic that scores patches of a picture, any height and width.
 
     Weights count 2,830,337 at width 64 with 3 levels and no norm.
@@ -270,6 +306,8 @@ def patch_critic(width=64, levels=3, norm="none", sigmoid=False, name="critic"):
         by itself: use another one with it.
     sigmoid : bool
         Bound the scores to 0..1, as `source_critic` does.
+    centred : bool
+        See the picture as -1..1, as the published code does.
 
     Returns
     -------
@@ -282,11 +320,13 @@ def patch_critic(width=64, levels=3, norm="none", sigmoid=False, name="critic"):
     P. Isola et al., "Image-to-image translation with conditional adversarial networks", CVPR 2017.
     """
     picture = keras.Input((None, None, 3), name="picture")
-    scores = _bounded(_patches(picture, width, levels, norm), sigmoid)
+    scores = _bounded(_patches(_seen(picture, centred), width, levels, norm), sigmoid)
     return keras.Model(picture, scores, name=name)
 
 
-def source_critic(size_px=256, width=64, levels=3, norm="batch", sigmoid=True, name="critic"):
+def source_critic(
+    size_px=256, width=64, levels=3, norm="batch", sigmoid=True, centred=True, name="critic"
+):
     """Build the published code's critic: `patch_critic`, and two dense layers over its map.
 
     Trainable weights count 3,096,450 at 256 pixels, width 64, 3 levels and batch norm.
@@ -295,7 +335,7 @@ def source_critic(size_px=256, width=64, levels=3, norm="batch", sigmoid=True, n
     ----------
     size_px : int
         Side of the pictures; the dense layers take no other.
-    width, levels, norm
+    width, levels, norm, centred
         As for `patch_critic`.
     sigmoid : bool
         Bound the score to 0..1, as the published code does, though a Wasserstein critic's score
@@ -307,7 +347,7 @@ def source_critic(size_px=256, width=64, levels=3, norm="batch", sigmoid=True, n
         float32 (B, S, S, 3) -> float32 (B, 1)
     """
     picture = keras.Input((size_px, size_px, 3), name="picture")
-    x = _patches(picture, width, levels, norm)  # (B, S / 16, S / 16, 1)
+    x = _patches(_seen(picture, centred), width, levels, norm)  # (B, S / 16, S / 16, 1)
     x = layers.Flatten(name="flatten")(x)  # (B, (S / 16)^2)
     x = layers.Dense(1024, activation="tanh", name="dense")(x)
     x = layers.Dense(1, name="score", dtype="float32")(x)  # (B, 1)

@@ -4,6 +4,7 @@ import keras
 from keras import layers
 
 from util.networks.blocks import (
+    TANH_SLOPE,
     EnlargedDetail,
     FixedNoise,
     ModeProducts,
@@ -25,6 +26,7 @@ def inpainting_generator(
     upsampling="transposed",
     skips=False,
     painting="direct",
+    tanh_slope=TANH_SLOPE,
     name="generator",
 ):
     """Build the generator that paints what fits into a hole.
@@ -42,6 +44,8 @@ def inpainting_generator(
     painting : {"direct", "fill"}
         "direct": the last layer, squashed, is the patch. "fill": the hole is first filled
         smoothly (`SmoothFill`); the network sees that, and noise, and corrects it.
+    tanh_slope : float
+        See `leaky_tanh`.
 
     Returns
     -------
@@ -78,7 +82,7 @@ def inpainting_generator(
         # Not bounded: a tanh that a bad step has pushed into its flat ends was seen to stay there.
         x = layers.Add(name="patch", dtype="float32")([filled, x])
     else:
-        x = Squash(name="patch", dtype="float32")(x)
+        x = Squash(tanh_slope, name="patch", dtype="float32")(x)
     return keras.Model(given, x, name=name)
 
 
@@ -106,7 +110,8 @@ def two_tower_discriminator(
         Which of the two there are.
     head : {"dense", "tensor"}
         "dense" flattens what the towers found. "tensor" keeps its axes and multiplies along each
-        of them (`ModeProducts`), with few weights.
+        of them (`ModeProducts`), with few weights: of a tensor GAN, which is made of nothing else,
+        the last layers alone.
     spectral_norm : bool
         Divide every kernel by its largest singular value (Miyato et al., ICLR 2018).
     detail_gain : float

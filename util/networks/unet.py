@@ -4,7 +4,16 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from util.networks.blocks import ReflectPad, down, leaky, leaky_tanh, normalise, squash, up
+from util.networks.blocks import (
+    TANH_SLOPE,
+    ReflectPad,
+    down,
+    leaky,
+    leaky_tanh,
+    normalise,
+    squash,
+    up,
+)
 
 
 def unet(base_width, outputs=4, inputs=3, norm="batch", upsampling="transposed", name="unet"):
@@ -19,7 +28,8 @@ def unet(base_width, outputs=4, inputs=3, norm="batch", upsampling="transposed",
         Channels of the first level; the deepest decoder level has 32 times as many.
     outputs, inputs : int
         Channels of the last and first picture.
-    norm : {"none", "batch", "group", "instance"}
+    norm : str
+        One of `util.networks.blocks.NORMS`.
     upsampling : {"transposed", "resize"}
 
     Returns
@@ -52,13 +62,13 @@ CLOUD_LIGHT = (0.5, 1.15)  # how bright an opaque cloud can be in a channel
 _FIRST_LIGHT = 0.5  # added to what the network gives for it: it begins near white
 
 
-def cloud_light(found):
+def cloud_light(found, slope=TANH_SLOPE):
     """Turn three channels of the last layer into the light that an opaque cloud would send up.
 
     (B, H, W, 3), linear -> the same, within `CLOUD_LIGHT`.
     """
     low, high = CLOUD_LIGHT
-    return (low + high) / 2 + (high - low) / 2 * leaky_tanh(found + _FIRST_LIGHT)
+    return (low + high) / 2 + (high - low) / 2 * leaky_tanh(found + _FIRST_LIGHT, slope)
 
 
 def possible_opacity(share, cloudy, light):
@@ -80,7 +90,7 @@ def possible_opacity(share, cloudy, light):
     return share * tf.minimum(most, 1.0)
 
 
-def ground_from(found, cloudy, opacity, head, light=1.0, bounded=True):
+def ground_from(found, cloudy, opacity, head, light=1.0, bounded=True, slope=TANH_SLOPE):
     """Turn three channels of the last layer into ground.
 
     Parameters
@@ -98,16 +108,18 @@ def ground_from(found, cloudy, opacity, head, light=1.0, bounded=True):
         Of the cloud; white by default.
     bounded : bool
         Keep the correction within -1..1.
+    slope : float
+        See `leaky_tanh`.
 
     Returns
     -------
     float32 (B, H, W, 3), about 0..1, not clipped
     """
     if head == "direct":
-        return squash(found)
+        return squash(found, slope)
     if head in HEADS:
         unmixed = (cloudy - opacity * light) / tf.maximum(1.0 - opacity, LEAST_TRANSMISSION)
-        return unmixed + (leaky_tanh(found) if bounded else found)
+        return unmixed + (leaky_tanh(found, slope) if bounded else found)
     raise ValueError(f"head is {head!r}; it must be one of {', '.join(HEADS)}")
 
 

@@ -31,8 +31,8 @@ class CaffeColours(layers.Layer):
         return x[..., ::-1] * 255.0 - tf.constant(_MEAN_BGR, x.dtype)
 
 
-def vgg16_features(layer="block3_conv3", weights_file=None):
-    """Build VGG16 up to one of its convolutions, trained on ImageNet and frozen.
+def vgg16_features(layer="block3_conv3", weights_file=None, raw=False):
+    """Build VGG16 up to one or several of its convolutions, trained on ImageNet and frozen.
 
     Call it within the strategy's scope. It belongs neither into `TrainState.networks` nor into
     a checkpoint: it never changes. All its arithmetic is float32, under mixed precision too, and
@@ -41,16 +41,20 @@ def vgg16_features(layer="block3_conv3", weights_file=None):
     Parameters
     ----------
     layer : str
-        One of `LAYERS`; its output after ReLU is returned.
+        One of `LAYERS`, or several with commas between; their outputs after ReLU are returned.
     weights_file : str or Path, optional
         An .npz with arrays ``blockB_convC/kernel`` (height, width, in, out) and ``/bias``.
         Default: the bundled one, which ends at block3_conv3. For a layer of block 4 or 5 that
         the file does not hold, Keras downloads VGG16 (about 60 MB, kept in ~/.keras).
+    raw : bool
+        Give it RGB as -1..1, as published networks have been trained with, instead of the colours
+        that it was trained on.
 
     Returns
     -------
     keras.Model
-        RGB float32 (B, H, W, 3), 0..1, any size -> float32 (B, H / 2^(block-1), .., channels).
+        RGB float32 (B, H, W, 3), 0..1, any size -> float32 (B, H / 2^(block-1), .., channels), a
+        list of them for several layers.
 
     Raises
     ------
@@ -63,12 +67,20 @@ def vgg16_features(layer="block3_conv3", weights_file=None):
     K. Simonyan, A. Zisserman, "Very deep convolutional networks for large-scale image
     recognition", ICLR 2015; as a loss: J. Johnson et al., ECCV 2016.
     """
-    if layer not in LAYERS:
-        raise UserError(f"VGG16 has no convolution {layer!r}; choose one of: {', '.join(LAYERS)}")
-    wanted = _CONVOLUTIONS[: LAYERS.index(layer) + 1]
+    names = [name.strip() for name in layer.split(",")]
+    for name in names:
+        if name not in LAYERS:
+            raise UserError(
+                f"VGG16 has no convolution {name!r}; choose one of: {', '.join(LAYERS)}"
+            )
+    wanted = _CONVOLUTIONS[: max(map(LAYERS.index, names)) + 1]
     weights = _weights(wanted, Path(weights_file or BUNDLED_WEIGHTS))
     picture = keras.Input((None, None, 3), name="picture", dtype="float32")
-    x = CaffeColours(name="caffe_colours", dtype="float32")(picture)
+    if raw:
+        x = layers.Rescaling(2.0, offset=-1.0, name="centre", dtype="float32")(picture)
+    else:
+        x = CaffeColours(name="caffe_colours", dtype="float32")(picture)
+    found = {}
     for name, _, width in wanted:
         if name.endswith("conv1") and name != LAYERS[0]:
             x = layers.MaxPooling2D(2, name=f"{name.split('_')[0]}_pool", dtype="float32")(x)
@@ -81,7 +93,9 @@ def vgg16_features(layer="block3_conv3", weights_file=None):
             name=name,
             dtype="float32",
         )(x)
-    model = keras.Model(picture, x, name="vgg16_features")
+        found[name] = x
+    outputs = [found[name] for name in names]
+    model = keras.Model(picture, outputs if len(names) > 1 else x, name="vgg16_features")
     model.trainable = False
     for name, _, _ in wanted:
         model.get_layer(name).set_weights(weights[name])
@@ -89,8 +103,12 @@ def vgg16_features(layer="block3_conv3", weights_file=None):
 
 
 def perceptual_loss(features_a, features_b):
-    """Return the mean squared difference of two features (B, h, w, c), a float32 scalar."""
-    return tf.reduce_mean(tf.square(tf.cast(features_a, tf.float32) - features_b))
+    """Return the mean squared difference of two features (B, h, w, c), a float32 scalar.
+
+    Of two lists of features the sum of these.
+    """
+    pairs = zip(tf.nest.flatten(features_a), tf.nest.flatten(features_b), strict=True)
+    return tf.add_n([tf.reduce_mean(tf.square(tf.cast(a, tf.float32) - b)) for a, b in pairs])
 
 
 def _weights(wanted, file):

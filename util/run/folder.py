@@ -88,6 +88,11 @@ class RunFolder:
         if moved:
             say(f"the old run is now in {moved}")
 
+    @property
+    def preset(self):
+        """The preset that the run was begun with, None where there is no run."""
+        return self._settings_before().get("preset")
+
     def take_up(self):
         """Compare the settings with those of the run's last start, and keep them in their place.
 
@@ -97,7 +102,13 @@ class RunFolder:
             A setting has changed that cannot change within a run, or they cannot be written.
         """
         settings, cls = self._settings, type(self._settings)
-        changed = changes(settings, with_new_names(cls, self._settings_before()))
+        changed = changes(settings, self._settings_before())
+        if "preset" in changed:
+            before, now = changed["preset"]
+            raise UserError(
+                f"preset = {now}: the run in {self.path} was begun with preset = {before}, which "
+                "stays; leave --preset out, or begin anew with --fresh"
+            )
         refused = [n for n in changed if row_of(cls, n).kind == FIXED]
         if refused:
             lines = "\n".join(
@@ -130,15 +141,16 @@ class RunFolder:
         return self.path / "settings.json"
 
     def _settings_before(self):
-        """Return the settings of the last start, {} if there was none or the file is damaged.
+        """Return the settings of the last start by their names of today: dict name -> value.
 
-        A damaged file is no reason to stop: the checkpoint's own fingerprint guards the networks.
+        {} if there was none or the file is damaged. That is no reason to stop: the checkpoint's own
+        fingerprint guards the networks.
         """
         try:
             found = json.loads(self._settings_file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return with_new_names(type(self._settings), found) if isinstance(found, dict) else {}
 
 
 def weights_file(task):

@@ -33,6 +33,10 @@ class Samples:
     def __init__(self, ground, damage):
         self.ground, self.damage = ground, damage
 
+    def __len__(self):
+        """Return how many samples make an epoch: as many as there are pictures."""
+        return len(self.ground.store)
+
     def __call__(self, number):
         """Return sample `number`: dict of float32 (S, S, C), 0..1."""
         keys = Keys(self.ground.seed, number)

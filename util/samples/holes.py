@@ -7,12 +7,13 @@ MARGIN_SHARE = 0.125  # of the side: no vertex of a polygon is nearer to the edg
 CIRCLE_SHARE = 0.125  # of the side: radius of the circle at a polygon's first vertex
 THRESHOLD_RANGE = (0.5, 0.75)  # opacity from which on a cloud makes a hole
 CLOUD_SLOPE = 8.0  # how steeply a cloud's hole rises above its threshold
+SPOT_CLOUD = (0.5, 4.0)  # threshold and slope of the published code, in the place of a rectangle
 CLOUD_COVER_RANGE = (0.02, 0.6)  # share of a picture that a cloud's hole may take
 CLOUD_TRIES = 8  # clouds drawn until one fits
 
 
-def spot_hole(rng, size_px, side_share=0.5, anywhere=False):
-    """Return a square hole in the middle or anywhere, with hard edges.
+def spot_hole(rng, size_px, side_share=0.5, width_share=0.0, place=(0.5, 0.5), anywhere=False):
+    """Return a rectangular hole at a place or anywhere, with hard edges.
 
     Parameters
     ----------
@@ -21,19 +22,23 @@ def spot_hole(rng, size_px, side_share=0.5, anywhere=False):
     size_px : int
         Side of the picture.
     side_share : float, 0..1
-        Side of the hole in sides of the picture; the default takes a quarter of its area.
+        Height of the hole in sides of the picture; the default takes a quarter of its area.
+    width_share : float, 0..1
+        Its width; 0: a square.
+    place : (float, float), 0..1
+        Share of the room that is left which lies above it, and to its left: in the middle.
     anywhere : bool
-        Draw the place, uniformly over all that lie inside.
+        Draw the place instead, uniformly over all that lie inside.
 
     Returns
     -------
     float32 (size_px, size_px, 1), 0 or 1
     """
-    side_px = round(size_px * side_share)
-    free_px = size_px - side_px
-    top, left = rng.integers(free_px + 1, size=2) if anywhere else (free_px // 2, free_px // 2)
+    sides_px = [round(size_px * share) for share in (side_share, width_share or side_share)]
+    free_px = size_px - np.array(sides_px)
+    corner = [rng.integers(n + 1) for n in free_px] if anywhere else (free_px * place).astype(int)
     hole = np.zeros((size_px, size_px, 1), np.float32)
-    hole[top : top + side_px, left : left + side_px] = 1.0
+    hole[tuple(slice(at, at + side) for at, side in zip(corner, sides_px, strict=True))] = 1.0
     return hole
 
 
@@ -67,19 +72,42 @@ def polygon_hole(rng, size_px, vertices=5, edge_px=8):
     return np.minimum(cv2.blur(hole, (edge_px, edge_px)), 1.0)[..., None]
 
 
-def cloud_hole(opacity, threshold):
-    """Return the hole where cloud is thicker than a threshold: ``clip((opacity - t) * 8, 0, 1)``.
+def cloud_hole(opacity, threshold, slope=CLOUD_SLOPE):
+    """Return the hole where cloud is thicker than a threshold: ``clip((opacity - t) * s, 0, 1)``.
 
     Parameters
     ----------
     opacity : float32 (..., 1), 0..1
-    threshold : float
+    threshold, slope : float
 
     Returns
     -------
     float32, the shape of `opacity`, 0..1
     """
-    return np.clip((opacity - np.float32(threshold)) * np.float32(CLOUD_SLOPE), 0.0, 1.0)
+    return np.clip((opacity - np.float32(threshold)) * np.float32(slope), 0.0, 1.0)
+
+
+def _cloud_that_fits(rng, draw_opacity, threshold_range, slope):
+    """Return the hole of a cloud that covers 2 to 60 % of a picture, None after 8 that do not."""
+    low, high = CLOUD_COVER_RANGE
+    for _ in range(CLOUD_TRIES):
+        hole = cloud_hole(draw_opacity(rng), rng.uniform(*threshold_range), slope)
+        if low <= hole.mean() <= high:
+            return hole
+    return None
+
+
+def cloud_or_spot_hole(rng, size_px, *, cloud_share, draw_opacity, **spot):
+    """Draw a hole in the shape of cloud, as the published code does, or a rectangle.
+
+    Arguments as for `cloud_or_polygon_hole`; spot: those of `spot_hole`.
+    """
+    if cloud_share and rng.random() < cloud_share:
+        threshold, slope = SPOT_CLOUD
+        hole = _cloud_that_fits(rng, draw_opacity, (threshold, threshold), slope)
+        if hole is not None:
+            return hole
+    return spot_hole(rng, size_px, **spot)
 
 
 def cloud_or_polygon_hole(rng, size_px, *, cloud_share, draw_opacity, vertices=5, edge_px=8):
@@ -106,9 +134,7 @@ def cloud_or_polygon_hole(rng, size_px, *, cloud_share, draw_opacity, vertices=5
     float32 (size_px, size_px, 1), 0..1
     """
     if rng.random() < cloud_share:
-        low, high = CLOUD_COVER_RANGE
-        for _ in range(CLOUD_TRIES):
-            hole = cloud_hole(draw_opacity(rng), rng.uniform(*THRESHOLD_RANGE))
-            if low <= hole.mean() <= high:
-                return hole
+        hole = _cloud_that_fits(rng, draw_opacity, THRESHOLD_RANGE, CLOUD_SLOPE)
+        if hole is not None:
+            return hole
     return polygon_hole(rng, size_px, vertices, edge_px)

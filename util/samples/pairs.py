@@ -28,6 +28,10 @@ class PairedSamples:
         self.clear, self.hazy, self.partners = clear, hazy, partners
         self.seed, self.crop_px, self.zoom = seed, crop_px, zoom
 
+    def __len__(self):
+        """Return how many samples make an epoch: as many as there are clear pictures."""
+        return len(self.partners)
+
     def __call__(self, number):
         """Return hazy and clear (S, S, 3): float32, 0..1, the same window and turn of both."""
         keys = Keys(self.seed, number)

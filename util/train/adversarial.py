@@ -168,7 +168,7 @@ def penalised(critic, real, fake, key):
     return losses.gradient_penalty(critic, real, fake, epsilon)
 
 
-def train_critic(state, batch, compute, settings, *, name, form):
+def train_critic(state, batch, compute, settings, *, name, form, then=None):
     """Update a critic several times on one batch; return the mean metrics of the updates.
 
     Parameters
@@ -184,14 +184,23 @@ def train_critic(state, batch, compute, settings, *, name, form):
         The critic's name among the networks.
     form : str
         One of `util.train.losses.WASSERSTEIN`.
+    then : callable, optional
+        As `compute`: a second update that follows each; metrics of the same name are added up.
     """
-    found, updates, limit = [], settings.critic_steps, settings.weight_limit
-    for update in range(updates):
-        key = draw_key(settings.seed, state.step, _BETWEEN + update)
-        metrics = state.update(lambda batch, key=key: compute(batch, key), batch).metrics
+    found, updates, limit = {}, settings.critic_steps, settings.weight_limit
+
+    def move(compute, key):
+        metrics = state.update(lambda batch: compute(batch, key), batch).metrics
         if form == "wgan":
             for weight in state.networks[name].trainable_variables:
                 weight.assign(tf.clip_by_value(weight.value, -limit, limit))
         del metrics["gradient_norm"]  # that of the generator is the one to show
-        found.append(metrics)
-    return {n: tf.add_n([metrics[n] for metrics in found]) / updates for n in found[0]}
+        for n, value in metrics.items():
+            found.setdefault(n, []).append(value)
+
+    for update in range(updates):
+        key = draw_key(settings.seed, state.step, _BETWEEN + update)
+        move(compute, key)
+        if then:
+            move(then, key)
+    return {n: tf.add_n(values) / updates for n, values in found.items()}

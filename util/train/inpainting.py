@@ -28,6 +28,7 @@ def make_networks(settings):
             upsampling=settings.upsampling,
             skips=settings.skips,
             painting=settings.painting,
+            tanh_slope=settings.tanh_slope,
         ),
         "discriminator": two_tower_discriminator(
             settings.base_width,
@@ -47,7 +48,8 @@ def make_state(settings):
         variables |= PastPictures.make_variables(settings.past_size, settings.crop_px)
     if settings.adversarial not in losses.WASSERSTEIN:
         variables |= Balance.make_variables(settings.balance_window)
-    return TrainState.of(make_networks(settings), settings, variables=variables)
+    rates = {"discriminator": settings.discriminator_rate_share * settings.learning_rate}
+    return TrainState.of(make_networks(settings), settings, variables=variables, rates=rates)
 
 
 def complete(generator, holed, hole, training=False):
@@ -65,7 +67,8 @@ def complete(generator, holed, hole, training=False):
 def adversarial_weight(step, settings):
     """Return the weight of the adversarial loss at a step: 0, then a straight rise to the full."""
     done = tf.cast(step, tf.float32) - settings.reconstruction_steps
-    rise = tf.clip_by_value(done / max(1, settings.adversarial_rise_steps), 0.0, 1.0)
+    rise_steps = settings.adversarial_rise_steps
+    rise = tf.clip_by_value(done / rise_steps if rise_steps else done + 1.0, 0.0, 1.0)
     return settings.adversarial_weight * rise
 
 

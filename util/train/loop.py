@@ -1,7 +1,8 @@
 """The only training loop: step, watch, stop, save, go on."""
 
+import math
 import platform
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 
 import keras
@@ -137,6 +138,7 @@ def train(task, settings, strategy, begin_with=None):
         )
     split = _split(settings, run)
     train_sample, validation_sample = task.samples(settings, progress=chief, split=split)
+    settings = with_steps(settings, train_sample)
     keras.utils.set_random_seed(settings.seed)  # the first weights
     with strategy.scope():
         state = task.make_state(settings)
@@ -155,7 +157,7 @@ def train(task, settings, strategy, begin_with=None):
     if chief:
         _greet(task, run, found, start, strategy)
     if start >= settings.steps:
-        say(f"this run has reached its {settings.steps:,} steps; raise steps to go on")
+        say(f"this run has reached its {settings.steps:,} steps; raise {_goal(settings)} to go on")
         return 0
     state.skipped_in_a_row.assign(0)
     validation = None
@@ -168,6 +170,17 @@ def train(task, settings, strategy, begin_with=None):
         return going.steps(train_sample, strategy, agreement)
     finally:
         going.report.close()
+
+
+def with_steps(settings, sample):
+    """Return the settings with the steps that their epochs take, if they count in epochs."""
+    if not settings.epochs:
+        return settings
+    return replace(settings, steps=math.ceil(settings.epochs * len(sample) / settings.batch_size))
+
+
+def _goal(settings):
+    return "epochs" if settings.epochs else "steps"
 
 
 def _split(settings, run):
@@ -301,7 +314,7 @@ class _Start:
     def _end(self, done, stop, saved):
         if not self.chief:
             return interrupt.exit_status()
-        where = self.run.checkpoints
+        where, goal = self.run.checkpoints, _goal(self.settings)
         if not saved:
             self.report.say(f"stopped at step {done:,}, but the last save failed; see above")
             return 1
@@ -311,7 +324,7 @@ class _Start:
             )
         else:
             self.report.say(
-                f"finished {done:,} steps, saved in {where}. To go on, raise steps; "
+                f"finished {done:,} steps, saved in {where}. To go on, raise {goal}; "
                 f"the best network is {self.run.best}"
             )
         return interrupt.exit_status()

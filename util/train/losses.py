@@ -10,8 +10,16 @@ def l1(a, b):
     return tf.reduce_mean(tf.abs(a - b))
 
 
-def covered_l1(ground, clear, opacity):
-    """Return the mean absolute difference of two grounds after covering both with one cloud.
+def l2(a, b):
+    """Return the mean squared difference of two tensors, a scalar."""
+    return tf.reduce_mean(tf.square(a - b))
+
+
+DISTANCES = {"l1": l1, "l2": l2}
+
+
+def covered_distance(ground, clear, opacity, distance=l1):
+    """Return the distance of two grounds after covering both with one cloud, a scalar.
 
     What lies under thick cloud cannot be known from its colours, and so does not count.
 
@@ -20,17 +28,20 @@ def covered_l1(ground, clear, opacity):
     ground, clear : float32 (B, H, W, 3)
     opacity : float32 (B, H, W, 1), 0..1
         The TRUE opacity.
+    distance : callable
+        One of `DISTANCES`.
     """
-    return l1(cover(ground, opacity), cover(clear, opacity))
+    return distance(cover(ground, opacity), cover(clear, opacity))
 
 
-def seen_l1(ground, clear, opacity, thick_from=0.75):
-    """Return the mean absolute difference of two grounds where opacity is below `thick_from`.
+def seen_distance(ground, clear, opacity, distance=l1, thick_from=0.75):
+    """Return the distance of two grounds where opacity is below `thick_from`, a scalar.
 
-    The mean is over all pixels, those left out counting as 0. Unlike `covered_l1` it asks for
-    the ground's own colours under haze, where the covered ones differ by little.
+    The mean is over all pixels, those left out counting as 0. Unlike `covered_distance` it asks
+    for the ground's own colours under haze, where the covered ones differ by little.
     """
-    return tf.reduce_mean(tf.abs(ground - clear) * tf.cast(opacity < thick_from, tf.float32))
+    seen = tf.cast(opacity < thick_from, tf.float32)
+    return distance(ground * seen, clear * seen)
 
 
 # --- adversarial --------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ class Muon(keras.optimizers.Muon):
     ----------
     learning_rate : float
         Of the same size as Adam's: updates have 0.2 times a rate's root mean square.
-    beta_1, beta_2 : float
+    beta_1, beta_2, epsilon : float
         Of Adam.
     momentum : float
         Of Muon.
@@ -33,11 +33,12 @@ class Muon(keras.optimizers.Muon):
     its updates as in J. Liu et al., "Muon is scalable for LLM training", arXiv:2502.16982.
     """
 
-    def __init__(self, learning_rate, *, beta_1=0.9, beta_2=0.99, momentum=0.95):
+    def __init__(self, learning_rate, *, beta_1=0.9, beta_2=0.99, epsilon=1e-7, momentum=0.95):
         super().__init__(
             learning_rate,
             adam_beta_1=beta_1,
             adam_beta_2=beta_2,
+            epsilon=epsilon,
             momentum=momentum,
             weight_decay=None,
             adam_weight_decay=None,

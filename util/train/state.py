@@ -87,10 +87,10 @@ class TrainState:
             Highest learning rates of those networks that do not have the settings'.
         """
         rates = dict.fromkeys(networks, settings.learning_rate) | (rates or {})
-        betas = {"beta_1": settings.beta_1, "beta_2": settings.beta_2}
+        how = {name: getattr(settings, name) for name in ("beta_1", "beta_2", "epsilon")}
         return cls(
             networks=networks,
-            optimizers={n: OPTIMIZERS[settings.optimizer](rates[n], **betas) for n in networks},
+            optimizers={n: OPTIMIZERS[settings.optimizer](rates[n], **how) for n in networks},
             variables=variables,
             rates=rates,
             frozen=frozen,
