@@ -10,7 +10,8 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from util.networks.blocks import ReflectPad, leaky, leaky_tanh, mirrored_places, normalise, squash
+from util.networks.blocks import ReflectPad, leaky_tanh, mirrored_places, normalise, squash
+from util.networks.patchgan import patch_maps
 
 HEADS = ("half", "add", "direct")
 SIDE_MULTIPLE = 4  # the generator halves the side twice
@@ -243,15 +244,8 @@ def _bounded(x, sigmoid):
 
 def _patches(x, width, levels, norm):
     """Return a map of scores, one a patch: (B, ceil(H / 2^(levels+1)), .., 1), linear."""
-    x = layers.Conv2D(width, 4, strides=2, padding="same", name="down1")(x)
-    x = leaky(x)  # (B, H / 2, W / 2, width)
-    for level in range(levels):
-        channels = width * min(2**level, 8)
-        x = layers.Conv2D(channels, 4, strides=2, padding="same", name=f"down{level + 2}")(x)
-        x = leaky(normalise(x, norm, f"down{level + 2}"))  # (B, H / 2^(level+2), .., channels)
-    x = layers.Conv2D(width * min(2**levels, 8), 4, padding="same", name="wide")(x)
-    x = leaky(normalise(x, norm, "wide"))
-    return layers.Conv2D(1, 4, padding="same", name="scores", dtype="float32")(x)
+    widths = [width, *(width * min(2**level, 8) for level in range(levels + 1))]
+    return patch_maps(x, widths, norm=norm)[-1]
 
 
 def patch_critic(width=64, levels=3, norm="none", sigmoid=False, name="critic"):
