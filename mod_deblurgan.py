@@ -34,7 +34,8 @@ import tensorflow as tf
 from configure import Deblur
 from util import command
 from util.measure.evaluation import HAZE
-from util.networks.deblurgan import dehaze, dropout_key, generator, patch_critic, source_critic
+from util.networks.deblurgan import generator, patch_critic, source_critic
+from util.networks.dropout import dropout_key, made_by
 from util.networks.vgg16 import perceptual_loss, vgg16_features
 from util.restore import whole
 from util.samples.damage import Samples, haze
@@ -122,7 +123,7 @@ def generator_losses(state, batch, wanted, settings):
     wanted: the features of the clear pictures.
     """
     key = dropout_key(settings.seed, state.step)
-    made = dehaze(state.networks["generator"], batch["hazy"], key)
+    made = made_by(state.networks["generator"], batch["hazy"], key)
     adversarial = fooled(form_of(settings), state.networks["critic"](made, training=True))
     perceptual = perceptual_loss(state.frozen["features"](made), wanted) / _FEATURE_SCALE
     reconstruction = l1(made, batch["clear"])
@@ -185,7 +186,7 @@ def restore(networks, batch, settings):
 
     batch: dict with hazy, float32 (B, H, W, 3), 0..1, any height and width.
     """
-    restored = dehaze(networks["generator"], batch["hazy"])
+    restored = made_by(networks["generator"], batch["hazy"])
     return {"restored": tf.clip_by_value(restored, 0.0, 1.0)}
 
 

@@ -40,6 +40,7 @@ WRONG = {
     "steps": [0],
     "warmup_steps": [-1],
     "final_rate_share": [-0.1, 1.1],
+    "rate_drop_every": [-1],
     "log_every": [0],
     "validate_every": [0],
     "sheet_every": [0],
@@ -128,6 +129,15 @@ WRONG = {
     "critic_width": [0, 257],
     "critic_norm": ["layer"],
     "perceptual_weight": [-1.0],
+    "composite": ["grey"],
+    "discriminator_width": [0, 257],
+    "discriminator_blocks": [(3, 4, 6, 0)],
+    "direction": ["ab"],
+    "drop_cover": [(-0.1, 0.3), (0.3, 1.1)],
+    "drop_radius_px": [(0.5, 4.0), (4.0, 3.0)],
+    "levels": [4, 9],
+    "field_px": [64],
+    "discriminator_rate_share": [-0.1, 11.0],
 }
 
 

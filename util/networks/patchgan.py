@@ -27,7 +27,16 @@ def patch_widths(field_px, width):
     return [width * min(2**level, 8) for level in range(max(2, FIELDS_PX[field_px] + 1))]
 
 
-def patch_maps(x, widths, *, norm="none", side=4, wrapped=lambda layer: layer, after=None):
+def patch_maps(
+    x,
+    widths,
+    *,
+    norm="none",
+    side=4,
+    initializer=lambda: "glorot_uniform",
+    wrapped=lambda layer: layer,
+    after=None,
+):
     """Return what every level makes of a picture, list of tensors; the last one is the scores.
 
     Each level halves the side, but the last one of `widths` and the scores, which keep it.
@@ -41,6 +50,8 @@ def patch_maps(x, widths, *, norm="none", side=4, wrapped=lambda layer: layer, a
         Of all levels but the first and the scores.
     side : int
         Of the kernels; with 1 no level halves the side.
+    initializer : callable
+        ``initializer() -> initialiser`` of a kernel, a new one for each.
     wrapped : callable
         ``wrapped(convolution) -> layer`` that is used in its place, such as
         ``keras.layers.SpectralNormalization``.
@@ -52,20 +63,23 @@ def patch_maps(x, widths, *, norm="none", side=4, wrapped=lambda layer: layer, a
     list of float32 (B, h, w, width), and scores (B, h, w, 1), linear
         At any H and W; sides are rounded up where they are halved.
     """
+
+    def convolved(x, channels, name, **how):
+        how |= {"padding": "same", "kernel_initializer": initializer()}
+        return wrapped(layers.Conv2D(channels, side, name=name, **how))(x)
+
     maps = []
     for level, channels in enumerate(widths, start=1):
         name = "wide" if level == len(widths) else f"down{level}"
         strides = 1 if level == len(widths) or side == 1 else 2
-        convolution = layers.Conv2D(channels, side, strides=strides, padding="same", name=name)
-        x = wrapped(convolution)(x)
+        x = convolved(x, channels, name, strides=strides)
         x = leaky(x if level == 1 else normalise(x, norm, name))
         x = after[level](x) if after and level in after else x
         maps.append(x)
-    scores = layers.Conv2D(1, side, padding="same", name="scores", dtype="float32")
-    return [*maps, wrapped(scores)(x)]
+    return [*maps, convolved(x, 1, "scores", dtype="float32")]
 
 
-def patchgan(field_px=70, width=64, channels=3, norm="batch", name="discriminator"):
+def patchgan(field_px=70, width=64, channels=3, norm="batch", name="discriminator", **how):
     """Build the published discriminator.
 
     Weights count 2,769,601 with a field of 70 pixels, width 64, 6 channels and batch norm.
@@ -79,6 +93,8 @@ def patchgan(field_px=70, width=64, channels=3, norm="batch", name="discriminato
     channels : int
         Of the picture; 6 for a pair.
     norm : {"none", "batch", "group", "instance"}
+    how : dict
+        Other arguments of `patch_maps`.
 
     Returns
     -------
@@ -89,5 +105,5 @@ def patchgan(field_px=70, width=64, channels=3, norm="batch", name="discriminato
     picture = keras.Input((None, None, channels), name="picture")
     centred = layers.Rescaling(2.0, offset=-1.0, name="centre")(picture)  # -1..1
     side = 1 if field_px == 1 else 4
-    maps = patch_maps(centred, patch_widths(field_px, width), norm=norm, side=side)
+    maps = patch_maps(centred, patch_widths(field_px, width), norm=norm, side=side, **how)
     return keras.Model(picture, maps[-1], name=name)
