@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from util.networks.blocks import leaky, normalise
+from util.networks.blocks import leaky, near_zero, normalise
 from util.networks.deblurgan import CutLike, Head, PadToMultiple
 from util.networks.dropout import PlacedDropout
 
@@ -22,9 +22,10 @@ class OwnStatistics(layers.BatchNormalization):
     def call(self, x, training=None):
         if training:
             return super().call(x, training=True)
-        x32 = tf.cast(x, tf.float32)
+        # In float32 whatever the precision, as Keras' own.
+        x32, beta, gamma = (tf.cast(value, tf.float32) for value in (x, self.beta, self.gamma))
         mean, variance = tf.nn.moments(x32, (0, 1, 2))
-        found = tf.nn.batch_normalization(x32, mean, variance, self.beta, self.gamma, self.epsilon)
+        found = tf.nn.batch_normalization(x32, mean, variance, beta, gamma, self.epsilon)
         return tf.cast(found, x.dtype)
 
 
@@ -93,8 +94,9 @@ def translator(
     for level in range(levels, 0, -1):
         x = layers.ReLU()(x if level == levels else layers.Concatenate()([x, kept[level - 1]]))
         channels, at = width * min(2 ** (level - 2), 8) if level > 1 else 3, f"up{level}"
-        options = {"name": at, "dtype": "float32"} if level == 1 else {"name": at}
-        options |= {"kernel_initializer": first_kernel(), **how}
+        first = near_zero() if level == 1 and output == "add" else first_kernel()
+        options = {"kernel_initializer": first, "name": at, **how}
+        options |= {"dtype": "float32"} if level == 1 else {}
         x = layers.Conv2DTranspose(channels, 4, **options)(x)
         if level > 1:
             x = normed(x, at)  # (B, H / 2^(level-1), W / 2^(level-1), channels)

@@ -33,6 +33,9 @@ def losses(made, clear, of_made, of_clear, settings):
 def train_step(state, batch, settings, *, make, score):
     """Take one step on a batch, both networks at once; return its losses, means over replicas.
 
+    Both learn from the same scores. The published systems move the discriminator first and judge
+    what was made once more: a pass more for the same game.
+
     Parameters
     ----------
     make : callable
