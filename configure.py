@@ -294,9 +294,7 @@ class GANCloud(Common):
     """Settings of mod_GAN_cloud.py. Pixels of noise are meant for a crop of 64."""
 
     # --- data ---
-    crop_px: int = (
-        64  # side of a training crop, a multiple of 32 (source the same: EuroSAT's tiles)
-    )
+    crop_px: int = 64  # side of a training crop, a multiple of 32 (source the same: EuroSAT)
 
     # --- clouds ---
     composite: str = "veil"  # veil (source: noise is opacity and light, darkens) or white cloud
@@ -305,16 +303,9 @@ class GANCloud(Common):
     noise_persistence: float = 0.5  # weight of a layer relative to the one before (source the same)
 
     # --- networks ---
-    base_width: int = (
-        16  # channels of the U-Net's first level; 16: 1.9 M weights (source 32: 7.8 M)
-    )
-    discriminator_width: int = 8  # of the discriminator's; 8: 1.3 M weights (source 16: 5.0 M)
-    discriminator_blocks: tuple[int, int, int, int] = (
-        3,
-        4,
-        6,
-        3,
-    )  # of its stages (source the same)
+    base_width: int = 16  # channels of the U-Net's first level; 16: 1.9 M (source 32: 7.8 M)
+    discriminator_width: int = 8  # of the discriminator's; 8: 1.3 M (source 16: 5.0 M)
+    discriminator_blocks: tuple[int, int, int, int] = (3, 4, 6, 3)  # a stage (source the same)
     norm: str = "batch"  # of both: none, batch (source), group, instance
     output: str = "add"  # add (cloudy + tanh) or direct (source: the picture itself, by a sigmoid)
 
@@ -337,7 +328,7 @@ class Pix2pix(Common):
     # --- data ---
     damaged_folder: str = ""  # damaged partners of the clear pictures; empty = raindrops are drawn
     pairs_folder: str = ""  # files A|B, two pictures side by side, instead of the two folders
-    direction: str = "a_to_b"  # of pairs: a_to_b (damaged or left to clear or right) or b_to_a
+    direction: str = "a_to_b"  # of pairs: a_to_b (damaged to clear, left to right) or b_to_a
     ground_zoom: tuple[float, float] = (0.7, 2.5)  # window cut, in crops (source .895: 256 of 286)
 
     # --- raindrops ---
@@ -345,10 +336,10 @@ class Pix2pix(Common):
     drop_radius_px: tuple[float, float] = (3.0, 20.0)  # radius of a drop
 
     # --- networks ---
-    generator_width: int = 32  # channels of the first level; 32 with 7 levels: 10.5 M (source 64)
-    levels: int = (
-        7  # how often the side is halved, 5..8; the crop best 2^levels px (source 8: 54.4 M)
+    generator_width: int = (
+        32  # channels of the first level; 32 with 7 levels: 10.5 M (source 64: 54 M)
     )
+    levels: int = 7  # how often the side is halved, 5..8; 2^levels px fit the crop (source 8)
     norm: str = "batch"  # of both: none, batch (source), group, instance
     dropout: float = 0.5  # share dropped in three levels, 0..0.9 (source the same)
     used_as_trained: bool = False  # dropout and own statistics when applied, too (source true)
