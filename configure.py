@@ -84,6 +84,7 @@ class Common(Settings):
     epochs: int = 0  # the same in passes over the pictures, a crop of each; 0 = as steps says
     warmup_steps: int = 100  # steps over which the rate rises from 0 (source 0)
     final_rate_share: float = 0.01  # rate at the end, of the highest; 1 = constant (source 1)
+    rate_drop_every: int = 0  # instead, the rate falls to a tenth after each so many steps; 0 = no
 
     # --- how often (in steps) ---
     log_every: int = 50  # a row in log.csv and TensorBoard
@@ -410,6 +411,72 @@ Deblur.presets = {
 }
 
 
+@settings_class
+class GANCloud(Common):
+    """Settings of mod_GAN_cloud.py. Pixels of noise are meant for a crop of 64."""
+
+    # --- data ---
+    crop_px: int = 64  # side of a training crop, a multiple of 32 (source the same: EuroSAT)
+
+    # --- clouds ---
+    composite: str = "veil"  # veil (source: noise is opacity and light, darkens) or white cloud
+    noise_cell_px: tuple[float, float] = (5.0, 120.0)  # cells of the first layer (source the same)
+    noise_octaves: int = 12  # layers, cells of the n-th the n-th part of the first's (source 12)
+    noise_persistence: float = 0.5  # weight of a layer relative to the one before (source the same)
+
+    # --- networks ---
+    base_width: int = 16  # channels of the U-Net's first level; 16: 1.9 M (source 32: 7.8 M)
+    discriminator_width: int = 8  # of the discriminator's; 8: 1.3 M (source 16: 5.0 M)
+    discriminator_blocks: tuple[int, int, int, int] = (3, 4, 6, 3)  # a stage (source the same)
+    norm: str = "batch"  # of both: none, batch (source), group, instance
+    output: str = "add"  # add (cloudy + tanh) or direct (source: the picture itself, by a sigmoid)
+
+    # --- losses ---
+    adversarial_weight: float = 1.0  # weight of the adversarial loss (source the same)
+    reconstruction_weight: float = 100.0  # weight of the L1 (source the same)
+
+    # --- optimiser ---
+    learning_rate: float = 1e-3  # highest rate of the generator, 1e-5..1e-2 (source 1e-4, constant)
+    discriminator_rate_share: float = 0.1  # the discriminator's rate, as a share (source the same)
+
+    # --- schedule ---
+    rate_drop_every: int = 0  # the rate falls to a tenth after so many steps (source 2950); 0 = no
+
+
+@settings_class
+class Pix2pix(Common):
+    """Settings of mod_pix2pix.py."""
+
+    # --- data ---
+    damaged_folder: str = ""  # damaged partners of the clear pictures; empty = raindrops are drawn
+    pairs_folder: str = ""  # files A|B, two pictures side by side, instead of the two folders
+    direction: str = "a_to_b"  # of pairs: a_to_b (damaged to clear, left to right) or b_to_a
+    ground_zoom: tuple[float, float] = (0.7, 2.5)  # window cut, in crops (source .895: 256 of 286)
+
+    # --- raindrops ---
+    drop_cover: tuple[float, float] = (0.05, 0.3)  # share of the picture that drops take
+    drop_radius_px: tuple[float, float] = (3.0, 20.0)  # radius of a drop
+
+    # --- networks ---
+    generator_width: int = 32  # of the first level; with 7 levels 10.5 M (source 64: 54.4 M)
+    levels: int = 7  # how often the side is halved, 5..8; 2^levels px fit the crop (source 8)
+    norm: str = "batch"  # of both: none, batch (source), group, instance
+    dropout: float = 0.5  # share dropped in three levels, 0..0.9 (source the same)
+    used_as_trained: bool = False  # dropout and own statistics when applied, too (source true)
+    output: str = "add"  # add (damaged + tanh), half, or direct (source: tanh alone)
+    field_px: int = 70  # a score sees a square of 1, 16, 34, 70 (source), 142 or 286 pixels
+    discriminator_width: int = 32  # channels of its first level; 32: 0.7 M (source 64: 2.8 M)
+
+    # --- losses ---
+    adversarial_weight: float = 1.0  # weight of the adversarial loss (source the same)
+    reconstruction_weight: float = 200.0  # weight of the L1 (source the same: 100 on -1..1)
+
+    # --- optimiser ---
+    batch_size: int = 4  # pictures a step over all devices (source 1 or 4)
+    learning_rate: float = 2e-4  # highest rate of the run, 1e-5..1e-3 (source the same, constant)
+    beta_2: float = 0.999  # Adam: memory of its square, 0.5..0.9999 (source the same)
+
+
 # --- one row a setting: its kind (see util/settings.py), and its rule ---------------------------
 
 
@@ -421,7 +488,8 @@ def _is_colour(text):
 
 
 def _least_tile_px(settings):
-    return 2 * settings.apply_margin_px + 96
+    # Tiles start at multiples of what the deepest level of a network has for a pixel.
+    return 2 * settings.apply_margin_px + 32 + 2 * 2 ** getattr(settings, "levels", 5)
 
 
 _SHARES_ROWS = Rule(
@@ -496,6 +564,7 @@ Common.rows = {
     "epochs": row(AT_ONCE, at_least(0)),
     "warmup_steps": row(AT_ONCE, at_least(0)),
     "final_rate_share": row(AT_ONCE, between(0, 1)),
+    "rate_drop_every": row(AT_ONCE, at_least(0)),
     "log_every": row(AT_ONCE, at_least(1)),
     "validate_every": row(AT_ONCE, at_least(1), _SHARES_ROWS),
     "sheet_every": row(AT_ONCE, at_least(1)),
@@ -623,6 +692,22 @@ Common.rows = {
     "perceptual_input": row(AT_ONCE, one_of("scaled", "raw")),
     "critic_turn": row(AT_ONCE, one_of("after", "before")),
     "vgg_weights_file": row(AT_ONCE),
+    # mod_GAN_cloud.py
+    "composite": row(OTHER_SAMPLES, one_of("veil", "white")),
+    "discriminator_width": row(FIXED, between(1, 256)),
+    "discriminator_blocks": row(
+        FIXED, rule(lambda v: min(v) >= 1, "must be four numbers, 1 or more")
+    ),
+    "GANCloud.output": row(FIXED, one_of("add", "direct")),
+    # mod_pix2pix.py
+    "damaged_folder": row(OTHER_SAMPLES),
+    "pairs_folder": row(OTHER_SAMPLES),
+    "direction": row(OTHER_SAMPLES, one_of("a_to_b", "b_to_a")),
+    "drop_cover": row(OTHER_SAMPLES, range_within(0, 1)),
+    "drop_radius_px": row(OTHER_SAMPLES, range_within(1, 1000)),
+    "levels": row(FIXED, between(5, 8)),
+    "used_as_trained": row(AT_ONCE),
+    "Pix2pix.field_px": row(FIXED, one_of(1, 16, 34, 70, 142, 286)),
     "Deblur.adversarial": row(FIXED, one_of("wgan-gp", "wgan", "source")),
 }
 

@@ -35,14 +35,8 @@ import tensorflow as tf
 from configure import Deblur
 from util import command
 from util.measure.evaluation import HAZE
-from util.networks.deblurgan import (
-    CRITIC_LEVELS,
-    dehaze,
-    dropout_key,
-    generator,
-    patch_critic,
-    source_critic,
-)
+from util.networks.deblurgan import CRITIC_LEVELS, generator, patch_critic, source_critic
+from util.networks.dropout import dropout_key, made_by
 from util.networks.vgg16 import perceptual_loss, vgg16_features
 from util.restore import whole
 from util.samples.damage import Samples, haze
@@ -135,7 +129,7 @@ def generator_losses(state, batch, wanted, settings):
     wanted: the features of the clear pictures.
     """
     key = dropout_key(settings.seed, state.step)
-    made = dehaze(state.networks["generator"], batch["hazy"], key)
+    made = made_by(state.networks["generator"], batch["hazy"], key)
     adversarial = fooled(form_of(settings), state.networks["critic"](made, training=True))
     perceptual = perceptual_loss(state.frozen["features"](made), wanted)
     if settings.perceptual_input == "scaled":
@@ -201,7 +195,7 @@ def update_critic(state, batch, made, settings):
     how = {"name": "critic", "form": form}
     if made is not None:
         return train_critic(state, batch, moved_by(True, True), settings, **how)
-    use = partial(dehaze, state.networks["generator"])
+    use = partial(made_by, state.networks["generator"])
     batch = {**batch, "made": state.strategy.run(use, (batch["hazy"],))}
     how["then"] = moved_by(False, True)
     return train_critic(state, batch, moved_by(True, False), settings, **how)
@@ -226,7 +220,7 @@ def restore(networks, batch, settings):
 
     batch: dict with hazy, float32 (B, H, W, 3), 0..1, any height and width.
     """
-    restored = dehaze(networks["generator"], batch["hazy"])
+    restored = made_by(networks["generator"], batch["hazy"])
     return {"restored": tf.clip_by_value(restored, 0.0, 1.0)}
 
 

@@ -589,7 +589,7 @@ def prepare_deblurgan(options):
     }
     networks = {**state.networks, "vgg": state.frozen["features"]}
     ours = {
-        "generator's output": deblur.dehaze(networks["generator"], batch["hazy"]),
+        "generator's output": deblur.made_by(networks["generator"], batch["hazy"]),
         "critic's scores": networks["critic"](batch["clear"]),
         "features": state.frozen["features"](batch["clear"]),
     }

@@ -24,7 +24,15 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[1]
 
 # The scripts that every test of training, stopping and resuming runs on; a new one joins here.
-SCRIPTS = ["mod_defog", "mod_mend", "mod_GAN_spot", "mod_GAN_poly", "mod_deblurgan"]
+SCRIPTS = [
+    "mod_defog",
+    "mod_mend",
+    "mod_GAN_spot",
+    "mod_GAN_poly",
+    "mod_deblurgan",
+    "mod_GAN_cloud",
+    "mod_pix2pix",
+]
 
 # Small enough for a start to cost little more than loading TensorFlow. Settings that a script
 # does not have are left out.
@@ -48,6 +56,9 @@ TINY = {
     "generator_width": 2,
     "blocks": 1,
     "critic_width": 2,
+    "discriminator_width": 2,
+    "discriminator_blocks": (1, 1, 1, 1),
+    "levels": 5,
     "critic_steps": 2,
     "perceptual_layer": "block1_conv2",
     "log_every": 2,

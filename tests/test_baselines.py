@@ -272,6 +272,14 @@ def test_bad_picture_is_refused(name, picture, text):
         ALL[name](picture, np.zeros(picture.shape[:2], np.float32))
 
 
+def test_the_median_takes_specks_away_and_keeps_edges():
+    picture = np.full((40, 60, 3), 51 / 255, np.float32)
+    picture[:, 30:] = 204 / 255
+    specked = picture.copy()
+    specked[5:8, 10:14] = 1.0
+    np.testing.assert_allclose(baselines.median_filter(specked), picture, atol=1e-6)
+
+
 def test_mean_colour_of_what_is_known():
     picture, hole = noise(24, 32), np.zeros((24, 32), bool)
     hole[4:12, 5:20] = True

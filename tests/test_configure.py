@@ -48,6 +48,7 @@ WRONG = {
     "steps": [0],
     "warmup_steps": [-1],
     "final_rate_share": [-0.1, 1.1],
+    "rate_drop_every": [-1],
     "log_every": [0],
     "validate_every": [0],
     "sheet_every": [0],
@@ -141,12 +142,19 @@ WRONG = {
     "dropout": [-0.1, 0.95],
     "output": ["tanh"],
     "critic": ["global"],
-    "field_px": [1, 71],
+    "field_px": [71],
     "critic_width": [0, 257],
     "critic_norm": ["layer"],
     "perceptual_weight": [-1.0],
     "perceptual_input": ["grey"],
     "critic_turn": ["never"],
+    "composite": ["grey"],
+    "discriminator_width": [0, 257],
+    "discriminator_blocks": [(3, 4, 6, 0)],
+    "direction": ["ab"],
+    "drop_cover": [(-0.1, 0.3), (0.3, 1.1)],
+    "drop_radius_px": [(0.5, 4.0), (4.0, 3.0)],
+    "levels": [4, 9],
 }
 
 

@@ -15,14 +15,12 @@ import tensorflow as tf
 from util.networks.deblurgan import (
     CRITIC_LEVELS,
     CutLike,
-    KeyedDropout,
     PadToMultiple,
-    dehaze,
-    dropout_key,
     generator,
     patch_critic,
     source_critic,
 )
+from util.networks.dropout import KeyedDropout, dropout_key, made_by
 from util.train.losses import gradient_penalty
 
 
@@ -68,10 +66,10 @@ def test_weights_of_every_kind(width, blocks, norm):
 def test_any_picture_comes_out_in_its_size(head):
     model = generator(4, 1, "none", head=head)
     unknown = tf.TensorSpec((None, None, None, 3))
-    dynamic = tf.function(lambda x: dehaze(model, x), input_signature=[unknown])
+    dynamic = tf.function(lambda x: made_by(model, x), input_signature=[unknown])
     for size in [(32, 32), (33, 34), (31, 36), (5, 7), (1, 3)]:
         hazy = noise(2, *size, 3)
-        found = dehaze(model, hazy)
+        found = made_by(model, hazy)
         assert found.shape == hazy.shape
         assert found.dtype == tf.float32
         assert np.isfinite(found).all()
@@ -81,8 +79,8 @@ def test_any_picture_comes_out_in_its_size(head):
 def test_a_picture_that_fits_is_neither_padded_nor_cut():
     model, hazy = generator(4, 1, "none"), noise(1, 30, 29, 3)
     padded = np.pad(hazy, [(0, 0), (0, 2), (0, 3), (0, 0)], mode="reflect")
-    expected = dehaze(model, padded)[:, :30, :29]
-    np.testing.assert_allclose(dehaze(model, hazy), expected, atol=1e-6)
+    expected = made_by(model, padded)[:, :30, :29]
+    np.testing.assert_allclose(made_by(model, hazy), expected, atol=1e-6)
 
 
 def with_last_layer(value, head, **options):
@@ -98,7 +96,7 @@ def with_last_layer(value, head, **options):
 def test_the_published_head_adds_the_picture_and_halves_in_minus_one_to_one(value):
     hazy = noise(1, 8, 8, 3)
     expected = ((np.tanh(value) + (2 * hazy - 1)) / 2 + 1) / 2
-    found = dehaze(with_last_layer(value, "half"), hazy)
+    found = made_by(with_last_layer(value, "half"), hazy)
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert np.min(found) >= 0
     assert np.max(found) <= 1
@@ -107,9 +105,9 @@ def test_the_published_head_adds_the_picture_and_halves_in_minus_one_to_one(valu
 @pytest.mark.parametrize("value", [-50.0, -0.3, 0.0, 0.7, 50.0])
 def test_the_other_heads(value):
     hazy = noise(1, 8, 8, 3)
-    added = dehaze(with_last_layer(value, "add"), hazy)
+    added = made_by(with_last_layer(value, "add"), hazy)
     np.testing.assert_allclose(added, hazy + np.tanh(value), atol=1e-6)
-    direct = dehaze(with_last_layer(value, "direct"), hazy)
+    direct = made_by(with_last_layer(value, "direct"), hazy)
     expected = np.full(hazy.shape, 0.5 + 0.505 * np.tanh(value))
     np.testing.assert_allclose(direct, expected, atol=1e-6)
 
@@ -120,7 +118,7 @@ def test_the_light_head_takes_haze_of_its_own_light_off_and_corrects(share):
     light = 0.825 + 0.325 * np.tanh(found[4:] + 0.5)
     opacity = (0.5 + 0.505 * np.tanh(share)) * np.minimum(hazy / light, 1).min(-1, keepdims=True)
     expected = (hazy - opacity * light) / np.maximum(1 - opacity, 0.2) + np.tanh(found[1:4])
-    np.testing.assert_allclose(dehaze(with_last_layer(found, "light"), hazy), expected, atol=1e-5)
+    np.testing.assert_allclose(made_by(with_last_layer(found, "light"), hazy), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("option", "value"), [("head", "whole"), ("norm", "layer")])
@@ -132,7 +130,7 @@ def test_an_unknown_kind_is_named_with_the_known_ones(option, value):
 def test_every_weight_moves():
     model, hazy = generator(4, 1, "instance"), noise(2, 16, 16, 3)
     with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(dehaze(model, hazy, dropout_key(0, 0)) ** 2)
+        loss = tf.reduce_mean(made_by(model, hazy, dropout_key(0, 0)) ** 2)
     for variable, gradient in zip(
         model.trainable_variables,
         tape.gradient(loss, model.trainable_variables),
@@ -147,7 +145,7 @@ def test_the_last_layers_stay_float32_under_mixed_precision():
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        made = dehaze(generator(4, 1, "none"), noise(1, 9, 8, 3), dropout_key(0, 0))
+        made = made_by(generator(4, 1, "none"), noise(1, 9, 8, 3), dropout_key(0, 0))
         scores = [
             patch_critic(4, 2)(noise(1, 16, 16, 3)),
             source_critic(16, 4, 2)(noise(1, 16, 16, 3)),
@@ -262,14 +260,14 @@ def test_there_is_no_state_that_a_checkpoint_could_miss():
 
 def test_a_generator_repeats_itself_by_key_and_does_not_drop_out_when_used():
     model, hazy = generator(4, 2, "none"), noise(2, 16, 16, 3)
-    first, again, other = (dehaze(model, hazy, dropout_key(0, n)).numpy() for n in (1, 1, 2))
+    first, again, other = (made_by(model, hazy, dropout_key(0, n)).numpy() for n in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 1e-4
-    used = dehaze(model, hazy).numpy()
-    np.testing.assert_array_equal(used, dehaze(model, hazy).numpy())
+    used = made_by(model, hazy).numpy()
+    np.testing.assert_array_equal(used, made_by(model, hazy).numpy())
     without = generator(4, 2, "none", dropout=0.0)
     without.set_weights(model.get_weights())
-    np.testing.assert_array_equal(dehaze(without, hazy, dropout_key(0, 1)), used)
+    np.testing.assert_array_equal(made_by(without, hazy, dropout_key(0, 1)), used)
 
 
 class Replica:
@@ -378,7 +376,7 @@ def test_layers_can_be_made_again(layer):
 def test_layers_tell_their_shapes():
     assert PadToMultiple(4).compute_output_shape((None, 5, None, 3)) == (None, 8, None, 3)
     assert CutLike().compute_output_shape((2, 8, 8, 5), (2, 7, None, 3)) == (2, 7, None, 5)
-    assert inspect.signature(dehaze).parameters["key"].default is None
+    assert inspect.signature(made_by).parameters["key"].default is None
 
 
 @pytest.mark.parametrize("size", [(5, 6), (8, 4), (1, 2), (2, 1)])
@@ -397,7 +395,7 @@ import tensorflow as tf
 
 devices = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
-from util.networks.deblurgan import KeyedDropout, dropout_key
+from util.networks.dropout import KeyedDropout, dropout_key
 
 strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
 layer = KeyedDropout(0.5, name="dropout")

@@ -175,7 +175,7 @@ def test_the_critic_may_learn_first_what_is_clear_and_then_what_is_made(made):
 
         optimizer.apply = moved
     critic = state.networks["critic"]
-    made_of = mod_deblurgan.dehaze(state.networks["generator"], given["hazy"])  # no dropout
+    made_of = mod_deblurgan.made_by(state.networks["generator"], given["hazy"])  # no dropout
     expected = tf.reduce_mean(critic(made_of)) - tf.reduce_mean(critic(given["clear"]))
     metrics, skipped = step(given)
     assert order == ["critic"] * 4 + ["generator"]
@@ -191,7 +191,7 @@ def test_raw_features_are_weighed_as_they_are_and_the_critic_has_a_rate_of_its_o
     assert state.rates == {"generator": 1e-9, "critic": 0.25e-9}
     given = batch()
     see = state.frozen["features"]
-    made_of = mod_deblurgan.dehaze(state.networks["generator"], given["hazy"])
+    made_of = mod_deblurgan.made_by(state.networks["generator"], given["hazy"])
     expected = ((see(made_of).numpy() - see(given["clear"]).numpy()) ** 2).mean()
     assert float(step(given)[0]["loss_perceptual"]) == pytest.approx(expected, rel=1e-4)
 

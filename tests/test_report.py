@@ -273,6 +273,17 @@ class TestPlot:
         assert np.isfinite(mean[:80]).all()
         assert "failed" not in capfd.readouterr().err
 
+    def test_least_and_greatest_of_losses_are_marked(self, tmp_path):
+        report = make(tmp_path)
+        for step, loss in enumerate((0.5, np.nan, 0.75, 0.25, 0.5), start=1):
+            report.losses(step, {"loss_generator": loss, "learning_rate": 1})
+        report.plot()
+        panels = self.panels(tmp_path)
+        marks = [mark.get_offsets()[0].tolist() for mark in panels["losses"].collections]
+        assert marks == [[4, 0.25], [3, 0.75]]
+        assert [text.get_text() for text in panels["losses"].texts] == ["0.25", "0.75"]
+        assert not panels["learning rate"].collections
+
     def test_negative_losses_get_a_linear_axis(self, tmp_path):
         report = make(tmp_path)
         for step in (1, 2):

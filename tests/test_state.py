@@ -292,6 +292,11 @@ def test_epochs_are_steps_over_all_pictures(epochs, steps):
     assert with_steps(settings, range(6)).steps == steps
 
 
+@pytest.mark.parametrize(("step", "share"), [(99, 1.0), (100, 0.1), (199, 0.1), (250, 0.01)])
+def test_the_rate_falls_in_steps_to_a_tenth(step, share):
+    assert rate(step, drop_every=100) == pytest.approx(0.02 * share, rel=1e-5)
+
+
 def test_no_warm_up_begins_at_the_highest_rate():
     assert rate(0, warmup_steps=0) == pytest.approx(0.02, rel=1e-6)
 

@@ -355,7 +355,7 @@ if script == "mod_mend":
 cases = [plain]
 if script == "mod_defog" or "GAN" in script:
     cases.append(dict(norm="batch", clip_norm=0.0))
-if "GAN" in script:
+if hasattr(task.settings, "past_share"):
     # All that replicas share between them counts from the first step on.
     at_once = dict(adversarial_weight=1.0, reconstruction_steps=0, adversarial_rise_steps=0)
     cases = [{**case, **at_once, "past_share": 0.75} for case in cases]

@@ -64,6 +64,10 @@ class Task:
         How a picture of any size is restored.
     measure : util.measure.evaluation.Evaluation
         What a run follows, what the network is measured by, and beside whom.
+    judge : callable, optional
+        ``judge(networks, batch, found, settings) -> dict of float32 (B,)``: what else `measure`
+        follows of each validation sample, such as the losses of both networks of a GAN; found is
+        what `restore` returned.
     """
 
     name: str
@@ -76,3 +80,4 @@ class Task:
     sheet: Callable
     kind: Kind
     measure: object
+    judge: Callable | None = None

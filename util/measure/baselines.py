@@ -151,6 +151,15 @@ def guided_filter(guide: np.ndarray, picture: np.ndarray, radius_px: int, eps: f
     return box_mean(a) * guide + box_mean(b)
 
 
+# ---- median ----
+
+
+def median_filter(picture: np.ndarray, side_px: int = 11) -> np.ndarray:
+    """Return each pixel's channels replaced by the median over a square around it, of 8 bits."""
+    eight_bit = np.rint(np.clip(_checked_picture(picture), 0, 1) * 255).astype(np.uint8)
+    return np.float32(cv2.medianBlur(eight_bit, side_px) / 255)
+
+
 # ---- inpainting ----
 # All five: `hole` is bool (H, W), True where the picture is missing. Known pixels come out bit
 # for bit as they went in. Nothing missing: the picture unchanged. Nothing known: mid-grey 0.5,

@@ -51,10 +51,11 @@ def whole_scores(restored, sample):
     return {f"{name}_whole": f(restored, clear, ground) for name, f in _SCORES.items()}
 
 
-def _cloud_scores(restored, sample):
-    if "opacity" not in sample:
+def region_scores(cover, restored, sample):
+    """Return the scores by how much of each pixel is covered, where the sample says it."""
+    if cover not in sample:
         return whole_scores(restored, sample)
-    return score_picture(restored, sample["clear"], sample["opacity"][..., 0])
+    return score_picture(restored, sample["clear"], sample[cover][..., 0])
 
 
 def _filled_scores(restored, sample):
@@ -131,6 +132,18 @@ def _by_cover(rows):
     found = {t: holds for t, holds in _SHARES.items() if any(holds(row["cover"]) for row in rows)}
     groups = {"all pictures": lambda cover: True, **(found if len(found) > 1 else {})}
     return {title: partial(value, holds) for title, holds in groups.items()}
+
+
+BY_OPACITY = partial(
+    by_region,
+    titles={
+        "whole": "whole",
+        "thick": "thick >= .75",
+        "thin": "thin .02-.75",
+        "clear": "clear < .02",
+        "seen": "seen < .75",
+    },
+)
 
 
 # --- rivals -------------------------------------------------------------------------------------
@@ -270,17 +283,8 @@ CLOUDS = Evaluation(
         UNMIXED: _oracle(baselines.unmix),
         "oracle: unmix + Telea": _oracle(baselines.unmix_and_inpaint),
     },
-    scores=_cloud_scores,
-    groups=partial(
-        by_region,
-        titles={
-            "whole": "whole",
-            "thick": "thick >= .75",
-            "thin": "thin .02-.75",
-            "clear": "clear < .02",
-            "seen": "seen < .75",
-        },
-    ),
+    scores=partial(region_scores, "opacity"),
+    groups=BY_OPACITY,
     notes=_cloud_notes,
     help="Measure the trained network against rivals: PSNR, SSIM, MAE by opacity of cloud.",
     validation=validation_scores,

@@ -4,96 +4,25 @@ O. Kupyn et al., "DeblurGAN: blind motion deblurring using conditional adversari
 CVPR 2018.
 """
 
-import zlib
-
 import keras
-import tensorflow as tf
 from keras import layers, ops
 
 from util.networks.blocks import (
     TANH_SLOPE,
     ReflectPad,
-    leaky,
     leaky_tanh,
     mirrored_places,
     normalise,
     squash,
 )
+from util.networks.dropout import KeyedDropout
+from util.networks.patchgan import patch_maps
 from util.networks.unet import cloud_light, ground_from, possible_opacity
 
 HEADS = ("light", "half", "add", "direct")
 # Of the critics: how many levels see a square of so many pixels at a time.
 CRITIC_LEVELS = {16: 0, 34: 1, 70: 2, 142: 3, 286: 4}
 SIDE_MULTIPLE = 4  # the generator halves the side twice
-
-
-# --- dropout without a state --------------------------------------------------------------------
-
-
-def dropout_key(seed, step, call=0):
-    """Return the key of one pass through a network, int32 (2,): a pure function of where it is.
-
-    Nothing has to be saved for an exact resume, and every replica draws masks of its own.
-
-    Parameters
-    ----------
-    seed : int
-        The run's.
-    step : int or integer tensor, below 2**31
-    call : int
-        Which of a step's passes it is, where there are several.
-
-    Raises
-    ------
-    RuntimeError
-        Called under a strategy but outside `strategy.run`, where there is no replica.
-    """
-    context = tf.distribute.get_replica_context()
-    if context is None:
-        raise RuntimeError("dropout_key must be called within strategy.run")
-    key = tf.stack([tf.constant(seed, tf.int32), tf.cast(step, tf.int32)])
-    for number in (call, context.replica_id_in_sync_group):
-        key = tf.random.fold_in(key, tf.cast(number, tf.int32), alg="philox")
-    return key
-
-
-@keras.saving.register_keras_serializable("cloud_removal")
-class KeyedDropout(layers.Layer):
-    """Zero a share of the entries while training; which ones depends on the key and the name.
-
-    Keras' own Dropout keeps a random state, which checkpoints leave out and replicas share. XLA
-    draws other numbers from a key than TensorFlow does: a run is exact as long as it keeps either.
-
-    Args:
-        rate: share of the entries to zero, 0 or more and below 1; the others are divided by
-            1 - rate.
-
-    Call arguments:
-        x: float tensor.
-        key: int32 (2,), see `dropout_key`.
-        training: without it x is returned as it is.
-    """
-
-    def __init__(self, rate, **kwargs):
-        super().__init__(**kwargs)
-        if not 0 <= rate < 1:
-            raise ValueError(f"dropout is {rate}; it must be 0 or more and below 1")
-        self.rate = rate
-
-    def call(self, x, key, training=False):
-        if not training or self.rate == 0:
-            return x
-        # The algorithm is named, since the default one depends on the device.
-        key = tf.random.fold_in(key, zlib.crc32(self.name.encode()) & 0x7FFFFFFF, alg="philox")
-        # Drawn in float32: bfloat16 has too few values below 1 for the rate to come out right.
-        drawn = tf.random.stateless_uniform(tf.shape(x), key, alg="philox")
-        return tf.where(drawn >= self.rate, x / (1.0 - self.rate), tf.zeros_like(x))
-
-    def compute_output_shape(self, x_shape, key_shape=None):
-        return x_shape
-
-    def get_config(self):
-        return {**super().get_config(), "rate": self.rate}
 
 
 # --- any height and width -----------------------------------------------------------------------
@@ -209,7 +138,7 @@ def generator(
     keras.Model
         [hazy float32 (B, H, W, 3), 0..1, any height and width; key int32 (2,)] ->
         float32 (B, H, W, 3), 0..1. The key decides the dropout in training (`dropout_key`) and
-        has no effect otherwise; `dehaze` fills it in.
+        has no effect otherwise; `util.networks.dropout.made_by` fills it in.
     """
     w = width
     hazy = keras.Input((None, None, 3), name="hazy")
@@ -245,23 +174,6 @@ def generator(
     return keras.Model([hazy, key], restored, name=name)
 
 
-def dehaze(network, hazy, key=None):
-    """Return what the generator makes of hazy pictures, float32 (B, H, W, 3).
-
-    Parameters
-    ----------
-    network : keras.Model
-        From `generator`.
-    hazy : float32 (B, H, W, 3), 0..1
-    key : int32 (2,), optional
-        From `dropout_key`: the network is trained, with dropout. Without it, it is only used.
-    """
-    hazy = tf.convert_to_tensor(hazy)  # Keras does not take an array beside a tensor
-    if key is None:
-        return network([hazy, tf.zeros((2,), tf.int32)], training=False)
-    return network([hazy, key], training=True)
-
-
 # --- critics ------------------------------------------------------------------------------------
 
 
@@ -274,15 +186,8 @@ def _bounded(x, sigmoid):
 
 def _patches(x, width, levels, norm):
     """Return a map of scores, one a patch: (B, ceil(H / 2^(levels+1)), .., 1), linear."""
-    x = layers.Conv2D(width, 4, strides=2, padding="same", name="down1")(x)
-    x = leaky(x)  # (B, H / 2, W / 2, width)
-    for level in range(levels):
-        channels = width * min(2**level, 8)
-        x = layers.Conv2D(channels, 4, strides=2, padding="same", name=f"down{level + 2}")(x)
-        x = leaky(normalise(x, norm, f"down{level + 2}"))  # (B, H / 2^(level+2), .., channels)
-    x = layers.Conv2D(width * min(2**levels, 8), 4, padding="same", name="wide")(x)
-    x = leaky(normalise(x, norm, "wide"))
-    return layers.Conv2D(1, 4, padding="same", name="scores", dtype="float32")(x)
+    widths = [width, *(width * min(2**level, 8) for level in range(levels + 1))]
+    return patch_maps(x, widths, norm=norm)[-1]
 
 
 def _seen(picture, centred):

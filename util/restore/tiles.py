@@ -67,7 +67,9 @@ class Plan:
 
 def tiling(settings):
     """Return the arguments of `plan` and `bands` that the settings hold."""
-    return {"tile_px": settings.apply_tile_px, "margin_px": settings.apply_margin_px}
+    multiple = 2 ** getattr(settings, "levels", 5)  # of most networks: they halve the side 5 times
+    sides = {"tile_px": settings.apply_tile_px, "margin_px": settings.apply_margin_px}
+    return {**sides, "multiple": multiple}
 
 
 def plan(height, width, *, tile_px, margin_px, multiple=32, least_px=64):

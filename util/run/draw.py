@@ -106,6 +106,8 @@ def plot(title: str, columns: list[str], rows: list[dict[str, str]]):
                 )
             else:
                 _draw_line(axes, steps, values, f"C{number % 10}", _shortened(name))
+                if label in ("losses", "validation loss"):
+                    _mark_ends(axes, steps, values, f"C{number % 10}")
         if label == "trained":
             axes.set(yticks=[n + 0.45 for n in range(len(names))], ylim=(-0.1, len(names)))
             axes.set_yticklabels([_shortened(name) for name in names])
@@ -136,6 +138,18 @@ def _draw_line(axes, steps: np.ndarray, values: np.ndarray, colour: str, label: 
     mean = np.where(counts > 0.5, sums / np.maximum(counts, 1), np.nan)
     axes.plot(steps, values, color=colour, alpha=0.25, lw=0.8)
     axes.plot(steps, mean, color=colour, lw=1.6, label=label)
+
+
+def _mark_ends(axes, steps: np.ndarray, values: np.ndarray, colour: str) -> None:
+    """Mark the least and the greatest value of a line, and write them beside the marks."""
+    if not np.isfinite(values).any():
+        return
+    for place, mark, above in ((np.nanargmin(values), "v", -1), (np.nanargmax(values), "^", 1)):
+        at = steps[place], values[place]
+        axes.scatter(*at, marker=mark, s=30, color=colour, edgecolor="white", lw=0.6, zorder=3)
+        axes.annotate(
+            f"{at[1]:.3g}", at, (4, 7 * above), textcoords="offset points", size=7, color=colour
+        )
 
 
 def save_png(figure, *paths: Path) -> None:

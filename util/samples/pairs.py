@@ -1,5 +1,8 @@
 """Samples from pairs of pictures, and depth maps: partners of the clear pictures, cut alike."""
 
+from functools import partial
+
+from util.pictures.find import pictures_of
 from util.pictures.pairs import find_pairs, partner_indices, say_lonely
 from util.pictures.pixels import PictureError, as_float
 from util.samples.crops import random_zoom
@@ -22,25 +25,27 @@ class PairedSamples:
     seed, crop_px : int
     zoom : (float, float)
         See `util.samples.crops.random_zoom`.
+    names : (str, str)
+        What the hazy and the clear ones are called in a sample.
     """
 
-    def __init__(self, clear, hazy, partners, *, seed, crop_px, zoom):
+    def __init__(self, clear, hazy, partners, *, seed, crop_px, zoom, names=("hazy", "clear")):
         self.clear, self.hazy, self.partners = clear, hazy, partners
-        self.seed, self.crop_px, self.zoom = seed, crop_px, zoom
+        self.seed, self.crop_px, self.zoom, self.names = seed, crop_px, zoom, names
 
     def __len__(self):
         """Return how many samples make an epoch: as many as there are clear pictures."""
         return len(self.partners)
 
     def __call__(self, number):
-        """Return hazy and clear (S, S, 3): float32, 0..1, the same window and turn of both."""
+        """Return both by name, float32 (S, S, 3), 0..1: the same window and turn."""
         keys = Keys(self.seed, number)
         first = shuffled_index(self.seed, number, len(self.partners))
         choice = keys("haze choice").random()
         for index in range(first, first + len(self.partners)):
             clear, partners = self.partners[index % len(self.partners)]
-            sides = {"hazy": (self.hazy, partners[int(choice * len(partners))])}
-            sides["clear"] = (self.clear, clear)
+            both = (self.hazy, partners[int(choice * len(partners))]), (self.clear, clear)
+            sides = dict(zip(self.names, both, strict=True))
             how = self.crop_px, self.zoom, list(sides.values())
             cut = {
                 name: as_float(random_zoom(*side, keys.anew("ground"), *how))
@@ -52,20 +57,32 @@ class PairedSamples:
         raise PictureError(f"no usable pair is left of {len(self.partners)}")
 
 
-def paired_samples(settings, progress=True, split=None):
-    """Return PairedSamples of hazy_folder and clear_folder, to train and to validate with.
+def paired_samples(
+    settings, progress=True, split=None, *, setting="hazy_folder", names=("hazy", "clear")
+):
+    """Return PairedSamples of a folder and clear_folder, to train and to validate with.
 
     They are split by their clear pictures. Pictures without a partner are named on stderr.
-    split: as for `util.samples.ground.open_grounds`.
+
+    Parameters
+    ----------
+    settings : the script's settings
+    progress, split
+        As for `util.samples.ground.open_grounds`.
+    setting : str
+        That names the folder of the hazy pictures.
+    names : (str, str)
+        See `PairedSamples`.
 
     Raises
     ------
     UserError
         A folder is missing or empty, or no pair is left.
     """
-    pairs, lonely = find_pairs(settings.hazy_folder, settings.clear_folder)
+    folder, samples = getattr(settings, setting), []
+    pairs, lonely = find_pairs(folder, settings.clear_folder, setting)
     say_lonely(lonely)
-    samples, split = [], split or Split(settings)
+    split = split or Split(settings)
     sides = split.sides("clear_folder", settings.clear_folder, [path for path, _ in pairs])
     for side, training in zip(sides, (True, False), strict=True):
         kept = set(side.paths)
@@ -73,22 +90,65 @@ def paired_samples(settings, progress=True, split=None):
         hazy = Side([path for _, found in here for path in found], _alike(side.parts, here))
         # Not padded to the crop, so that the sizes of partners can be compared.
         stores = [
-            open_store(part.paths, setting, settings, 1, progress=progress, parts=part.parts)
-            for part, setting in ((side, "clear_folder"), (hazy, "hazy_folder"))
+            open_store(part.paths, name, settings, 1, progress=progress, parts=part.parts)
+            for part, name in ((side, "clear_folder"), (hazy, setting))
         ]
-        if training:
-            say_unused_range(stores)
-        partners, unfit = partner_indices(here, *stores, settings.crop_px)
-        say_lonely(unfit)
-        if not partners:
-            raise UserError(
-                f"hazy_folder = {settings.hazy_folder}: no pair is left to "
-                f"{'train' if training else 'validate'} with, see above. Partners must have the "
-                f"same size, at least half of crop_px = {settings.crop_px}"
-            )
-        samples.append(PairedSamples(*stores, partners, **keyed(settings, training=training)))
+        samples.append(_of_stores(here, stores, settings, setting, training, names))
     say_shared("clear_folder", *(part.clear for part in samples))
     return samples
+
+
+def side_by_side_samples(settings, progress=True, split=None, *, setting, names):
+    """Return PairedSamples of files that show two pictures side by side, left and right.
+
+    Arguments as for `paired_samples`: the setting names the folder, names are those of the left
+    and of the right half. A column in the middle belongs to neither.
+    """
+    folder, samples = getattr(settings, setting), []
+    paths = pictures_of(folder, setting)
+    sides = (split or Split(settings)).sides(setting, folder, paths)
+    for side, training in zip(sides, (True, False), strict=True):
+        left, right = (
+            open_store(
+                side.paths,
+                setting,
+                settings,
+                1,
+                progress=progress,
+                parts={path: partial(_half, right, side.parts.get(path)) for path in side.paths},
+            )
+            for right in (False, True)
+        )
+        pairs = [(path, [path]) for path in side.paths]
+        samples.append(_of_stores(pairs, (right, left), settings, setting, training, names))
+    return samples
+
+
+def _half(right, part, height, width):
+    """Return the rows and columns of one half of a picture, as two slices.
+
+    part : callable, optional
+        Which rows and columns of the half belong to this side of the split.
+    """
+    side = width // 2
+    rows, columns = part(height, side) if part else (slice(0, height), slice(0, side))
+    start = width - side if right else 0
+    return rows, slice(start + columns.start, start + columns.stop)
+
+
+def _of_stores(pairs, stores, settings, setting, training, names):
+    """Return PairedSamples of two stores, that of the clear pictures first."""
+    if training:
+        say_unused_range(stores)
+    partners, unfit = partner_indices(pairs, *stores, settings.crop_px)
+    say_lonely(unfit)
+    if not partners:
+        raise UserError(
+            f"{setting} = {getattr(settings, setting)}: no pair is left to "
+            f"{'train' if training else 'validate'} with, see above. Partners must have the "
+            f"same size, at least half of crop_px = {settings.crop_px}"
+        )
+    return PairedSamples(*stores, partners, **keyed(settings, training=training), names=names)
 
 
 def _alike(parts, pairs):

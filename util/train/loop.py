@@ -58,6 +58,7 @@ def make_step(task, state, settings):
                 warmup_steps=settings.warmup_steps,
                 total_steps=settings.steps,
                 final_share=settings.final_rate_share,
+                drop_every=settings.rate_drop_every,
             )
 
         rate = rate_now(settings.learning_rate)
@@ -78,7 +79,13 @@ class Validation:
     def __init__(self, task, networks, settings, sample):
         self._task, self._settings = task, settings
         self._batch = stack(sample, range(settings.validation_samples))
-        self._restore = tf.function(lambda batch: task.restore(networks, batch, settings))
+
+        @tf.function
+        def restore(batch):
+            found = task.restore(networks, batch, settings)
+            return found | (task.judge(networks, batch, found, settings) if task.judge else {})
+
+        self._restore = restore
 
     def outputs(self, count=None):
         """Return inputs and network outputs of the first `count` samples as one dictionary."""

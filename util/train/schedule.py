@@ -7,8 +7,8 @@ import tensorflow as tf
 _FIRST_SHEETS = (10, 50, 100)  # so that nobody looks at an empty folder for minutes
 
 
-def learning_rate(step, *, highest, warmup_steps, total_steps, final_share):
-    """Return the rate at a step: a linear rise, then half a cosine down.
+def learning_rate(step, *, highest, warmup_steps, total_steps, final_share, drop_every=0):
+    """Return the rate at a step: a linear rise, then half a cosine down, or steps.
 
     Parameters
     ----------
@@ -21,6 +21,8 @@ def learning_rate(step, *, highest, warmup_steps, total_steps, final_share):
         At and after this step the rate is ``final_share * highest``.
     final_share : float
         1 keeps the rate constant.
+    drop_every : int
+        If not 0, the rate falls to a tenth each time so many steps are done, and not otherwise.
 
     Returns
     -------
@@ -28,6 +30,8 @@ def learning_rate(step, *, highest, warmup_steps, total_steps, final_share):
     """
     step = tf.cast(step, tf.float32)
     rise = tf.minimum(1.0, (step + 1.0) / max(1, warmup_steps))
+    if drop_every:
+        return highest * rise * 0.1 ** tf.floor(step / drop_every)
     progress = tf.minimum(1.0, step / total_steps)
     fall = final_share + (1.0 - final_share) * 0.5 * (1.0 + tf.cos(math.pi * progress))
     return highest * rise * fall

@@ -1,0 +1,145 @@
+"""Learn to turn one picture into another from pairs of them: to take raindrops off, to begin with.
+
+    damaged (S, S, 3) --> U-Net down to a few pixels --> restored (S, S, 3)
+    damaged and restored, damaged and clear --> PatchGAN --> a map of scores: which pair is real?
+
+The generator learns to make the clear picture, by the L1 distance, and one that the discriminator
+takes for real beside the damaged one; each score sees a square of field_px pixels. Raindrops, small
+lenses that are out of focus, are laid over the clear pictures; or pairs come from folders:
+damaged_folder beside clear_folder, or pairs_folder with files A|B, in either direction.
+
+    python mod_pix2pix.py            train, or go on training; Ctrl-C stops and saves
+    python mod_pix2pix.py --fresh    begin anew; the old run moves to History/
+    python mod_pix2pix.py --help     every setting (they live in configure.py)
+
+In runs/mod_pix2pix/: latest.png (look at it), sheets/, log.csv, losses.png, tensorboard/,
+checkpoints/, best.npz. On two CPU cores the first useful sheet appears after about 3 minutes.
+
+The published network is used as it is trained: with dropout and with the statistics of the picture
+in hand (used_as_trained). A large picture is restored in tiles, whose statistics differ, which may
+show as seams; the default are averages over the training. Dropout depends on the place alone.
+
+P. Isola et al., "Image-to-image translation with conditional adversarial networks", CVPR 2017. The
+losses and the step, shared with mod_GAN_cloud.py, are in util/train/paired.py.
+"""
+
+if __name__ == "__main__":
+    from util import interrupt
+
+    interrupt.listen()  # first: Ctrl-C is heard while TensorFlow loads
+
+from functools import partial
+
+import tensorflow as tf
+
+from configure import Pix2pix
+from util import command
+from util.measure.judged import DROPS
+from util.networks.dropout import dropout_key, made_by
+from util.networks.patchgan import patchgan
+from util.networks.pix2pix import first_kernel, translator
+from util.restore import whole
+from util.samples.damage import Samples
+from util.samples.ground import open_grounds
+from util.samples.pairs import paired_samples, side_by_side_samples
+from util.samples.raindrops import raindrops
+from util.task import Task
+from util.train import paired
+from util.train.state import TrainState
+
+# --- networks ---------------------------------------------------------------------------------
+
+
+def make_networks(settings):
+    """Return the networks of this task, see util/networks/: pix2pix.py and patchgan.py."""
+    return {
+        "generator": translator(
+            settings.generator_width,
+            settings.levels,
+            norm=settings.norm,
+            dropout=settings.dropout,
+            used_as_trained=settings.used_as_trained,
+            output=settings.output,
+        ),
+        "discriminator": patchgan(
+            settings.field_px,
+            settings.discriminator_width,
+            channels=6,
+            norm=settings.norm,
+            initializer=first_kernel,
+        ),
+    }
+
+
+def make_state(settings):
+    """Build networks and optimisers; call within the strategy's scope."""
+    return TrainState.of(make_networks(settings), settings)
+
+
+# --- samples: what it eats --------------------------------------------------------------------
+
+
+def samples(settings, progress=True, grounds=None, split=None):
+    """Return what to train and to validate with: number -> dict of float32, 0..1.
+
+    damaged and clear (S, S, 3), and drops (S, S, 1) where they were drawn; S is crop_px.
+    grounds: the two grounds, where they are not clear_folder's. split: the run's.
+    """
+    if grounds is None and (settings.pairs_folder or settings.damaged_folder):
+        names = ("damaged", "clear")[:: 1 if settings.direction == "a_to_b" else -1]
+        if settings.pairs_folder:
+            how = {"setting": "pairs_folder", "names": names}
+            return side_by_side_samples(settings, progress, split, **how)
+        how = {"setting": "damaged_folder", "names": names}
+        return paired_samples(settings, progress, split, **how)
+    lay = partial(raindrops, cover=settings.drop_cover, radius_px=settings.drop_radius_px)
+    return [Samples(ground, lay) for ground in grounds or open_grounds(settings, progress, split)]
+
+
+# --- losses and step --------------------------------------------------------------------------
+
+
+def make(networks, batch, settings, step):
+    """Return what the generator makes while it is trained, float32 (B, S, S, 3)."""
+    return made_by(networks["generator"], batch["damaged"], dropout_key(settings.seed, step))
+
+
+def score(networks, batch, picture, training):
+    """Return the discriminator's scores of pictures beside the damaged ones, (B, h, w, 1)."""
+    pair = tf.concat([batch["damaged"], picture], axis=-1)
+    return networks["discriminator"](pair, training=training)
+
+
+# --- what a person sees -----------------------------------------------------------------------
+
+
+def restore(networks, batch, settings):
+    """Return the other picture of the pair, clipped to 0..1.
+
+    batch: dict with damaged, float32 (B, H, W, 3), 0..1, any height and width.
+    """
+    made = made_by(networks["generator"], batch["damaged"])
+    return {"restored": tf.clip_by_value(made, 0.0, 1.0)}
+
+
+def sheet(outputs):
+    """Return the columns of a sheet."""
+    return {"damaged": outputs["damaged"], "clear": outputs["clear"], "made": outputs["restored"]}
+
+
+TASK = Task(
+    name="mod_pix2pix",
+    settings=Pix2pix,
+    samples=samples,
+    make_networks=make_networks,
+    make_state=make_state,
+    train_step=partial(paired.train_step, make=make, score=score),
+    restore=restore,
+    sheet=sheet,
+    kind=whole.every_pixel("damaged"),
+    measure=DROPS,
+    judge=partial(paired.judge, score=score),
+)
+
+if __name__ == "__main__":
+    command.main(TASK, __doc__)

@@ -1,0 +1,108 @@
+"""The generator of pix2pix: a U-Net of strided convolutions, down to a few pixels."""
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from util.networks.blocks import leaky, near_zero, normalise
+from util.networks.deblurgan import CutLike, Head, PadToMultiple
+from util.networks.dropout import PlacedDropout
+
+_DROPPED = 3  # levels on the way up, from the deepest, that drop out
+
+
+@keras.saving.register_keras_serializable("cloud_removal")
+class OwnStatistics(layers.BatchNormalization):
+    """Normalise a batch by its own mean and variance, in training and when it is used alike.
+
+    For one picture that is instance normalisation. The moving averages are kept all the same, so
+    a network may be used either way.
+    """
+
+    def call(self, x, training=None):
+        if training:
+            return super().call(x, training=True)
+        # In float32 whatever the precision, as Keras' own.
+        x32, beta, gamma = (tf.cast(value, tf.float32) for value in (x, self.beta, self.gamma))
+        mean, variance = tf.nn.moments(x32, (0, 1, 2))
+        found = tf.nn.batch_normalization(x32, mean, variance, beta, gamma, self.epsilon)
+        return tf.cast(found, x.dtype)
+
+
+def first_kernel():
+    """Return the published initialiser of kernels: N(0, 0.02)."""
+    return keras.initializers.RandomNormal(stddev=0.02)
+
+
+def translator(
+    width=64,
+    levels=8,
+    norm="batch",
+    dropout=0.5,
+    used_as_trained=True,
+    output="direct",
+    name="generator",
+):
+    """Build the generator: levels down, as many up, each joined with its twin on the way down.
+
+    Trainable weights count 54,419,459 at width 64 with 8 levels and batch norm.
+
+    Parameters
+    ----------
+    width : int
+        Channels of the first level; later ones have up to eight times as many.
+    levels : int
+        How often the side is halved, 4 or more.
+    norm : {"none", "batch", "group", "instance"}
+        Of all levels but the first, the deepest and the last.
+    dropout : float
+        Share of the entries of the three deepest levels on the way up that is zeroed.
+    used_as_trained : bool
+        Whether the network is used as it is trained: with dropout (`PlacedDropout`), and with the
+        batch's own statistics where the norm is "batch" (`OwnStatistics`).
+    output : {"add", "half", "direct"}
+        See `util.networks.deblurgan.generator`; "direct" is the published one.
+
+    Returns
+    -------
+    keras.Model
+        [picture float32 (B, H, W, 3), 0..1, any height and width; key int32 (2,)] ->
+        float32 (B, H, W, 3); `util.networks.dropout.made_by` calls it.
+
+    References
+    ----------
+    P. Isola et al., "Image-to-image translation with conditional adversarial networks", CVPR 2017.
+    """
+    picture = keras.Input((None, None, 3), name="picture")
+    key = keras.Input(batch_shape=(2,), dtype="int32", name="key")
+    x = PadToMultiple(2**levels, name="pad_picture")(picture)
+    x = layers.Rescaling(2.0, offset=-1.0, name="centre")(x)  # -1..1
+
+    def normed(x, name):
+        if norm == "batch" and used_as_trained:
+            return OwnStatistics(synchronized=True, name=f"{name}_norm")(x)
+        return normalise(x, norm, name)
+
+    how = {"strides": 2, "padding": "same"}
+    kept = []
+    for level in range(1, levels + 1):
+        x = leaky(x) if kept else x
+        channels, at = width * min(2 ** (level - 1), 8), f"down{level}"
+        x = layers.Conv2D(channels, 4, kernel_initializer=first_kernel(), name=at, **how)(x)
+        x = normed(x, at) if 1 < level < levels else x
+        kept.append(x)  # (B, H / 2^level, W / 2^level, channels)
+    for level in range(levels, 0, -1):
+        x = layers.ReLU()(x if level == levels else layers.Concatenate()([x, kept[level - 1]]))
+        channels, at = width * min(2 ** (level - 2), 8) if level > 1 else 3, f"up{level}"
+        first = near_zero() if level == 1 and output == "add" else first_kernel()
+        options = {"kernel_initializer": first, "name": at, **how}
+        options |= {"dtype": "float32"} if level == 1 else {}
+        x = layers.Conv2DTranspose(channels, 4, **options)(x)
+        if level > 1:
+            x = normed(x, at)  # (B, H / 2^(level-1), W / 2^(level-1), channels)
+        if max(1, levels - _DROPPED) < level:
+            period = 2 ** (levels - level + 1)  # a square of 2^levels pixels of the picture
+            x = PlacedDropout(dropout, used_as_trained, period, name=f"{at}_dropout")(x, key)
+    x = CutLike(name="cut", dtype="float32")(x, picture)
+    made = Head(output, name="head", dtype="float32")(x, picture)
+    return keras.Model([picture, key], made, name=name)

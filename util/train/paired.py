@@ -1,0 +1,81 @@
+"""Train a generator against a discriminator on pairs: what mod_GAN_cloud and mod_pix2pix share."""
+
+import tensorflow as tf
+
+from util.train.losses import fooled, judged_fake, judged_real, l1
+
+_FORM = "dcgan"  # binary cross-entropy of logits; the generator's in its non-saturating form
+
+
+def losses(made, clear, of_made, of_clear, settings):
+    """Return the losses of both networks: dict of scalars.
+
+    The discriminator's is the mean of those of real and made pictures.
+
+    Parameters
+    ----------
+    made, clear : float32 (..., H, W, 3)
+    of_made, of_clear : float
+        Their scores, linear: logits.
+    settings : the script's settings
+        Of them adversarial_weight and reconstruction_weight count.
+    """
+    adversarial, reconstruction = fooled(_FORM, of_made), l1(made, clear)
+    return {
+        "loss_generator": settings.adversarial_weight * adversarial
+        + settings.reconstruction_weight * reconstruction,
+        "loss_discriminator": 0.5 * (judged_real(_FORM, of_clear) + judged_fake(_FORM, of_made)),
+        "loss_adversarial": adversarial,
+        "loss_reconstruction": reconstruction,
+    }
+
+
+def train_step(state, batch, settings, *, make, score):
+    """Take one step on a batch, both networks at once; return its losses, means over replicas.
+
+    Both learn from the same scores. The published systems move the discriminator first and judge
+    what was made once more: a pass more for the same game.
+
+    Parameters
+    ----------
+    make : callable
+        ``make(networks, batch, settings, step) -> made``: what the generator makes in training.
+    score : callable
+        ``score(networks, batch, picture, training) -> scores`` of a picture that is made or clear.
+    """
+
+    def compute(batch):
+        # 1. The generator makes pictures; the discriminator judges them, and the clear ones.
+        with tf.GradientTape(persistent=True) as tape:
+            made, clear = make(state.networks, batch, settings, state.step), batch["clear"]
+            scores = [score(state.networks, batch, x, True) for x in (made, clear)]
+            found = losses(made, clear, *scores, settings)
+        # 2. Which way should the weights of each go?
+        gradients = {
+            name: tape.gradient(found[f"loss_{name}"], network.trainable_variables)
+            for name, network in state.networks.items()
+        }
+        return gradients, found
+
+    # 3. Move them; a step with anything that is not finite changes nothing.
+    return state.update(compute, batch).metrics
+
+
+def judge(networks, batch, found, settings, *, score):
+    """Return the losses of both networks on each sample of a batch: dict of float32 (B,).
+
+    found : dict
+        What the script's `restore` has found in the batch.
+    score : callable
+        As for `train_step`.
+    """
+    made, clear = found["restored"], batch["clear"]
+    scores = [score(networks, batch, x, False) for x in (made, clear)]
+    names = ("loss_generator", "loss_discriminator")
+
+    def of_one(sample):
+        values = losses(*sample, settings)
+        return {name: values[name] for name in names}
+
+    signature = dict.fromkeys(names, tf.TensorSpec((), tf.float32))
+    return tf.map_fn(of_one, (made, clear, *scores), fn_output_signature=signature)
