@@ -35,8 +35,9 @@ import tensorflow as tf
 from configure import Deblur
 from util import command
 from util.measure.evaluation import HAZE
-from util.networks.deblurgan import CRITIC_LEVELS, generator, patch_critic, source_critic
+from util.networks.deblurgan import generator, patch_critic, source_critic
 from util.networks.dropout import dropout_key, made_by
+from util.networks.patchgan import FIELDS_PX
 from util.networks.vgg16 import perceptual_loss, vgg16_features
 from util.restore import whole
 from util.samples.damage import Samples, haze
@@ -67,7 +68,7 @@ def make_networks(settings):
             head=settings.output,
             tanh_slope=settings.tanh_slope,
         ),
-        "critic": patch_critic(levels=CRITIC_LEVELS[settings.field_px], **critic)
+        "critic": patch_critic(levels=FIELDS_PX[settings.field_px] - 1, **critic)
         if settings.critic == "patch"
         else source_critic(settings.crop_px, **critic),
     }

@@ -13,7 +13,6 @@ import pytest
 import tensorflow as tf
 
 from util.networks.deblurgan import (
-    CRITIC_LEVELS,
     CutLike,
     PadToMultiple,
     generator,
@@ -21,6 +20,7 @@ from util.networks.deblurgan import (
     source_critic,
 )
 from util.networks.dropout import KeyedDropout, dropout_key, made_by
+from util.networks.patchgan import FIELDS_PX
 from util.train.losses import gradient_penalty
 
 
@@ -157,7 +157,7 @@ def test_the_last_layers_stay_float32_under_mixed_precision():
 
 @pytest.mark.parametrize("field_px", [16, 34, 70])
 def test_a_score_sees_a_square_of_its_field(field_px):
-    critic = patch_critic(1, CRITIC_LEVELS[field_px])
+    critic = patch_critic(1, FIELDS_PX[field_px] - 1)
     for weight in critic.trainable_variables:
         weight.assign(tf.ones_like(weight))  # all signs alike: nothing cancels
     picture = tf.ones((1, 4 * field_px, 4 * field_px, 3))

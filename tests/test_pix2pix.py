@@ -10,8 +10,9 @@ import tensorflow as tf
 from conftest import smooth_picture, task_of
 from keras import layers
 
+from util.networks.blocks import OwnStatistics
 from util.networks.dropout import PlacedDropout, dropout_key, made_by
-from util.networks.pix2pix import OwnStatistics, translator
+from util.networks.pix2pix import translator
 from util.restore import tiles
 from util.samples.keys import Keys
 from util.samples.pairs import side_by_side_samples

@@ -20,8 +20,6 @@ from util.networks.patchgan import patch_maps
 from util.networks.unet import cloud_light, ground_from, possible_opacity
 
 HEADS = ("light", "half", "add", "direct")
-# Of the critics: how many levels see a square of so many pixels at a time.
-CRITIC_LEVELS = {16: 0, 34: 1, 70: 2, 142: 3, 286: 4}
 SIDE_MULTIPLE = 4  # the generator halves the side twice
 
 

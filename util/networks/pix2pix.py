@@ -1,7 +1,6 @@
 """The generator of pix2pix: a U-Net of strided convolutions, down to a few pixels."""
 
 import keras
-import tensorflow as tf
 from keras import layers
 
 from util.networks.blocks import leaky, near_zero, normalise
@@ -9,24 +8,6 @@ from util.networks.deblurgan import CutLike, Head, PadToMultiple
 from util.networks.dropout import PlacedDropout
 
 _DROPPED = 3  # levels on the way up, from the deepest, that drop out
-
-
-@keras.saving.register_keras_serializable("cloud_removal")
-class OwnStatistics(layers.BatchNormalization):
-    """Normalise a batch by its own mean and variance, in training and when it is used alike.
-
-    For one picture that is instance normalisation. The moving averages are kept all the same, so
-    a network may be used either way.
-    """
-
-    def call(self, x, training=None):
-        if training:
-            return super().call(x, training=True)
-        # In float32 whatever the precision, as Keras' own.
-        x32, beta, gamma = (tf.cast(value, tf.float32) for value in (x, self.beta, self.gamma))
-        mean, variance = tf.nn.moments(x32, (0, 1, 2))
-        found = tf.nn.batch_normalization(x32, mean, variance, beta, gamma, self.epsilon)
-        return tf.cast(found, x.dtype)
 
 
 def first_kernel():
@@ -59,7 +40,7 @@ def translator(
         Share of the entries of the three deepest levels on the way up that is zeroed.
     used_as_trained : bool
         Whether the network is used as it is trained: with dropout (`PlacedDropout`), and with the
-        batch's own statistics where the norm is "batch" (`OwnStatistics`).
+        batch's own statistics where the norm is "batch" (`util.networks.blocks.OwnStatistics`).
     output : {"add", "half", "direct"}
         See `util.networks.deblurgan.generator`; "direct" is the published one.
 
@@ -78,10 +59,8 @@ def translator(
     x = PadToMultiple(2**levels, name="pad_picture")(picture)
     x = layers.Rescaling(2.0, offset=-1.0, name="centre")(x)  # -1..1
 
-    def normed(x, name):
-        if norm == "batch" and used_as_trained:
-            return OwnStatistics(synchronized=True, name=f"{name}_norm")(x)
-        return normalise(x, norm, name)
+    if norm == "batch" and used_as_trained:
+        norm = "own"
 
     how = {"strides": 2, "padding": "same"}
     kept = []
@@ -89,7 +68,7 @@ def translator(
         x = leaky(x) if kept else x
         channels, at = width * min(2 ** (level - 1), 8), f"down{level}"
         x = layers.Conv2D(channels, 4, kernel_initializer=first_kernel(), name=at, **how)(x)
-        x = normed(x, at) if 1 < level < levels else x
+        x = normalise(x, norm, at) if 1 < level < levels else x
         kept.append(x)  # (B, H / 2^level, W / 2^level, channels)
     for level in range(levels, 0, -1):
         x = layers.ReLU()(x if level == levels else layers.Concatenate()([x, kept[level - 1]]))
@@ -99,7 +78,7 @@ def translator(
         options |= {"dtype": "float32"} if level == 1 else {}
         x = layers.Conv2DTranspose(channels, 4, **options)(x)
         if level > 1:
-            x = normed(x, at)  # (B, H / 2^(level-1), W / 2^(level-1), channels)
+            x = normalise(x, norm, at)  # (B, H / 2^(level-1), W / 2^(level-1), channels)
         if max(1, levels - _DROPPED) < level:
             period = 2 ** (levels - level + 1)  # a square of 2^levels pixels of the picture
             x = PlacedDropout(dropout, used_as_trained, period, name=f"{at}_dropout")(x, key)
