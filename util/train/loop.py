@@ -46,9 +46,12 @@ def describe(task, settings, split):
 
 
 def make_step(task, state, settings):
-    """Return the compiled training step: batch -> (dict of scalars, skipped steps in a row)."""
+    """Return the compiled training step: batch -> (dict of scalars, skipped steps in a row).
 
-    @tf.function
+    It is traced as it stands: what depends on a tensor is decided by ``tf.cond`` or ``tf.where``.
+    """
+
+    @tf.function(autograph=False)  # to translate Python's own if and for would take half the time
     def step(batch):
         def rate_now(highest):
             return learning_rate(
@@ -77,7 +80,9 @@ class Validation:
     def __init__(self, task, networks, settings, sample):
         self._task, self._settings = task, settings
         self._batch = stack(sample, range(settings.validation_samples))
-        self._restore = tf.function(lambda batch: task.restore(networks, batch, settings))
+        self._restore = tf.function(
+            lambda batch: task.restore(networks, batch, settings), autograph=False
+        )
 
     def outputs(self, count=None):
         """Return inputs and network outputs of the first `count` samples as one dictionary."""
