@@ -325,7 +325,7 @@ def test_mistakes_are_said_in_a_line(run, tmp_path, word, text):
 # 12
 @pytest.mark.kill
 def test_a_killed_process_leaves_no_half_file(tmp_path):
-    values = values_of(3, "uint16", 1500, 1500)
+    values = values_of(3, "uint16", 600, 600)
     source = write_scene(tmp_path / "a.tif", values, photometric="RGB", **TILED)
     out = tmp_path / "out"
     words = [PROJECT / "cloud_removal.py", source, "--out", out, "--clear=dcp", "--devices=cpu"]
