@@ -23,7 +23,7 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
 
-# The scripts that every test of training, stopping and resuming runs on; a new one joins here.
+# Every script; a new one joins here. docs/house.md says which tests take all, which ENDURING alone.
 SCRIPTS = [
     "mod_defog",
     "mod_mend",
@@ -33,6 +33,7 @@ SCRIPTS = [
     "mod_GAN_cloud",
     "mod_pix2pix",
 ]
+ENDURING = ["mod_defog", "mod_GAN_poly"]
 
 # Small enough for a start to cost little more than loading TensorFlow. Settings that a script
 # does not have are left out.
@@ -265,6 +266,12 @@ class Runner:
         """Run the script to its end; return (exit status, everything that it printed)."""
         return ended(self.start(*words, **options))
 
+    def here(self, capsys, *words, **changes):
+        """Run the script in the process of the tests, which has TensorFlow loaded; see `run`."""
+        from stand_ins import run_task
+
+        return run_task(capsys, task_of(self.script), *self.arguments(changes), *words)
+
     def newest(self):
         """Return the step of the newest checkpoint, 0 if there is none."""
         steps = [int(p.stem.removeprefix("step-")) for p in self.checkpoints.glob("step-*.npz")]
@@ -330,12 +337,25 @@ def contents(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
+# Long enough to be stopped anywhere, with a checkpoint of every step to compare with.
+ENDURED = {
+    "steps": 24,
+    "log_every": 4,
+    "validate_every": 8,
+    "sheet_every": 24,
+    "save_every": 1,
+    "keep_checkpoints": 100,
+}
+
+
 class Reference:
     """A run that nobody disturbed."""
 
     def __init__(self, runner):
         self.runner = runner
+        begun = time.monotonic()
         status, text = runner.run()
+        self.took_s = time.monotonic() - begun
         assert status == 0, text
         self.steps = runner.values["steps"]
         assert f"finished {self.steps} steps" in text
@@ -359,6 +379,20 @@ class Reference:
         assert runner.digest() == (self.steps, self.digests[self.steps])
         assert log_of(runner.run_dir) == self.log
         assert not [name for name in contents(runner.run_dir) if ".tmp" in name]
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory, clear_folder, cloud_folder):
+    """Return a function: script -> its undisturbed run with ENDURED, made once."""
+    made = {}
+
+    def get(script=SCRIPTS[0]):
+        if script not in made:
+            folder = tmp_path_factory.mktemp(script)
+            made[script] = Reference(Runner(folder, script, clear_folder, cloud_folder, **ENDURED))
+        return made[script]
+
+    return get
 
 
 # --- checkpoints, read without the program's own code -----------------------------------------

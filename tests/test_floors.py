@@ -145,6 +145,18 @@ def test_scripts_do_not_import_each_other(name):
     assert not imports_of(name) & SCRIPTS
 
 
+@pytest.mark.parametrize("name", sorted(SCRIPTS))
+def test_scripts_hear_ctrl_c_before_they_import_anything(name):
+    """Real signals are sent to two of them only, in test_processes."""
+    first, last = (
+        ast.parse(PROGRAM[name].read_text(encoding="utf-8")).body[place] for place in (1, -1)
+    )
+    assert ast.unparse(first.test) == ast.unparse(last.test) == "__name__ == '__main__'"
+    wanted = ["from util import interrupt", "interrupt.listen()"]
+    assert [ast.unparse(line) for line in first.body] == wanted
+    assert ast.unparse(last).splitlines()[-1].strip().startswith("command.")
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_util_does_not_know_configure(name):
     assert "configure" not in imports_of(name)

@@ -5,7 +5,9 @@ is the project's, untouched.
 """
 
 import csv
+import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 from conftest import PROJECT, digest_of
 
-pytestmark = pytest.mark.slow  # a dozen processes
+pytestmark = pytest.mark.slow  # two processes
 
 # Step 1: settings.
 SETTINGS = '''
@@ -135,68 +137,92 @@ if __name__ == "__main__":
 '''
 
 
-@pytest.fixture(scope="module")
-def house(tmp_path_factory, clear_folder):
-    """Return a function that runs the sixth script in its own folder, and that folder."""
-    folder = tmp_path_factory.mktemp("house")
+# Many command lines, one process: to load TensorFlow takes longer than each of them.
+LINES = """
+import json, sys
+from util import command, interrupt  # first, as in a script: it sets how TensorFlow computes
+import keras, mod_stripes
+
+for words in json.loads(sys.argv[1]):
+    keras.utils.clear_session()  # layers are counted from one again, as in a new process
+    try:
+        command.main(mod_stripes.TASK, mod_stripes.__doc__, words)
+    except SystemExit as end:
+        interrupt.leave()
+        assert end.code == 0, words
+    print("=====", flush=True)
+"""
+
+
+def words_of(*words, runs="runs", **changes):
+    usual = {
+        "crop-px": 64, "batch-size": 4, "validation-samples": 4, "warmup-steps": 0,
+        "learning-rate": 0.01, "log-every": 2, "validate-every": 4, "sheet-every": 4,
+        "save-every": 4, "devices": "cpu", "clear-folder": "clear", "runs-folder": runs,
+    }  # fmt: skip
+    changes = {name.replace("_", "-"): value for name, value in changes.items()}
+    options = [f"--{name}={value}" for name, value in {**usual, **changes}.items()]
+    return [*map(str, words), *options]
+
+
+def test_the_six_steps(tmp_path, clear_folder):
     text = (PROJECT / "configure.py").read_text(encoding="utf-8")
     head, mark, rows = text.partition("\n# --- one row a setting")
     opening = "Common.rows = {\n"
     assert mark
     assert opening in rows
     text = head + SETTINGS + "\n" + mark + rows.replace(opening, opening + ROWS)
-    (folder / "configure.py").write_text(text, encoding="utf-8")
-    (folder / "mod_stripes.py").write_text(SCRIPT, encoding="utf-8")
-    usual = {
-        "clear-folder": clear_folder, "crop-px": 64, "batch-size": 4, "validation-samples": 4,
-        "warmup-steps": 0, "learning-rate": 0.01, "log-every": 2, "validate-every": 4,
-        "sheet-every": 4, "save-every": 4, "devices": "cpu",
-    }  # fmt: skip
+    (tmp_path / "configure.py").write_text(text, encoding="utf-8")
+    (tmp_path / "mod_stripes.py").write_text(SCRIPT, encoding="utf-8")
+    shutil.copytree(clear_folder, tmp_path / "clear")
 
-    def run(*words, runs="runs", **changes):
-        changes = {name.replace("_", "-"): value for name, value in changes.items()}
-        options = [f"--{name}={value}" for name, value in {**usual, **changes}.items()]
+    def python(*words):
         found = subprocess.run(
-            [sys.executable, "mod_stripes.py", *map(str, words), *options, f"--runs-folder={runs}"],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(PROJECT)},
-            capture_output=True,
+            [sys.executable, *words],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
         )
-        assert found.returncode == 0, found.stdout + found.stderr
-        return found.stdout + found.stderr
+        assert found.returncode == 0, found.stdout
+        return found.stdout
 
-    run(steps=8)
-    return run, folder
-
-
-def test_it_trains_and_resumes_exactly(house):
-    run, folder = house
-    straight = folder / "runs" / "mod_stripes"
+    # It trains.
+    python("mod_stripes.py", *words_of(steps=8))
+    straight, pieces = (tmp_path / name / "mod_stripes" for name in ("runs", "pieces"))
     assert {p.name for p in straight.iterdir()} >= {"best.npz", "latest.png", "log.csv"}
-    pieces = folder / "pieces" / "mod_stripes"
-    run(runs="pieces", steps=8)
-    for path in (pieces / "checkpoints").glob("step-*8.npz"):
-        path.unlink()
-    assert "going on at step 4" in run(runs="pieces", steps=8)
+    shutil.copytree(straight, pieces)
+    (pieces / "checkpoints" / "step-0000008.npz").unlink()
+
+    lines = [
+        words_of(runs="pieces", steps=8),
+        words_of(runs="pieces", steps=9, stripe_px=5),
+        words_of("apply", "clear", "--out", "restored"),
+        words_of("evaluate", "--csv", "table.csv"),
+        words_of("evaluate", "--data", "clear", "--count", 6, "--csv", "data.csv"),
+        words_of("export", "--format", "savedmodel", "--out", "net"),
+        words_of("--help"),
+    ]
+    said = python("-c", LINES, json.dumps(lines)).split("=====\n")
+
+    # It goes on, exactly.
+    assert "going on at step 4" in said[0]
     ends = [digest_of(place / "checkpoints" / "step-0000008.npz") for place in (straight, pieces)]
     assert ends[0] == ends[1]
     assert digest_of(straight / "checkpoints" / "step-0000004.npz") != ends[0]
-    assert "so other samples from here on" in run(runs="pieces", steps=9, stripe_px=5)
+    assert "so other samples from here on" in said[1]
 
-
-def test_it_applies_evaluates_and_exports(house, clear_folder):
-    run, folder = house
-    run("apply", clear_folder, "--out", "restored")
-    written = sorted(p.name for p in (folder / "restored").iterdir())
+    # It applies.
+    written = sorted(p.name for p in (tmp_path / "restored").iterdir())
     assert written == sorted(p.name for p in clear_folder.iterdir())  # and no opacity beside them
     sizes = [
-        cv2.imread(str(place / written[0])).shape for place in (folder / "restored", clear_folder)
+        cv2.imread(str(place / written[0])).shape for place in (tmp_path / "restored", clear_folder)
     ]
     assert sizes[0] == sizes[1]
 
-    run("evaluate", "--csv", "table.csv")
-    with open(folder / "table.csv", newline="", encoding="utf-8") as file:
+    # It is evaluated.
+    with open(tmp_path / "table.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert {row["method"] for row in rows} == {"network", "nothing"}
     assert len(rows) == 8
@@ -205,10 +231,9 @@ def test_it_applies_evaluates_and_exports(house, clear_folder):
         for m in ("network", "nothing")
     }
     assert mean["network"] != mean["nothing"]
-    rows_of_data = run("evaluate", "--data", clear_folder, "--count", 6, "--csv", "data.csv")
-    assert "all 6 pictures" in rows_of_data
+    assert "all 6 pictures" in said[4]
 
-    said = run("export", "--format", "savedmodel", "--out", "net")
-    assert "restored: " in said
-    assert (folder / "net" / "saved_model.pb").exists()
-    assert "--stripe-px" in run("--help")
+    # It is exported.
+    assert "restored: " in said[5]
+    assert (tmp_path / "net" / "saved_model.pb").exists()
+    assert "--stripe-px" in said[6]

@@ -217,17 +217,17 @@ class TestSheet:
         assert list(tmp_path.iterdir()) == []
         assert "drawing a picture sheet failed" in capfd.readouterr().err
 
-    def test_fifty_sheets_leave_no_figures(self, tmp_path):
+    def test_ten_sheets_leave_no_figures(self, tmp_path):
         from matplotlib import _pylab_helpers
         from matplotlib.figure import Figure
 
         report = make(tmp_path)
-        for step in range(50):
+        for step in range(10):
             report.sheet(step, {"a": np.zeros((1, 128, 128, 1), np.float32)})
         gc.collect()
         assert sum(isinstance(thing, Figure) for thing in gc.get_objects()) <= 1
         assert not _pylab_helpers.Gcf.figs
-        assert len(list((tmp_path / "sheets").iterdir())) == 50
+        assert len(list((tmp_path / "sheets").iterdir())) == 10
 
 
 @pytest.mark.usefixtures("no_tensorboard")

@@ -418,7 +418,7 @@ cloud_removal.run(sys.argv[1:])
 @pytest.mark.kill
 @pytest.mark.parametrize("when", ["first", "copy"])
 def test_a_killed_process_leaves_no_half_file(run, tmp_path, when):
-    values = values_of(3, "uint16", 500, 500)
+    values = values_of(3, "uint16", 600, 600)
     source = write_scene(tmp_path / "a.tif", values, photometric="RGB", **TILED)
     out = tmp_path / "out"
     words = [source, "--out", out, "--clear=dcp", "--repaint=harmonic", "--devices=cpu"]

@@ -175,7 +175,7 @@ class TrainState:
         strategy = self.strategy
         replicas = strategy.num_replicas_in_sync
         if self.jit_compile:
-            compute = tf.function(compute, jit_compile=True)
+            compute = tf.function(compute, jit_compile=True, autograph=False)
 
         def on_replica(batch):
             gradients, metrics, *pictures = compute(batch)

@@ -126,7 +126,7 @@ def _load(task, settings, path, given):
     step = checkpoint.load_networks(path, networks)
     signature = {n: tf.TensorSpec((None, None, None, c)) for n, c in task.kind.given.items()}
 
-    @tf.function(input_signature=[signature], jit_compile=settings.jit_compile)
+    @tf.function(input_signature=[signature], jit_compile=settings.jit_compile, autograph=False)
     def restore(batch):
         return task.restore(networks, batch, settings)
 

@@ -1,0 +1,63 @@
+"""The command line of training: what is wrong is said at once, and --help says everything."""
+
+import inspect
+import re
+from dataclasses import fields
+
+import pytest
+from conftest import SCRIPTS, task_of
+
+from util import command, interrupt
+from util.run.folder import RunFolder
+
+
+def test_mistakes_are_told_all_at_once(runner, capsys):
+    run = runner()
+    words = ("--batch-sizes=3", "--jit-compile=maybe")
+    status, text = run.here(capsys, *words, crop_px=65, learning_rate=-1, validate_every=3)
+    assert status == 2
+    for part in (
+        *("5 mistake(s)", "--batch-sizes=3: not understood; did you mean --batch-size"),
+        *("--jit-compile maybe: must be true|false", "crop_px = 65: must be a multiple of 32"),
+        *("learning_rate = -1.0: must be above 0", "validate_every = 3: must be a multiple"),
+    ):
+        assert part in text, text
+    assert not run.run_dir.exists()
+
+
+@pytest.mark.parametrize("setting", ["clear_folder", "cloud_folder"])
+def test_without_pictures_the_folder_and_its_setting_are_named(runner, tmp_path, capsys, setting):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "page.jpg").write_text("<html>not found</html>")
+    for folder in ("not there", "broken"):
+        status, text = runner().here(capsys, **{setting: tmp_path / folder})
+        assert status == 2
+        assert str(tmp_path / folder) in text
+        assert setting in text
+
+
+def test_a_run_that_is_being_trained_is_left_alone(runner, capsys, tiny_settings, tmp_path):
+    run = runner()
+    with RunFolder(run.script, tiny_settings(tmp_path, run.script)).held():
+        status, text = run.here(capsys, "--fresh")
+    assert status == 2
+    assert "is being trained by process" in text
+    assert "runs_folder" in text
+    assert not run.run_dir.exists()
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_lists_every_setting_with_its_comment(script, capsys, monkeypatch):
+    monkeypatch.setattr(interrupt, "listen", lambda: None)  # pytest keeps its own handlers
+    with pytest.raises(SystemExit) as end:
+        command.main(task_of(script), "what it does", ["--help"])
+    assert end.value.code == 0
+    text = "".join(capsys.readouterr().out.split())  # lines are broken anywhere
+    settings = task_of(script).settings
+    # A class may set a value anew, with a comment of its own: its lines come first.
+    source = "\n".join(inspect.getsource(cls) for cls in settings.__mro__[:-1])
+    for field in fields(settings):
+        assert f"--{field.name.replace('_', '-')}" in text
+        # The comment beside the setting, or in the brackets that the formatter made.
+        beside = re.search(rf"^    {field.name}: .*?#[ ](.*?)$", source, re.M | re.S)[1]
+        assert "".join(beside.split()) in text, field.name
