@@ -24,7 +24,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[1]
 
 # The scripts that every test of training, stopping and resuming runs on; a new one joins here.
-SCRIPTS = ["mod_defog", "mod_mend", "mod_GAN_spot", "mod_GAN_poly", "mod_deblurgan"]
+SCRIPTS = ["mod_defog", "mod_mend", "mod_GAN_spot", "mod_GAN_poly", "mod_deblurgan", "mod_colorize"]
 
 # Small enough for a start to cost little more than loading TensorFlow. Settings that a script
 # does not have are left out.
@@ -48,6 +48,7 @@ TINY = {
     "generator_width": 2,
     "blocks": 1,
     "critic_width": 2,
+    "discriminator_width": 2,
     "critic_steps": 2,
     "perceptual_layer": "block1_conv2",
     "log_every": 2,

@@ -65,9 +65,13 @@ class Plan:
         return self.tiles * self.tile_height * self.tile_width
 
 
-def tiling(settings):
-    """Return the arguments of `plan` and `bands` that the settings hold."""
-    return {"tile_px": settings.apply_tile_px, "margin_px": settings.apply_margin_px}
+def tiling(trained):
+    """Return the arguments of `plan` and `bands` that follow from a `util.use.trained.Trained`."""
+    return {
+        "tile_px": trained.settings.apply_tile_px,
+        "margin_px": trained.settings.apply_margin_px,
+        "multiple": trained.task.kind.multiple,
+    }
 
 
 def plan(height, width, *, tile_px, margin_px, multiple=32, least_px=64):

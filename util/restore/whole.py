@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 
+from util.pictures.lab import keep_lightness
 from util.pictures.pixels import as_pixels
 from util.restore import tiles
 from util.task import Kind
@@ -47,6 +48,12 @@ def clear_kept(came, found, settings, white):
         came, found["restored"], opacity, clear_below=settings.clear_below, white=white
     )
     return kept, as_pixels(opacity, np.uint8)
+
+
+def lightness_kept(came, found, settings, white):
+    """Return the colours that the network found in the lightness of what came; as `every_row`."""
+    made = made_pixels(found["restored"], came.dtype, white)
+    return keep_lightness(came, made, white), None
 
 
 def keep_clear(pixels, ground, opacity, *, clear_below, white):
@@ -105,7 +112,7 @@ def rows(trained, source, hole=None, *, white, progress=None, finish=every_row):
     """
     (name,), width = trained.task.kind.given, source.shape[1]
     at_once = max(1, _PIXELS // width)
-    how = {"white": white, "progress": progress, **tiles.tiling(trained.settings)}
+    how = {"white": white, "progress": progress, **tiles.tiling(trained)}
     for top, band in tiles.bands(partial(_found, trained), {name: source}, **how):
         came = np.asarray(source[top : top + len(band["restored"]), 0:width])
         for start in range(0, len(came), at_once):
@@ -117,7 +124,7 @@ def rows(trained, source, hole=None, *, white, progress=None, finish=every_row):
 def complete(trained, sample):
     """Return what is found in a sample, float32 (H, W, C), 0..1, of any size: dict name -> it."""
     batch = {name: sample[name] for name in trained.task.kind.given}
-    return tiles.run(partial(_found, trained), batch, **tiles.tiling(trained.settings))
+    return tiles.run(partial(_found, trained), batch, **tiles.tiling(trained))
 
 
 def _found(trained, batch):
@@ -136,4 +143,13 @@ CLOUD = Kind(
     found={"restored": 3, "found_opacity": 1},
     rows=partial(rows, finish=clear_kept),
     complete=complete,
+)
+
+# The network is given a grey picture and finds its colours; the lightness is the picture's own.
+COLOUR = Kind(
+    given={"grey": 3},
+    found={"restored": 3},
+    rows=partial(rows, finish=lightness_kept),
+    complete=complete,
+    multiple=64,
 )
