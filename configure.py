@@ -298,7 +298,8 @@ class Colorize(Common):
     ground_turn: float = 0.0  # training: the ground is turned by up to so many degrees (source 20)
 
     # --- networks ---
-    generator_width: int = 32  # channels of the first level; 32: 2.6 M weights (source 128: 41.8 M)
+    generator_width: int = 32  # channels of the first level; 32: 2.7 M weights (source 128: 41.8 M)
+    levels: int = 6  # how often the generator halves the side, 5..8 (source 6)
     norm: str = "none"  # of the generator: none (source), batch, group, instance
     spectral_norm: bool = True  # keep the kernels of both networks at norm 1 (source true)
     attention_at: int = 8  # self-attention: the generator's at 1/8 of the side; 0 = none (source 4)
@@ -328,7 +329,7 @@ def _is_colour(text):
 
 
 def _least_tile_px(settings):
-    return 2 * settings.apply_margin_px + 96
+    return 2 * settings.apply_margin_px + 32 + 2 * 2 ** getattr(settings, "levels", 5)
 
 
 _SHARES_ROWS = Rule(
@@ -507,7 +508,8 @@ Common.rows = {
     "Deblur.adversarial": row(FIXED, one_of("wgan-gp", "wgan", "source")),
     # mod_colorize.py
     "ground_turn": row(OTHER_SAMPLES, between(0, 180)),
-    "attention_at": row(FIXED, one_of(0, 2, 4, 8, 16, 32, 64)),
+    "levels": row(FIXED, between(5, 8)),
+    "attention_at": row(FIXED, one_of(0, 2, 4, 8, 16, 32)),
     "discriminator_width": row(FIXED, between(1, 256)),
     "feature_weight": row(AT_ONCE, at_least(0)),
 }

@@ -58,6 +58,7 @@ def make_networks(settings):
     return {
         "generator": colour_generator(
             settings.generator_width,
+            settings.levels,
             norm=settings.norm,
             spectral_norm=settings.spectral_norm,
             attention_at=settings.attention_at,

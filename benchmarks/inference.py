@@ -71,7 +71,7 @@ def measure(task, settings, sides, rounds):
     print(f"{task.name}, {rounds} rounds, medians")
     print("       side  tiles   MP/s  network share  around it / network  overlap: more pixels")
     for side, times in rows.items():
-        plan = tiles.plan(side, side, **tiles.tiling(network))
+        plan = tiles.plan(side, side, **tiles.tiling(settings))
         total = statistics.median(t for t, _ in times)
         share = statistics.median(n / t for t, n in times)
         around = statistics.median((t - n) / n for t, n in times)

@@ -49,6 +49,7 @@ TINY = {
     "blocks": 1,
     "critic_width": 2,
     "discriminator_width": 2,
+    "levels": 5,
     "critic_steps": 2,
     "perceptual_layer": "block1_conv2",
     "log_every": 2,

@@ -20,15 +20,12 @@ class Kind:
     complete : callable
         ``complete(trained, sample) -> dict of float32 (H, W, C)`` named as in `found`: what is
         found in a sample of any size, for measuring.
-    multiple : int
-        Sides and places of tiles are multiples of this: how far the network shrinks a side.
     """
 
     given: dict[str, int]
     found: dict[str, int]
     rows: Callable
     complete: Callable
-    multiple: int = 32
 
     @property
     def takes_hole(self):

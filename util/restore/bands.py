@@ -65,7 +65,7 @@ def restore_picture(trained, pixels, hole=None, *, white=None, progress=None, in
     return restored, opacity
 
 
-def tile_counts(trained, shape, hole=None):
+def tile_counts(settings, shape, hole=None):
     """Return how many tiles each part of a picture takes that goes through the network by itself.
 
     One part is the picture; with a hole the windows around what is missing are, which may be none.
@@ -73,7 +73,6 @@ def tile_counts(trained, shape, hole=None):
     sizes = [shape[:2]]
     if hole is not None:
         sizes = [
-            [at.stop - at.start for at in window[:2]]
-            for window in holes.windows_of(trained.settings, hole)
+            [at.stop - at.start for at in window[:2]] for window in holes.windows_of(settings, hole)
         ]
-    return [tiles.plan(*size, **tiles.tiling(trained)).tiles for size in sizes]
+    return [tiles.plan(*size, **tiles.tiling(settings)).tiles for size in sizes]

@@ -102,7 +102,7 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None):
     for number in range(1, _MOST_RINGS + 1):  # usually one
         ring, last = hole & ~inner, number == _MOST_RINGS or not inner.any()
         if more:
-            more(sum(tile_counts(chain.paint, source.shape, ring)))
+            more(sum(tile_counts(chain.paint.settings, source.shape, ring)))
         for top, made, _ in bands(chain.paint, ground, ring, white=white, progress=progress):
             at = slice(top, top + len(made))
             mixed = _mixed(ground[at], made, share[opacity[at]], ring[at])

@@ -179,7 +179,7 @@ def _filled(trained, window, picture, hole, white=None, progress=None):
     left, right = (n - window.columns.start for n in (columns.start, columns.stop))
     pictures = {name: picture, "hole": hole}
     parts = {n: tiles.Part(p, window.rows, window.columns) for n, p in pictures.items()}
-    how = {"white": white, "progress": progress, **tiles.tiling(trained)}
+    how = {"white": white, "progress": progress, **tiles.tiling(trained.settings)}
     for top, band in tiles.bands(function, parts, **how):
         top += window.rows.start
         first, last = max(top, core.start), min(top + len(band["restored"]), core.stop)

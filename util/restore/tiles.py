@@ -65,13 +65,11 @@ class Plan:
         return self.tiles * self.tile_height * self.tile_width
 
 
-def tiling(trained):
-    """Return the arguments of `plan` and `bands` that follow from a `util.use.trained.Trained`."""
-    return {
-        "tile_px": trained.settings.apply_tile_px,
-        "margin_px": trained.settings.apply_margin_px,
-        "multiple": trained.task.kind.multiple,
-    }
+def tiling(settings):
+    """Return the arguments of `plan` and `bands` that the settings hold."""
+    multiple = 2 ** getattr(settings, "levels", 5)  # of most networks: they halve the side 5 times
+    sides = {"tile_px": settings.apply_tile_px, "margin_px": settings.apply_margin_px}
+    return {**sides, "multiple": multiple}
 
 
 def plan(height, width, *, tile_px, margin_px, multiple=32, least_px=64):

@@ -112,7 +112,7 @@ def rows(trained, source, hole=None, *, white, progress=None, finish=every_row):
     """
     (name,), width = trained.task.kind.given, source.shape[1]
     at_once = max(1, _PIXELS // width)
-    how = {"white": white, "progress": progress, **tiles.tiling(trained)}
+    how = {"white": white, "progress": progress, **tiles.tiling(trained.settings)}
     for top, band in tiles.bands(partial(_found, trained), {name: source}, **how):
         came = np.asarray(source[top : top + len(band["restored"]), 0:width])
         for start in range(0, len(came), at_once):
@@ -124,7 +124,7 @@ def rows(trained, source, hole=None, *, white, progress=None, finish=every_row):
 def complete(trained, sample):
     """Return what is found in a sample, float32 (H, W, C), 0..1, of any size: dict name -> it."""
     batch = {name: sample[name] for name in trained.task.kind.given}
-    return tiles.run(partial(_found, trained), batch, **tiles.tiling(trained))
+    return tiles.run(partial(_found, trained), batch, **tiles.tiling(trained.settings))
 
 
 def _found(trained, batch):
@@ -151,5 +151,4 @@ COLOUR = Kind(
     found={"restored": 3},
     rows=partial(rows, finish=lightness_kept),
     complete=complete,
-    multiple=64,
 )

@@ -38,7 +38,7 @@ def apply(trained, sources, out, *, overwrite=False, holes=None):
         settings=trained.settings,
         by=f"network: {trained}",
         extras=("opacity",) if kind.finds_opacity else (),
-        tiles=partial(tile_counts, trained),
+        tiles=partial(tile_counts, trained.settings),
         restore=restore,
         holes=find_holes(trained, holes),
     )
