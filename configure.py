@@ -477,6 +477,36 @@ class Pix2pix(Common):
     beta_2: float = 0.999  # Adam: memory of its square, 0.5..0.9999 (source the same)
 
 
+@settings_class
+class Colorize(Common):
+    """Settings of mod_colorize.py."""
+
+    # --- ground: its colours are what is learnt ---
+    ground_offset: float = 0.0  # jitter: added to each channel of the ground, +- (source 0)
+    ground_tint: float = 0.0  # training: each channel of the ground, +- share (source 0)
+    ground_turn: float = 0.0  # training: the ground is turned by up to so many degrees (source 20)
+
+    # --- networks ---
+    generator_width: int = 32  # channels of the first level; 32: 2.7 M weights (source 128: 41.8 M)
+    levels: int = 6  # how often the generator halves the side, 5..8 (source 6)
+    norm: str = "none"  # of the generator: none (source), batch, group, instance
+    spectral_norm: bool = True  # keep the kernels of both networks at norm 1 (source true)
+    attention_at: int = 8  # self-attention: the generator's at 1/8 of the side; 0 = none (source 4)
+    discriminator_width: int = 32  # channels of the first level of all three (source 64)
+
+    # --- losses ---
+    reconstruction_weight: float = 1.0  # of the colours' own L1, a* and b* over 128 (source 1)
+    feature_weight: float = 3.33  # of the discriminators' features, each of three (source 3.33)
+    adversarial_weight: float = 0.33  # of their scores, each of three (source 0.33)
+    perceptual_weight: float = 0.0  # of VGG16's features; 1 is a beginning (source 0, an option)
+    perceptual_layer: str = "block3_conv3"  # of VGG16; beyond it, Keras downloads
+    vgg_weights_file: str = ""  # .npz; empty = the bundled data/vgg16_block1to3.npz
+
+    # --- optimiser ---
+    batch_size: int = 8  # pictures a step over all devices
+    learning_rate: float = 5e-4  # highest rate of the run, 1e-5..1e-3 (source 2e-4, falling)
+
+
 # --- one row a setting: its kind (see util/settings.py), and its rule ---------------------------
 
 
@@ -709,6 +739,10 @@ Common.rows = {
     "used_as_trained": row(AT_ONCE),
     "Pix2pix.field_px": row(FIXED, one_of(1, 16, 34, 70, 142, 286)),
     "Deblur.adversarial": row(FIXED, one_of("wgan-gp", "wgan", "source")),
+    # mod_colorize.py
+    "ground_turn": row(OTHER_SAMPLES, between(0, 180)),
+    "attention_at": row(FIXED, one_of(0, 2, 4, 8, 16, 32)),
+    "feature_weight": row(AT_ONCE, at_least(0)),
 }
 
 # Who says how many steps a run has does not want the epochs of a preset.

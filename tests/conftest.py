@@ -32,6 +32,7 @@ SCRIPTS = [
     "mod_deblurgan",
     "mod_GAN_cloud",
     "mod_pix2pix",
+    "mod_colorize",
 ]
 ENDURING = ["mod_defog", "mod_GAN_poly"]
 

@@ -1,6 +1,8 @@
 """apply: real files in, real files out, through the command line and a network of two steps."""
 
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -283,3 +285,21 @@ def test_help_says_what_this_script_takes_and_gives(capsys):
     assert '"holed" (.., 3), "hole" (.., 1)' in said
     assert '"restored" (.., 3), "patch" (.., 3)' in said
     assert run_task(capsys, haze, "apply", "x", "--out", "y", "--holes", "z")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"norm": "none", "attention_at": 0}, []),
+        ({"norm": "batch", "attention_at": 8}, ["attention_at"]),
+        ({"norm": "group"}, ["norm"]),
+    ],
+)
+def test_it_is_said_where_a_result_depends_on_the_tile(settings, said):
+    heard = []
+    for count, expected in ((1, []), (2, said)):
+        heard.clear()
+        way = SimpleNamespace(settings=SimpleNamespace(**settings), tiles=lambda *_, n=count: [n])
+        job = SimpleNamespace(source=Path("a.png"))
+        with pictures._progress(way, job, (9, 9), None, lambda about, line: heard.append(about)):
+            assert heard == expected

@@ -153,6 +153,9 @@ WRONG = {
     "discriminator_blocks": [(3, 4, 6, 0)],
     "direction": ["ab"],
     "drop_cover": [(-0.1, 0.3), (0.3, 1.1)],
+    "ground_turn": [-1.0, 181.0],
+    "attention_at": [1, 3],
+    "feature_weight": [-1.0],
     "drop_radius_px": [(0.5, 4.0), (4.0, 3.0)],
     "levels": [4, 9],
 }

@@ -11,6 +11,7 @@ from util.train.losses import (
     DISTANCES,
     WASSERSTEIN,
     covered_distance,
+    feature_matching,
     fooled,
     gradient_penalty,
     hole_l1,
@@ -322,3 +323,23 @@ def test_two_grounds_are_compared_beneath_the_cloud_and_where_it_is_thin(name, p
     seen = np.mean(apart**power * (opacity < 0.75))
     assert float(seen_distance(restored, clear, opacity, distance)) == pytest.approx(seen, rel=1e-5)
     assert float(distance(restored, clear)) == pytest.approx(np.mean(apart**power), rel=1e-5)
+
+
+# --- features -----------------------------------------------------------------------------------
+
+
+def test_feature_matching_is_the_mean_of_the_layers_means():
+    rng = np.random.default_rng(0)
+    shapes = ((2, 8, 8, 3), (2, 4, 4, 6), (2, 1, 1, 1))
+    real, fake = ([tf.constant(rng.normal(size=s), tf.float32) for s in shapes] for _ in range(2))
+    wanted = np.mean(
+        [np.abs(a.numpy() - b.numpy()).mean() for a, b in zip(real, fake, strict=True)]
+    )
+    assert float(feature_matching(real, fake)) == pytest.approx(wanted, rel=1e-5)
+    assert float(feature_matching(real, real)) == 0
+    with tf.GradientTape() as tape:
+        tape.watch([real, fake])
+        found = feature_matching(real, fake)
+    of_real, of_fake = tape.gradient(found, [real, fake])
+    assert of_real == [None] * 3
+    np.testing.assert_allclose(np.abs(of_fake[1]), 1 / (3 * 2 * 4 * 4 * 6), rtol=1e-5)

@@ -49,6 +49,20 @@ def near_zero():
     return keras.initializers.RandomNormal(stddev=0.005)
 
 
+def bounded(layer, spectral_norm=True):
+    """Return a layer whose kernel's largest singular value is kept at 1, or the layer itself.
+
+    Each pass in training mode divides the kernel itself by what one step of power iteration finds
+    for that value (its vector is a weight, so a resumed run goes on exactly); other passes cost
+    nothing. Miyato et al., ICLR 2018, divide a copy and lead the gradient through the division.
+    """
+    if not spectral_norm:
+        return layer
+    # Named: Keras would count those made so far, and a checkpoint would not fit again.
+    name, dtype = f"{layer.name}_bounded", layer.dtype_policy
+    return layers.SpectralNormalization(layer, name=name, dtype=dtype)
+
+
 def leaky(x):
     """Apply LeakyReLU with slope 0.2."""
     return layers.LeakyReLU(negative_slope=0.2)(x)

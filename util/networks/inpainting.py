@@ -10,6 +10,7 @@ from util.networks.blocks import (
     ModeProducts,
     SmoothFill,
     Squash,
+    bounded,
     down,
     leaky,
     normalise,
@@ -113,7 +114,7 @@ def two_tower_discriminator(
         of them (`ModeProducts`), with few weights: of a tensor GAN, which is made of nothing else,
         the last layers alone.
     spectral_norm : bool
-        Divide every kernel by its largest singular value (Miyato et al., ICLR 2018).
+        Keep the largest singular value of every kernel at 1; see `bounded`.
     detail_gain : float
         By how much both towers see the picture's detail enlarged (`EnlargedDetail`); 1 shows them
         the picture as it is.
@@ -129,12 +130,6 @@ def two_tower_discriminator(
     shown = picture if detail_gain == 1 else EnlargedDetail(detail_gain, name="detail")(picture)
     sights = {"global": shown, "local": layers.Multiply(name="inside")([shown, hole])}
 
-    def bounded(layer):
-        if not spectral_norm:
-            return layer
-        # Named: Keras would count those made so far, and a checkpoint would not fit again.
-        return layers.SpectralNormalization(layer, name=f"{layer.name}_bounded")
-
     found = []
     for tower in ("global", "local") if towers == "both" else (towers,):
         x = sights[tower]
@@ -142,13 +137,15 @@ def two_tower_discriminator(
             convolution = layers.Conv2D(
                 width, 4, strides=2, padding="same", name=f"{tower}_down{level}"
             )
-            x = leaky(bounded(convolution)(x))  # (B, S / 2^level, S / 2^level, width)
+            x = leaky(
+                bounded(convolution, spectral_norm)(x)
+            )  # (B, S / 2^level, S / 2^level, width)
         found.append(x)
     x = layers.Concatenate(name="join_towers")(found) if len(found) > 1 else found[0]
     if head == "dense":
         x = layers.Flatten(name="flatten")(x)
-        x = leaky(bounded(layers.Dense(w, name="head1"))(x))  # (B, w)
-        x = bounded(layers.Dense(1, name="head2", dtype="float32"))(x)  # (B, 1)
+        x = leaky(bounded(layers.Dense(w, name="head1"), spectral_norm)(x))  # (B, w)
+        x = bounded(layers.Dense(1, name="head2", dtype="float32"), spectral_norm)(x)  # (B, 1)
     else:
         x = leaky(ModeProducts((2, 2, w), name="head1")(x))  # (B, 2, 2, w)
         x = ModeProducts((1, 1, 1), name="head2", dtype="float32")(x)  # (B, 1, 1, 1)

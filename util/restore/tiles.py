@@ -18,7 +18,10 @@ difference of any pixel, in steps of 1/255, by its distance from a tile's edge
 
 With this margin and tiles of at most 2304 x 2304 pixels the overlaps add 28 % to the network's
 work at 4096 x 4096, 42 % at 10,000 x 10,000, nothing up to 2304 x 2304. Group and instance norm
-look at a whole tile, so there each tile has its own result.
+look at a whole tile, so there each tile has its own result. So does self-attention: with
+mod_colorize.py after 300 short steps, 3 tiles against the whole of two strips of 1536 x 256, 99 %
+of the pixels differ by less than .06 and .34 of 1/255; with the attention ten times as strong by
+less than .7 and 4, nowhere by more than 15; without it by nothing. Lightness does not differ.
 """
 
 from dataclasses import dataclass

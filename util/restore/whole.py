@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 
+from util.pictures.lab import keep_lightness
 from util.pictures.pixels import as_pixels
 from util.restore import tiles
 from util.task import Kind
@@ -47,6 +48,12 @@ def clear_kept(came, found, settings, white):
         came, found["restored"], opacity, clear_below=settings.clear_below, white=white
     )
     return kept, as_pixels(opacity, np.uint8)
+
+
+def lightness_kept(came, found, settings, white):
+    """Return the colours that the network found in the lightness of what came; as `every_row`."""
+    made = made_pixels(found["restored"], came.dtype, white)
+    return keep_lightness(came, made, white), None
 
 
 def keep_clear(pixels, ground, opacity, *, clear_below, white):
@@ -135,5 +142,13 @@ CLOUD = Kind(
     given={"cloudy": 3},
     found={"restored": 3, "found_opacity": 1},
     rows=partial(rows, finish=clear_kept),
+    complete=complete,
+)
+
+# The network is given a grey picture and finds its colours; the lightness is the picture's own.
+COLOUR = Kind(
+    given={"grey": 3},
+    found={"restored": 3},
+    rows=partial(rows, finish=lightness_kept),
     complete=complete,
 )

@@ -11,6 +11,7 @@ from functools import partial
 import cv2
 import numpy as np
 
+from util.pictures.lab import grey_of
 from util.samples import light
 from util.samples.clouds import draw_cloud, draw_opacity, noise_opacity
 from util.samples.ground import open_stores
@@ -159,6 +160,20 @@ def haze(keys, clear, *, airlight, beta, depth=None):
     if found is None:
         found = smooth_depth(rng, len(clear))
     return {"hazy": scatter(clear, found, light, density), "clear": clear}
+
+
+def without_colour(keys, clear, *, turn_degrees=0.0):
+    """Take the colours off ground: grey and clear (S, S, 3), of the same lightness.
+
+    turn_degrees : float
+        The ground is turned by up to this first, and reflected into the corners.
+    """
+    if turn_degrees:
+        middle = (len(clear) - 1) / 2
+        angle = keys("turn").uniform(-turn_degrees, turn_degrees)
+        how = cv2.getRotationMatrix2D((middle, middle), angle, 1.0), clear.shape[:2]
+        clear = cv2.warpAffine(clear, *how, borderMode=cv2.BORDER_REFLECT_101)
+    return {"grey": grey_of(clear), "clear": clear}
 
 
 # --- from settings ------------------------------------------------------------------------------

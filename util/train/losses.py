@@ -170,3 +170,26 @@ def hole_l1(restored, clear, hole):
     missing = 3.0 * tf.reduce_sum(hole, axis=[1, 2, 3])
     difference = tf.reduce_sum(tf.abs(restored - clear) * hole, axis=[1, 2, 3])
     return tf.reduce_mean(difference / tf.maximum(missing, 1e-6))
+
+
+def feature_matching(real, fake):
+    """Return how far apart a discriminator's features are of real and fake pictures, a scalar.
+
+    The mean absolute difference of each layer, and of these the mean. No gradient goes through
+    the real ones.
+
+    Parameters
+    ----------
+    real, fake : list of float (B, h, w, C)
+        Of equal shapes.
+
+    References
+    ----------
+    T.-C. Wang et al., "High-resolution image synthesis and semantic manipulation with conditional
+    GANs", CVPR 2018, equation 4.
+    """
+    apart = [
+        l1(tf.stop_gradient(tf.cast(a, tf.float32)), tf.cast(b, tf.float32))
+        for a, b in zip(real, fake, strict=True)
+    ]
+    return tf.add_n(apart) / len(apart)

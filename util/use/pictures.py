@@ -24,6 +24,8 @@ from util.use.scenes import room_for
 KEPT_FORMATS = (".png", ".tif", ".tiff", ".bmp")  # without loss; others become PNG
 # What a killed process has left is nobody's by then. A scene may take hours, and parts share `out`.
 _STALE_S = 24 * 3600
+# Settings, and values of theirs, with which a pixel's result depends on the whole tile.
+_WHOLE_TILE = {"norm": ("group", "instance"), "attention_at": (2, 4, 8, 16, 32)}
 
 
 class Way(NamedTuple):
@@ -305,13 +307,14 @@ def _progress(way, job, shape, hole, note):
     counts = way.tiles(shape, hole)
     if not counts:
         say(f"{job.source}: nothing is missing; its pixels go out as they came")
-    norm = getattr(way.settings, "norm", "none")
-    if max(counts, default=0) > 1 and norm in ("group", "instance"):
-        note(
-            "norm",
-            f"note: norm = {norm}: large pictures go through in tiles, and with this norm each "
-            "tile is restored a little differently",
-        )
+    for name, values in _WHOLE_TILE.items():
+        value = getattr(way.settings, name, None)
+        if max(counts, default=0) > 1 and value in values:
+            note(
+                name,
+                f"note: {name} = {value}: large pictures go through in tiles, and so each tile is "
+                "restored a little differently",
+            )
     with way.bar(
         total=sum(counts),
         desc=printable(job.source.name),
