@@ -128,6 +128,11 @@ WRONG = {
     "critic_width": [0, 257],
     "critic_norm": ["layer"],
     "perceptual_weight": [-1.0],
+    "ground_turn": [-1.0, 181.0],
+    "levels": [4, 9],
+    "attention_at": [1, 3, 64],
+    "discriminator_width": [0, 257],
+    "feature_weight": [-0.1],
 }
 
 
