@@ -61,7 +61,7 @@ def test_their_figures_are_those_of_this_very_file(network):
 
 def test_they_are_small_and_plain(network):
     path = weights_file(network.task)
-    assert path.stat().st_size < 8_000_000
+    assert path.stat().st_size < 12_000_000
     meta = checkpoint.read_meta(path)
     assert meta["stored"] == "float16"
     assert meta["split"]["clear_folder"]  # the pictures that it was trained on, and held back
