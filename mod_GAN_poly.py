@@ -67,8 +67,9 @@ def samples(settings, progress=True, grounds=None, split=None):
             edge_px=settings.edge_px,
         )
 
+    how = {"rim_px": settings.rim_px, "cleared_share": settings.cleared_share}
     return [
-        Samples(ground, partial(holed, draw=draw(part)))
+        Samples(ground, partial(holed, draw=draw(part), **how))
         for ground, part in zip(grounds, layers, strict=True)
     ]
 

@@ -60,7 +60,8 @@ def samples(settings, progress=True, grounds=None, split=None):
         anywhere=settings.spot_anywhere,
     )
     grounds = grounds or open_grounds(settings, progress, split)
-    return [Samples(ground, partial(holed, draw=draw)) for ground in grounds]
+    damage = partial(holed, draw=draw, rim_px=settings.rim_px)
+    return [Samples(ground, damage) for ground in grounds]
 
 
 TASK = Task(

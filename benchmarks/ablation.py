@@ -27,13 +27,21 @@ VARIANTS = {
     "no balance": {"balance_ratio": 0},
     "detail not enlarged": {"detail_gain": 1},
     "adversarial from the start": {"reconstruction_steps": 0, "adversarial_rise_steps": 0},
+    "filled by averages": {"painting": "fill"},
     "no smooth filling": {"painting": "direct"},
+    "no gates, no dilation": {"generator": "source"},
+    "no feature matching": {"feature_weight": 0},
+    "as much far from the rim": {"rim_px": 0},
+    "no averages": {"average": 0},
+    "known is clear": {"cleared_share": 0},
+    "polygons alone": {"cloud_hole_share": 0},
     "no adversarial loss": {"adversarial_weight": 0},
     "the source": {
         **{"painting": "direct", "skips": "false", "norm": "batch", "upsampling": "transposed"},
         **{"reconstruction_weight": 0, "adversarial_weight": 1, "reconstruction_steps": 0},
         **{"adversarial_rise_steps": 0, "learning_rate": 1e-4, "beta_2": 0.9, "clip_norm": 0},
-        **{"final_rate_share": 1, "balance_ratio": 8},
+        **{"final_rate_share": 1, "balance_ratio": 8, "generator": "source", "average": 0},
+        **{"feature_weight": 0, "rim_px": 0, "cleared_share": 0, "cloud_hole_share": 0},
     },
 }
 SUMMARIES = {

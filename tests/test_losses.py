@@ -9,6 +9,7 @@ import tensorflow as tf
 from util.train.losses import (
     ADVERSARIAL,
     WASSERSTEIN,
+    feature_l1,
     fooled,
     gradient_penalty,
     hole_l1,
@@ -303,3 +304,23 @@ def test_what_is_known_has_no_gradient():
     gradient = tape.gradient(found, restored).numpy()
     assert (gradient[:, [0, 2, 3]] == 0).all()
     np.testing.assert_allclose(np.abs(gradient[:, 1]), 1 / (3 * 5 * 3), rtol=1e-5)
+
+
+# --- features -----------------------------------------------------------------------------------
+
+
+def test_features_differ_by_the_mean_of_their_layers():
+    ones, twos = np.ones((2, 8, 8, 3), np.float32), np.full((2, 2, 2, 5), 2, np.float32)
+    assert float(feature_l1([ones, twos], [ones, twos])) == 0
+    # A layer counts as much as another, however many numbers it has.
+    assert float(feature_l1([ones, twos], [ones - 1, twos + 3])) == pytest.approx(2.0)
+
+
+def test_wanted_features_are_not_pulled_towards_those_found():
+    found, wanted = tf.ones((1, 2, 2, 1)), tf.zeros((1, 2, 2, 1))
+    with tf.GradientTape() as tape:
+        tape.watch([found, wanted])
+        loss = feature_l1([found], [wanted])
+    by_found, by_wanted = tape.gradient(loss, [found, wanted])
+    np.testing.assert_allclose(by_found, 0.25)
+    assert by_wanted is None

@@ -359,6 +359,8 @@ if "GAN" in script:
     # All that replicas share between them counts from the first step on.
     at_once = dict(adversarial_weight=1.0, reconstruction_steps=0, adversarial_rise_steps=0)
     cases = [{**case, **at_once, "past_share": 0.75} for case in cases]
+    # A generator whose every layer has a gradient from the first step on; values as they are.
+    cases = [{**case, "painting": "fill", "past_bits": 32} for case in cases]
 if script == "mod_GAN_poly":
     wasserstein = {**cases[0], "critic_steps": 2}
     cases = [{**wasserstein, "adversarial": form} for form in ("wgan-gp", "wgan")]

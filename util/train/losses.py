@@ -113,6 +113,26 @@ def not_fooled(form, scores):
     return judged_real(form, _known(form, scores, ("gan", "dcgan", "lsgan")))
 
 
+def feature_l1(found, wanted):
+    """Return the mean absolute difference of features, each layer weighing alike, a scalar.
+
+    No gradient goes through what is wanted.
+
+    Parameters
+    ----------
+    found, wanted : lists of float (B, h, w, C)
+        What the layers of a discriminator find in a picture that is made and in the real one.
+
+    References
+    ----------
+    T.-C. Wang et al., "High-resolution image synthesis and semantic manipulation with conditional
+    GANs", CVPR 2018, section 3.2.
+    """
+    pairs = zip(found, wanted, strict=True)
+    as_float = [[tf.cast(x, tf.float32) for x in (a, tf.stop_gradient(b))] for a, b in pairs]
+    return tf.add_n([l1(a, b) for a, b in as_float]) / len(as_float)
+
+
 def gradient_penalty(critic, real, fake, epsilon):
     """Return the mean of ``(|gradient of the critic| - 1) ** 2`` between real and fake, a scalar.
 
