@@ -101,7 +101,7 @@ def test_a_perfect_patch_leaves_nothing_but_the_adversarial_loss(made):
 
 
 def test_pixels_far_from_the_rim_count_less(made):
-    state, _, batch, settings = made(cloud_hole_share=0.0)
+    state, _, batch, settings = made(cloud_hole_share=0.0, rim_px=4.0)
     given = batch()
 
     def loss(wrong):
@@ -109,8 +109,9 @@ def test_pixels_far_from_the_rim_count_less(made):
         found, *_ = inpainting.generator_losses(patch, given, settings, 0.0)
         return float(found["loss_reconstruction"])
 
-    near = given["near"].numpy()
-    assert loss(near > 0.8) / (near > 0.8).mean() > loss(near < 0.8) / (near < 0.8).mean() > 0
+    near, hole = (given[name].numpy() for name in ("near", "hole"))
+    rim, middle = hole * (near > 0.5), hole * (near < 0.5)
+    assert loss(rim) / rim.mean() > loss(middle) / middle.mean() > 0
 
 
 FORMS = ["gan", "dcgan", "lsgan", "wgan", "wgan-gp"]

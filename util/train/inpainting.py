@@ -91,21 +91,22 @@ def generator_losses(networks, batch, settings, share):
     discriminator, hole, real = networks["discriminator"], batch["hole"], real_pictures(batch)
     made, _ = complete(networks["generator"], batch["holed"], hole, training=True)
     reconstruction = losses.hole_l1(made, real, hole * batch.get("near", 1.0))
-    loss, found = settings.reconstruction_weight * reconstruction, {}
+    matching = {}
     if settings.feature_weight:
         model = with_features(discriminator)
         scores, *features = model([made, hole], training=True)
-        matching = losses.feature_l1(features, model([real, hole], training=False)[1:])
-        loss += share * settings.feature_weight * matching
-        found = {"loss_features": matching}
+        _, *wanted = model([real, hole], training=False)
+        matching = {"loss_features": losses.feature_l1(features, wanted)}
     else:
         scores = discriminator([made, hole], training=True)
     adversarial = losses.fooled(settings.adversarial, scores)
-    loss += share * settings.adversarial_weight * adversarial
-    found |= {
-        "loss_generator": loss,
+    judged = settings.adversarial_weight * adversarial
+    judged += settings.feature_weight * sum(matching.values())
+    found = {
+        "loss_generator": share * judged + settings.reconstruction_weight * reconstruction,
         "loss_adversarial": adversarial,
         "loss_reconstruction": reconstruction,
+        **matching,
     }
     return found, made, scores
 
