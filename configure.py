@@ -195,8 +195,7 @@ class Inpaint(Common):
     # --- networks ---
     base_width: int = 16  # channels of the last level; 16: generator 2.3 M, discriminator 1.5 M
     generator: str = "gated"  # gated (three levels, dilated middle) or source (five; 7.2 M weights)
-    painting: str = "membrane"  # a hole is filled smoothly, then corrected: membrane, fill (further
-    # from harmonic), or direct (source: it is not filled)
+    painting: str = "membrane"  # holes begin filled: membrane, fill (coarser); direct (source: not)
     skips: bool = True  # join the generator's levels down and up (source false)
     norm: str = "none"  # of the generator: none, batch (source), group, instance
     upsampling: str = "resize"  # transposed (source; leaves checkerboards) or resize (nearest, 3x3)
