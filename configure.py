@@ -254,8 +254,9 @@ class Inpaint(Common):
     """Settings of the scripts that repaint holes with a generator and a discriminator."""
 
     # --- networks ---
-    base_width: int = 16  # channels of the first level; 16: generator 7.2 M, discriminator 1.5 M
-    painting: str = "fill"  # fill (holes smoothly filled, then corrected) or direct (source)
+    base_width: int = 16  # channels of the last level; 16: generator 2.3 M, discriminator 1.5 M
+    generator: str = "gated"  # gated (three levels, dilated middle) or source (five; 7.2 M weights)
+    painting: str = "membrane"  # holes begin filled: membrane, fill (coarser); direct (source: not)
     skips: bool = True  # join the generator's levels down and up (source false)
     norm: str = "none"  # of the generator: none, batch, own (source), group, instance
     upsampling: str = "resize"  # transposed (source; leaves checkerboards) or resize (nearest, 3x3)
@@ -267,7 +268,9 @@ class Inpaint(Common):
     # --- losses ---
     adversarial: str = "dcgan"  # gan (minimax), dcgan (source), lsgan, wgan (clipped), wgan-gp
     adversarial_weight: float = 0.05  # weight of the adversarial loss (source 1)
+    feature_weight: float = 0.5  # of the L1 of the discriminator's features; rises too (source 0)
     reconstruction_weight: float = 1.0  # weight of the L1 inside the hole (source 0)
+    rim_px: float = 32.0  # which counts half as much so far from the rim; 0 = all alike (source 0)
     reconstruction_steps: int = 300  # steps before the adversarial loss counts (source 0)
     adversarial_rise_steps: int = 300  # steps over which it then rises to its weight (source 0)
     balance_ratio: float = 8.0  # who is behind by this factor trains alone; 0 = both always
@@ -277,11 +280,13 @@ class Inpaint(Common):
     weight_limit: float = 0.01  # wgan: the critic's weights are clipped to +- this
 
     # --- earlier generated pictures ---
-    past_size: int = 64  # earlier pictures, judged again with new ones; 0 = none (source 1024+)
-    past_share: float = 0.25  # share of a batch that joins them each step
+    past_size: int = 768  # earlier pictures, judged again with new ones; 0 = none (source 1024+)
+    past_share: float = 0.0625  # share of a batch that joins them each step: 1 of 16 (source 0.25)
+    past_bits: int = 8  # of a value of theirs: 8 (50 MB at 128 px), or 32 as they were made
 
     # --- optimiser ---
     learning_rate: float = 2e-4  # highest rate of the run, 1e-5..1e-3 (source 1e-4, constant)
+    average: float = 0.998  # painted with means of the weights of some 1/(1-this) steps (source 0)
     discriminator_rate_share: float = 1.0  # the discriminator's rate, of the generator's
 
     # --- schedule ---
@@ -312,10 +317,11 @@ class GANPoly(Inpaint, CloudShapes):
     # --- holes ---
     polygon_vertices: int = 5  # corners of the random polygon, 3 or more
     edge_px: int = 8  # width of the hole's soft edge; 1 = hard
-    cloud_hole_share: float = 0.0  # share of holes with the shape of thick cloud (source 0)
+    cloud_hole_share: float = 0.5  # share of holes with the shape of thick cloud (source 0)
+    cleared_share: float = 0.5  # share of samples whose known pixels are cleared haze (source 0)
 
 
-GANSpot.presets = GANPoly.presets = {
+GANSpot.presets = {
     "source": _PLAIN
     | _LAYERS
     | {
@@ -332,8 +338,15 @@ GANSpot.presets = GANPoly.presets = {
         "adversarial_rise_steps": 0,
         "balance_window": 1,
         "past_size": 1024,
+        "past_share": 0.25,
+        "generator": "source",
+        "feature_weight": 0.0,
+        "rim_px": 0.0,
+        "average": 0.0,
     }
 }
+_WHOLE_POLYGONS = {"cloud_hole_share": 0.0, "cleared_share": 0.0}
+GANPoly.presets = {"source": GANSpot.presets["source"] | _WHOLE_POLYGONS}
 
 
 @settings_class
@@ -658,7 +671,8 @@ Common.rows = {
     "stage2_rate_share": row(AT_ONCE, between(0, 10)),
     "gate_loss": row(AT_ONCE, at_least(0)),
     # repainting holes
-    "painting": row(FIXED, one_of("fill", "direct")),
+    "generator": row(FIXED, one_of("gated", "source")),
+    "painting": row(FIXED, one_of("membrane", "fill", "direct")),
     "skips": row(FIXED),
     "towers": row(FIXED, one_of("both", "global", "local")),
     "discriminator_head": row(FIXED, one_of("dense", "tensor")),
@@ -666,7 +680,9 @@ Common.rows = {
     "spectral_norm": row(FIXED),
     "adversarial": row(FIXED, one_of("gan", "dcgan", "lsgan", "wgan", "wgan-gp")),
     "adversarial_weight": row(AT_ONCE, at_least(0)),
+    "feature_weight": row(AT_ONCE, at_least(0)),
     "reconstruction_weight": row(AT_ONCE, at_least(0)),
+    "rim_px": row(OTHER_SAMPLES, between(0, 1000)),
     "reconstruction_steps": row(AT_ONCE, at_least(0)),
     "adversarial_rise_steps": row(AT_ONCE, at_least(0)),
     "balance_ratio": row(
@@ -681,6 +697,8 @@ Common.rows = {
     ),
     "past_size": row(FIXED, at_least(0)),
     "past_share": row(AT_ONCE, between(0, 1)),
+    "past_bits": row(FIXED, one_of(8, 32)),
+    "average": row(FIXED, rule(lambda v: 0 <= v < 1, "must be 0 or more and below 1")),
     "hole_colour": row(
         HERE, rule(_is_colour, "must be none, black, white, or three values 0..255: 255,0,255")
     ),
@@ -701,6 +719,7 @@ Common.rows = {
     "polygon_vertices": row(OTHER_SAMPLES, between(3, 100)),
     "edge_px": row(OTHER_SAMPLES, between(1, 64)),
     "cloud_hole_share": row(OTHER_SAMPLES, between(0, 1)),
+    "cleared_share": row(OTHER_SAMPLES, between(0, 1)),
     # mod_deblurgan.py
     "hazy_folder": row(OTHER_SAMPLES),
     "depth_folder": row(OTHER_SAMPLES),
@@ -742,7 +761,6 @@ Common.rows = {
     # mod_colorize.py
     "ground_turn": row(OTHER_SAMPLES, between(0, 180)),
     "attention_at": row(FIXED, one_of(0, 2, 4, 8, 16, 32)),
-    "feature_weight": row(AT_ONCE, at_least(0)),
 }
 
 # Who says how many steps a run has does not want the epochs of a preset.
@@ -750,4 +768,14 @@ Common.instead = {"steps": "epochs"}
 # What settings were called before, for runs and checkpoints from then.
 Common.renamed = {"history_size": "past_size", "history_share": "past_share"}
 # What they were trained with where a setting is younger than they are.
-Common.unsaid = {"preset": "ours", "optimizer": "adam"}
+Common.unsaid = {
+    "preset": "ours",
+    "optimizer": "adam",
+    # mod_GAN_spot.py, mod_GAN_poly.py
+    "generator": "source",
+    "feature_weight": 0.0,
+    "rim_px": 0.0,
+    "past_bits": 32,
+    "average": 0.0,
+    "cleared_share": 0.0,
+}

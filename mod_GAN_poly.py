@@ -6,10 +6,13 @@
 
 Where cloud is opaque nothing shines through, so the generator paints what fits. The discriminator
 sees the whole picture in one tower and the hole's inside alone in another; it also judges earlier
-pictures of the generator again. At first the generator learns the mean of what could be
-there, by the L1 distance; then the adversarial loss sets in and makes it sharp. Who is far behind
-trains alone until the two are balanced again. The hole is a random polygon with a soft edge, united
-with a circle so that it is never empty; or it has the shape of thick cloud.
+pictures of the generator again. The hole is filled with a membrane first, which the generator
+corrects. At first it learns the mean of what could be there, by the L1 distance; then the
+adversarial loss sets in and makes it sharp, and what the discriminator finds in the real picture is
+asked for as well. Who is far behind trains alone until the two are balanced again. The hole is a
+random polygon with a soft edge, united with a circle so that it is never empty; or it has the shape
+of thick cloud. In half of the samples what is known is cleared haze, as cloud_removal.py hands it
+on.
 
     python mod_GAN_poly.py            train, or go on training; Ctrl-C stops and saves
     python mod_GAN_poly.py --fresh    begin anew; the old run moves to History/
@@ -67,8 +70,9 @@ def samples(settings, progress=True, grounds=None, split=None):
             edge_px=settings.edge_px,
         )
 
+    how = {"rim_px": settings.rim_px, "cleared_share": settings.cleared_share}
     return [
-        Samples(ground, partial(holed, draw=draw(part)))
+        Samples(ground, partial(holed, draw=draw(part), **how))
         for ground, part in zip(grounds, layers, strict=True)
     ]
 

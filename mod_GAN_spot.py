@@ -6,10 +6,12 @@
 
 Where cloud is opaque nothing shines through, so the generator paints what fits. The discriminator
 sees the whole picture in one tower and the hole's inside alone in another; it also judges earlier
-pictures of the generator again. At first the generator learns the mean of what could be
-there, by the L1 distance; then the adversarial loss sets in and makes it sharp. Who is far behind
-trains alone until the two are balanced again. The hole is a rectangle, a square in the centre at
-first, or some have the shape of cloud; mod_GAN_poly.py repaints holes of any shape.
+pictures of the generator again. The hole is filled with a membrane first, which the generator
+corrects. At first it learns the mean of what could be there, by the L1 distance; then the
+adversarial loss sets in and makes it sharp, and what the discriminator finds in the real picture is
+asked for as well. Who is far behind trains alone until the two are balanced again. The hole is a
+rectangle, a square in the centre at first, or some have the shape of cloud; mod_GAN_poly.py
+repaints holes of any shape.
 
     python mod_GAN_spot.py            train, or go on training; Ctrl-C stops and saves
     python mod_GAN_spot.py --fresh    begin anew; the old run moves to History/
@@ -70,7 +72,7 @@ def samples(settings, progress=True, grounds=None, split=None):
         )
 
     return [
-        Samples(ground, partial(holed, draw=draw(part)))
+        Samples(ground, partial(holed, draw=draw(part), rim_px=settings.rim_px))
         for ground, part in zip(grounds, layers, strict=True)
     ]
 

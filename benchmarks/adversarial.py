@@ -105,6 +105,13 @@ class Copied:
         )
 
 
+# What PyTorch's side has been written for: mod_GAN_poly as it was at first.
+BEFORE = {
+    **{"generator": "source", "painting": "fill", "feature_weight": 0.0, "rim_px": 0.0},
+    **{"past_bits": 32, "average": 0.0, "cleared_share": 0.0},
+}
+
+
 def leaky(x):
     return F.leaky_relu(x, 0.2, inplace=True)
 
@@ -533,12 +540,12 @@ def prepare_gan(options):
     from util.train import inpainting
 
     task = mod_GAN_poly.TASK
-    settings = settings_of(task, options)
+    settings = replace(settings_of(task, options), **BEFORE)
     state, batch = start(task, settings)
     # From here on the adversarial loss has its full weight.
     state.step.assign(settings.reconstruction_steps + settings.adversarial_rise_steps)
     rate = rate_at(state, settings)
-    weight = float(inpainting.adversarial_weight(state.step, settings))
+    weight = settings.adversarial_weight * float(inpainting.rise(state.step, settings))
     rivals = {
         name: InpaintingRival(state, batch, settings, rate, layout, weight)
         for name, layout in layouts(options).items()

@@ -88,6 +88,21 @@ def test_networks_can_be_loaded_alone(saved):
         checkpoint.load_networks(path, make_state(width=6).networks)
 
 
+def test_averages_of_the_weights_are_what_is_loaded(tmp_path):
+    """So a network is what pictures were scored with, and some of several can be loaded alone."""
+    state = make_state(seed=1)
+    state.networks["more"] = make_state(seed=3).networks["net"]
+    state.averages = {"net": make_state(seed=2).networks["net"]}
+    path = tmp_path / "step-0000001.npz"
+    checkpoint.save(path, state, {})
+    assert checkpoint.networks_in(path) == {"net", "more"}
+    loaded = make_state(seed=4).networks
+    checkpoint.load_networks(path, loaded)
+    means = [v.numpy() for v in state.averages["net"].variables]
+    for variable, mean in zip(loaded["net"].variables, means, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), mean)
+
+
 def test_a_learning_rate_is_never_stored(saved):
     path, _ = saved
     assert not [name for name in arrays_of(path) if "learning_rate" in name]

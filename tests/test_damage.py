@@ -15,7 +15,7 @@ import mod_GAN_spot
 from configure import Clouds
 from util.samples import holes
 from util.samples.clouds import cover, draw_opacity
-from util.samples.damage import Samples, cloud, holed
+from util.samples.damage import Samples, cleared, cloud, holed
 from util.samples.ground import Ground
 from util.samples.keys import Keys, keyed_rng
 from util.say import UserError
@@ -97,6 +97,42 @@ def test_a_sample_is_ground_without_what_is_missing(hole):
         assert (holed[gone] == 0).all()
 
 
+def test_cleared_haze_is_off_the_ground_most_by_the_hole():
+    hole = np.zeros((64, 64, 1), np.float32)
+    hole[20:40, 20:40] = 1
+    near = (cv2.dilate(hole, np.ones((9, 9))) > hole[..., 0]).nonzero()
+    clear = np.full((64, 64, 3), 0.4, np.float32)
+    errors = []
+    for number in range(40):
+        made = cleared(keyed_rng(0, number, "cleared"), clear, hole)
+        assert made.dtype == np.float32
+        assert made.min() >= 0
+        assert made.max() <= 1
+        error = np.abs(made - clear).mean(-1)
+        errors.append((error[near].mean(), error[:12].mean()))
+    rim, far = np.mean(errors, axis=0)
+    assert 0.01 < far < rim < 0.25
+    assert far < 0.6 * rim
+
+
+def test_a_share_of_the_samples_has_cleared_haze_around_a_hard_hole():
+    clear = make(hole=POLYGON)
+    sample = Samples(clear.ground, partial(holed, draw=POLYGON, cleared_share=0.5, rim_px=8.0))
+    hard = 0
+    for number in range(40):
+        found, before = sample(number), clear(number)
+        np.testing.assert_array_equal(found["clear"], before["clear"])
+        np.testing.assert_array_equal(found["near"], holes.nearness(before["hole"], 8.0))
+        if np.array_equal(found["hole"], before["hole"]):
+            np.testing.assert_array_equal(found["holed"], before["holed"])
+        else:
+            hard += 1
+            np.testing.assert_array_equal(found["hole"], before["hole"] > 0.5)
+            assert (found["holed"][found["hole"][..., 0] == 1] == 0).all()
+            assert 0 < np.abs(found["holed"] - before["holed"]).mean() < 0.2
+    assert 12 <= hard <= 28
+
+
 def test_ground_does_not_depend_on_the_hole():
     for number in range(8):
         a, b = make(hole=SPOT)(number), make(hole=POLYGON)(number)
@@ -150,7 +186,11 @@ def test_every_hole_that_cloud_shapes_leaves_something_to_see():
 class Holes(Clouds):
     """The settings that `spot_samples` and `poly_samples` read."""
 
+    rim_px: float = 32.0
+    cleared_share: float = 0.0
     spot_share: float = 0.5
+    spot_width_share: float = 0.0
+    spot_place: tuple[float, float] = (0.5, 0.5)
     spot_anywhere: bool = False
     polygon_vertices: int = 5
     edge_px: int = 8

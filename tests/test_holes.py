@@ -239,6 +239,15 @@ def test_when_no_cloud_fits_the_hole_is_a_polygon(level):
     assert ((found > 0) & (found < 1)).any()
 
 
+def test_half_as_near_each_so_many_pixels_from_the_rim():
+    hole = np.zeros((64, 64, 1), np.float32)
+    hole[:, 20:] = 1  # from column 20 on: its first pixel lies one from what is known
+    found = holes.nearness(hole, 8.0)
+    np.testing.assert_array_equal(found[:, :20], 1)
+    expected = 0.5 ** (np.arange(1, 45) / 8)
+    np.testing.assert_allclose(found[:, 20:, 0], np.tile(expected, (64, 1)), rtol=1e-5)
+
+
 def test_thresholds_fill_their_range():
     ramp = np.linspace(0, 1, 1024, dtype=np.float32).reshape(32, 32, 1)
     found = [mixed(number, lambda rng: ramp) for number in range(300)]

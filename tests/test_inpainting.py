@@ -38,7 +38,7 @@ def test_the_networks_have_as_many_weights_as_published(script, made):
     assert count(state.networks["discriminator"]) == 1_526_273
 
 
-@pytest.mark.parametrize("painting", ["fill", "direct"])
+@pytest.mark.parametrize("painting", ["membrane", "direct"])
 def test_known_pixels_come_out_bit_for_bit(painting, made):
     state, _, batch, settings = made(painting=painting)
     given = batch()
@@ -46,7 +46,7 @@ def test_known_pixels_come_out_bit_for_bit(painting, made):
     known = np.broadcast_to(given["hole"].numpy() == 0, restored.shape)
     assert known.any()
     assert not known.all()
-    np.testing.assert_array_equal(restored[known], given["clear"].numpy()[known])
+    np.testing.assert_array_equal(restored[known], given["holed"].numpy()[known])
     missing = np.broadcast_to(given["hole"].numpy() == 1, restored.shape)
     assert (restored[missing] != given["clear"].numpy()[missing]).mean() > 0.9
 
@@ -80,21 +80,47 @@ def test_what_the_hole_hides_has_no_influence(made):
     np.testing.assert_array_equal(*(picture[hole] for picture in completed))
 
 
-def test_without_a_rise_the_adversarial_weight_is_there_from_the_first_step():
+def test_without_a_rise_the_adversarial_losses_are_there_from_the_first_step():
     settings = GANPoly(**GANPoly.presets["source"])
-    assert [float(inpainting.adversarial_weight(n, settings)) for n in (0, 1, 999)] == [1.0] * 3
+    assert [float(inpainting.rise(n, settings)) for n in (0, 1, 999)] == [1.0] * 3
     later = replace(settings, reconstruction_steps=2)
-    assert [float(inpainting.adversarial_weight(n, later)) for n in (0, 1, 2)] == [0.0, 0.0, 1.0]
+    assert [float(inpainting.rise(n, later)) for n in (0, 1, 2)] == [0.0, 0.0, 1.0]
 
 
-def test_the_adversarial_weight_rises_after_the_reconstruction_steps(tiny_settings, tmp_path):
-    settings = tiny_settings(
-        tmp_path, POLY, reconstruction_steps=10, adversarial_rise_steps=4, adversarial_weight=0.2
-    )
-    found = [float(inpainting.adversarial_weight(step, settings)) for step in (0, 10, 11, 14, 99)]
-    assert found == pytest.approx([0, 0, 0.05, 0.2, 0.2])
+def test_the_adversarial_losses_rise_after_the_reconstruction_steps(tiny_settings, tmp_path):
+    settings = tiny_settings(tmp_path, POLY, reconstruction_steps=10, adversarial_rise_steps=4)
+    found = [float(inpainting.rise(step, settings)) for step in (0, 10, 11, 14, 99)]
+    assert found == pytest.approx([0, 0, 0.25, 1, 1])
     at_once = replace(settings, reconstruction_steps=0, adversarial_rise_steps=0)
-    assert float(inpainting.adversarial_weight(1, at_once)) == pytest.approx(0.2)
+    assert float(inpainting.rise(1, at_once)) == 1
+
+
+def test_a_perfect_patch_leaves_nothing_but_the_adversarial_loss(made):
+    """Painted is what is true: real and completed pictures are the same, cleared haze and all."""
+    state, _, batch, settings = made(cleared_share=1.0, edge_px=1)
+    given = batch()
+    assert not np.array_equal(inpainting.real_pictures(given), given["clear"])
+    truth = {**state.networks, "generator": lambda x, training: given["clear"]}
+    for share in (0.0, 1.0):
+        found, made_pictures, _ = inpainting.generator_losses(truth, given, settings, share)
+        np.testing.assert_array_equal(made_pictures, inpainting.real_pictures(given))
+        assert float(found["loss_features"]) == float(found["loss_reconstruction"]) == 0
+        expected = share * settings.adversarial_weight * float(found["loss_adversarial"])
+        assert float(found["loss_generator"]) == pytest.approx(expected)
+
+
+def test_pixels_far_from_the_rim_count_less(made):
+    state, _, batch, settings = made(cloud_hole_share=0.0, rim_px=4.0)
+    given = batch()
+
+    def loss(wrong):
+        patch = {**state.networks, "generator": lambda x, training: given["clear"] + 0.5 * wrong}
+        found, *_ = inpainting.generator_losses(patch, given, settings, 0.0)
+        return float(found["loss_reconstruction"])
+
+    near, hole = (given[name].numpy() for name in ("near", "hole"))
+    rim, middle = hole * (near > 0.5), hole * (near < 0.5)
+    assert loss(rim) / rim.mean() > loss(middle) / middle.mean() > 0
 
 
 FORMS = ["gan", "dcgan", "lsgan", "wgan", "wgan-gp"]
@@ -142,7 +168,7 @@ def test_a_step_follows_from_the_state_and_its_number_alone(form, made):
     pictures = "variables/history_pictures"
     # A full history: which of it is drawn and which replaced is then a matter of chance.
     rng = np.random.default_rng(0)
-    saved[pictures] = rng.random(saved[pictures].shape, np.float32)
+    saved[pictures] = rng.integers(0, 256, saved[pictures].shape, np.uint8)
     saved["variables/history_fill"] = np.int64(len(saved[pictures]))
     state.assign(saved)
     step(batch(1))
@@ -187,8 +213,31 @@ def test_the_history_holds_completed_pictures_with_their_holes(made):
     restored = inpainting.restore(state.networks, given, settings)["restored"].numpy()
     step(given)
     held = state.variables["history_pictures"].numpy()[: settings.batch_size]
-    np.testing.assert_allclose(np.clip(held[..., :3], 0, 1), restored, atol=1e-4)
-    np.testing.assert_array_equal(held[..., 3:], given["hole"].numpy())
+    expected = np.concatenate([restored, given["hole"]], axis=-1)
+    np.testing.assert_allclose(held / 255, expected, atol=0.51 / 255)
+
+
+def test_by_default_the_history_remembers_more_than_500_steps_in_less_than_100_mb():
+    for script in ("mod_GAN_spot", POLY):
+        defaults = task_of(script).settings()
+        a_step = np.ceil(defaults.past_share * defaults.batch_size)
+        assert defaults.past_size / a_step >= 500  # the mean age, where any slot is replaced
+        picture = 4 * defaults.crop_px**2 * defaults.past_bits / 8
+        assert defaults.past_size * picture < 100e6
+
+
+def test_pictures_are_restored_with_the_averages(made):
+    state, step, batch, settings = made(average=0.5)
+    for number in range(3):
+        step(batch(number))
+    mean, now = (
+        inpainting.restore(networks, batch(), settings)["patch"].numpy()
+        for networks in (state.restoring, state.networks)
+    )
+    assert np.abs(mean - now).max() > 1e-6
+    assert {n for n in state.arrays() if n.startswith("averages/")} == {
+        n.replace("networks/", "averages/") for n in state.arrays() if "networks/generator" in n
+    }
 
 
 @pytest.mark.parametrize(
@@ -203,6 +252,7 @@ def test_the_history_holds_completed_pictures_with_their_holes(made):
         {"balance_ratio": 0.0},
         {"upsampling": "resize"},
         {"painting": "direct", "skips": False, "reconstruction_weight": 0.0},
+        {"generator": "source", "feature_weight": 0.0, "average": 0.0, "past_bits": 32},
     ],
     ids=lambda c: next(iter(c)),
 )

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import smooth_picture
 
 import mod_defog
 from configure import Defog
@@ -16,9 +17,15 @@ from util.networks.blocks import (
     ModeProducts,
     ReflectPad,
     SmoothFill,
+    dilated_block,
+    gated_down,
     leaky_tanh,
 )
-from util.networks.inpainting import inpainting_generator, two_tower_discriminator
+from util.networks.inpainting import (
+    inpainting_generator,
+    two_tower_discriminator,
+    with_features,
+)
 from util.networks.unet import (
     CLOUD_LIGHT,
     cloud_light,
@@ -27,6 +34,7 @@ from util.networks.unet import (
     possible_opacity,
     unet,
 )
+from util.pictures.harmonic import harmonic_fill
 from util.samples.light import lit
 
 
@@ -298,9 +306,27 @@ def test_a_slope_is_continued_into_the_hole():
     assert np.corrcoef(middle, slope[22:46, 32, 0])[0, 1] > 0.98
 
 
-def test_nothing_known_gives_zeros():
+@pytest.mark.parametrize("sweeps", [0, 2])
+def test_nothing_known_gives_zeros(sweeps):
     nothing = np.zeros((1, 32, 32, 3), np.float32)
-    np.testing.assert_array_equal(SmoothFill()(nothing, nothing[..., :1]), nothing)
+    found = SmoothFill(sweeps=sweeps)(nothing, nothing[..., :1])
+    np.testing.assert_array_equal(found, nothing)
+
+
+def test_sweeps_come_close_to_the_membrane():
+    picture = smooth_picture(np.random.default_rng(0), 64, 96, 3) / np.float32(255)
+    hole = np.zeros((64, 96), bool)
+    hole[10:50, 20:70] = True
+    hole[30:, 40:50] = False  # a hole with a bay
+    known = np.float32(~hole)[None, ..., None]
+    wanted = harmonic_fill(picture, hole)
+    found = [SmoothFill(sweeps=n)(picture * known, known).numpy()[0] for n in (0, 2)]
+    off = [np.abs(filling - wanted)[hole].mean() for filling in found]
+    assert off[1] < 0.5 * off[0]
+    for filling in found:
+        np.testing.assert_array_equal(filling[~hole], picture[~hole])
+    assert found[1].min() >= picture[~hole].min() - 1e-5
+    assert found[1].max() <= picture[~hole].max() + 1e-5
 
 
 def test_beyond_the_coarsest_cells_the_mean_is_filled_in():
@@ -368,11 +394,53 @@ def test_weights_of_every_generator(norm, painting, width, upsampling, skips):
     assert count(model.trainable_variables) == expected
 
 
+@pytest.mark.parametrize("skips", [False, True])
+@pytest.mark.parametrize("upsampling", ["transposed", "resize"])
+def test_weights_of_the_gated_generator(upsampling, skips):
+    w, k = 3, 3 if upsampling == "resize" else 4
+    model = inpainting_generator(
+        w, form="gated", norm="none", upsampling=upsampling, skips=skips, painting="membrane"
+    )
+    twin = 2 if skips else 1
+    # The gates double the ways down: picture, hole and noise, then three levels.
+    convolutions = [(4, 5, 4 * w), (4, 2 * w, 8 * w), (4, 4 * w, 16 * w)]
+    convolutions += [(3, 8 * w, 8 * w)] * 12
+    convolutions += [(k, twin * a * w, b * w) for a, b in ((8, 4), (4, 2), (2, 1))]
+    convolutions += [(3, w + 5, w), (3, w, 3)]
+    assert count(model.trainable_variables) == sum(k * k * a * b + b for k, a, b in convolutions)
+
+
+def test_a_gate_can_shut():
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, gated_down(inputs, 2, "down"))
+    kernel, bias = (np.ones(w.shape, np.float32) for w in model.get_weights())
+    picture = np.ones((1, 8, 8, 3), np.float32)
+    for gate, share in ((-99, 0), (-48, 0.5), (99, 1)):  # 48 values of 1 and the bias: 0
+        bias[:2], bias[2:] = 1, gate
+        model.set_weights([kernel, bias])
+        middle = model(picture).numpy()[:, 1:3, 1:3]  # beyond it there is padding
+        np.testing.assert_allclose(middle, 49 * share, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dilation", [1, 4])
+def test_a_dilated_block_reaches_as_far_as_it_shall(dilation):
+    inputs = keras.Input((32, 32, 2))
+    model = keras.Model(inputs, dilated_block(inputs, dilation, "none", "block"))
+    picture = np.random.default_rng(0).random((1, 32, 32, 2), np.float32)
+    changed = picture.copy()
+    changed[0, 16, 16] += 1
+    moved = (model(picture).numpy() != model(changed).numpy()).any(-1)[0]
+    rows, columns = np.nonzero(moved)
+    for places in (rows, columns):  # the first convolution reaches `dilation`, the second 1
+        assert (places.min(), places.max()) == (16 - dilation - 1, 16 + dilation + 1)
+
+
+@pytest.mark.parametrize("form", ["source", "gated"])
 @pytest.mark.parametrize("painting", ["direct", "fill"])
 @pytest.mark.parametrize("skips", [False, True])
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 160), (96, 32)])
-def test_a_patch_has_the_size_of_its_picture(height, width, skips, painting):
-    model = inpainting_generator(2, norm="none", skips=skips, painting=painting)
+def test_a_patch_has_the_size_of_its_picture(height, width, skips, painting, form):
+    model = inpainting_generator(2, form=form, norm="none", skips=skips, painting=painting)
     found = model(np.random.default_rng(0).random((2, height, width, 4), np.float32)).numpy()
     assert found.shape == (2, height, width, 3)
     assert found.dtype == np.float32
@@ -436,6 +504,14 @@ def test_without_a_correction_the_fill_itself_is_painted():
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("form", ["source", "gated"])
+def test_it_begins_with_the_membrane(form):
+    _, known, given = holed()
+    model = inpainting_generator(2, form=form, norm="none", painting="membrane")
+    found = model(np.concatenate([given, 1 - known], -1))
+    np.testing.assert_allclose(found, SmoothFill(sweeps=2)(given, known), atol=1e-6)
+
+
 # --- the discriminator with two towers ----------------------------------------------------------
 
 
@@ -467,6 +543,17 @@ def test_weights_and_scores_of_every_discriminator(width, size_px, towers, head)
     found = model([picture, hole]).numpy()
     assert found.shape == (3, 1)
     assert len(np.unique(found)) == 3
+
+
+@pytest.mark.parametrize(("towers", "maps"), [("both", 10), ("local", 5)])
+def test_features_are_what_the_levels_of_the_towers_found(towers, maps):
+    model = two_tower_discriminator(2, 64, towers=towers)
+    rng = np.random.default_rng(0)
+    given = [rng.random((2, 64, 64, c), np.float32) for c in (3, 1)]
+    scores, *found = with_features(model)(given)
+    np.testing.assert_array_equal(scores, model(given))
+    sides = [x.shape[1] for x in found]
+    assert sorted(sides) == sorted([32, 16, 8, 4, 2] * (maps // 5))
 
 
 @pytest.mark.parametrize("towers", ["both", "global", "local"])

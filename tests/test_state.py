@@ -106,6 +106,25 @@ def test_a_gradient_that_is_not_finite_changes_nothing_but_the_counters(pictures
         assert any(part in name for name in moved), f"{part} should move in a sound step"
 
 
+def test_averages_follow_the_weights_step_by_step(pictures):
+    state, twin = small_state(), small_state().networks["net"]
+    state.averages, state.average = {"net": twin}, 0.3
+
+    def values(model):
+        return {v.path: v.numpy() for v in model.variables}
+
+    for step in range(6):
+        before = values(twin)
+        take_step(state, pictures, spoil=np.nan if step == 3 else 0.0)
+        now = values(state.networks["net"])
+        kept = 1 if step == 3 else min(0.3, (1 + step) / (10 + step))
+        for name, mean in values(twin).items():
+            expected = kept * before[name] + (1 - kept) * now[name]
+            np.testing.assert_allclose(mean, expected, atol=1e-6, err_msg=name)
+    assert sum(name.startswith("averages/net/") for name in state.arrays()) == len(twin.variables)
+    assert state.restoring["net"] is twin
+
+
 @pytest.mark.parametrize("spoils", [[np.nan, 0, 0], [0, np.nan, 0], [0, 0, np.nan]])
 def test_one_bad_update_of_several_counts_as_a_skipped_step(pictures, spoils):
     state = small_state()

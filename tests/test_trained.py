@@ -59,7 +59,9 @@ def test_what_was_saved_restores_as_it_did(script, saved):
     batch = {n: rng.random((2, 64, 64, c), np.float32) for n, c in task.kind.given.items()}
     state = task.make_state(settings)
     checkpoint.load(run.best, state)
-    expected = task.restore(state.networks, {n: tf.constant(v) for n, v in batch.items()}, settings)
+    expected = task.restore(
+        state.restoring, {n: tf.constant(v) for n, v in batch.items()}, settings
+    )
     found = network.restore(batch)
     assert found.keys() == expected.keys()
     for name, array in found.items():

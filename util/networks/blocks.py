@@ -73,6 +73,36 @@ def down(x, width, name):
     return leaky(layers.Conv2D(width, 4, strides=2, padding="same", name=name)(x))
 
 
+def gated_down(x, width, name):
+    """Halve the side: 4x4 stride-2 gated convolution, LeakyReLU times a sigmoid.
+
+    The network learns where what it finds is to be trusted: not in a hole.
+
+    References
+    ----------
+    J. Yu et al., "Free-form image inpainting with gated convolution", ICCV 2019.
+    """
+    x = layers.Conv2D(2 * width, 4, strides=2, padding="same", name=name)(x)
+    return leaky(x[..., :width]) * ops.sigmoid(x[..., width:])
+
+
+def dilated_block(x, dilation, norm, name):
+    """Add to x what two 3x3 convolutions find, the first of which reaches `dilation` times as far.
+
+    References
+    ----------
+    S. Iizuka, E. Simo-Serra, H. Ishikawa, "Globally and locally consistent image completion", ACM
+    Transactions on Graphics 36(4), 2017: the dilated middle.
+    """
+    found = x
+    for reach, part in ((dilation, "wide"), (1, "near")):
+        layer = layers.Conv2D(
+            x.shape[-1], 3, padding="same", dilation_rate=reach, name=f"{name}_{part}"
+        )
+        found = leaky(normalise(layer(found), norm, f"{name}_{part}"))
+    return x + found
+
+
 def up(x, width, norm, upsampling, name):
     """Double the side: 4x4 stride-2 transposed convolution (or resize and 3x3), norm, LeakyReLU."""
     if upsampling == "transposed":
@@ -167,8 +197,15 @@ class SmoothFill(layers.Layer):
     the finest, what a cell lacks is taken from the level above it. What the coarsest lacks, too,
     gets the mean of all that is known.
 
+    With sweeps the filling is close to a membrane, the solution of Laplace's equation that
+    `util.pictures.harmonic` finds: at each level pixels of the hole become the means of their
+    neighbours, again and again. A solver that stops when it is exact has no place in a network,
+    which must be the same graph for every picture; the correction learns the rest.
+
     Args:
         levels: how often the side is halved; height and width must be multiples of ``2^levels``.
+        sweeps: how often neighbours are averaged at full size; twice as often at each coarser
+            level, up to eight times. With any, a coarse cell of which anything is known is known.
 
     Call arguments:
         holed: (B, H, W, C), zero where nothing is known.
@@ -176,12 +213,13 @@ class SmoothFill(layers.Layer):
 
     References:
         S. J. Gortler, R. Grzeszczuk, R. Szeliski, M. F. Cohen, "The lumigraph", SIGGRAPH 1996,
-        section 3.4 (push-pull).
+        section 3.4 (push-pull). F. A. Bornemann, P. Deuflhard, "The cascadic multigrid method for
+        elliptic problems", Numerische Mathematik 75, 1996 (sweeps, from coarse to fine).
     """
 
-    def __init__(self, levels=5, **kwargs):
+    def __init__(self, levels=5, sweeps=0, **kwargs):
         super().__init__(**kwargs)
-        self.levels = levels
+        self.levels, self.sweeps = levels, sweeps
 
     def call(self, holed, known):
         pyramid = [(holed, known)]
@@ -190,18 +228,26 @@ class SmoothFill(layers.Layer):
         # The share that is known is the weight of a colour: both are averaged alike.
         colour, weight = (ops.mean(x, axis=(1, 2), keepdims=True) for x in pyramid[-1])
         filled = colour / ops.maximum(weight, 1e-6)
-        for level, (colour, weight) in enumerate(reversed(pyramid)):
-            if level:
+        for level in range(self.levels, -1, -1):
+            colour, weight = pyramid[level]
+            if level < self.levels:
                 # Keras' own resizing wants numbers where the size is known at run time only.
                 filled = tf.image.resize(filled, tf.shape(colour)[1:3])
+            if self.sweeps and level:
+                some = ops.cast(weight > 0.0, weight.dtype)
+                colour, weight = some * colour / ops.maximum(weight, 1e-6), some
             filled = colour + (1.0 - weight) * filled
+            for _ in range(self.sweeps * min(2**level, 8)):
+                # At the border the mean of those that there are: the membrane ends level there.
+                around = ops.average_pool(filled, 3, strides=1, padding="same")
+                filled = colour + (1.0 - weight) * around
         return filled
 
     def compute_output_shape(self, holed_shape, known_shape):
         return holed_shape
 
     def get_config(self):
-        return {**super().get_config(), "levels": self.levels}
+        return {**super().get_config(), "levels": self.levels, "sweeps": self.sweeps}
 
 
 @keras.saving.register_keras_serializable("cloud_removal")

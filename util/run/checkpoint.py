@@ -23,6 +23,7 @@ _NAME = re.compile(r"step-(\d{7,})\.npz")
 _DAMAGED = "damaged-"
 _META = "meta"
 NETWORKS = "networks/"  # what the names of their weights begin with
+AVERAGES = "averages/"  # and those of their means over many steps
 _HEADER_BYTES = 4096  # more than any header that NumPy writes for a plain array
 
 
@@ -155,28 +156,42 @@ def load(path, state):
 def load_networks(path, networks):
     """Set networks from the checkpoint at `path`, all or none; return the step it was saved at.
 
+    Where it has averages of a network's weights, they are taken.
+
     Parameters
     ----------
     path : Path
     networks : dict[str, keras.Model]
+        All that are in it, or some.
 
     Errors as in `load`.
     """
     named = named_weights(networks)
     with _opened(path) as archive:
         meta = _meta(archive)
-        _check_fits(path, meta, layout_of(named), only=NETWORKS)
-        arrays = _arrays(archive, named, float32=meta.get("stored", "float32"))
+        mine = tuple(f"{NETWORKS}{network}/" for network in networks)
+        _check_fits(path, meta, layout_of(named), only=mine)
+        held = set(archive.namelist())
+        means = {name: AVERAGES + name.removeprefix(NETWORKS) for name in named}
+        places = {name: mean if f"{mean}.npy" in held else name for name, mean in means.items()}
+        wanted = {places[name]: variable for name, variable in named.items()}
+        arrays = _arrays(archive, wanted, float32=meta.get("stored", "float32"))
         step = _array(archive, "step", (), np.int64)
     for name, variable in named.items():
-        variable.assign(arrays[name])
+        variable.assign(arrays[places[name]])
     return int(step)
 
 
-def named_weights(networks):
+def networks_in(path):
+    """Return the names of the networks that the checkpoint at `path` holds. Errors as in `load`."""
+    lines = [line for line in read_meta(path)["layout"] if line.startswith(NETWORKS)]
+    return {line.split("/")[1] for line in lines}
+
+
+def named_weights(networks, kind=NETWORKS):
     """Return every variable of networks under the name that a checkpoint gives it."""
     return {
-        f"{NETWORKS}{network}/{variable.path}": variable.value
+        f"{kind}{network}/{variable.path}": variable.value
         for network, model in networks.items()
         for variable in model.variables
     }

@@ -13,9 +13,10 @@ import numpy as np
 
 from util.pictures.lab import grey_of
 from util.samples import light
-from util.samples.clouds import draw_cloud, draw_opacity, noise_opacity
+from util.samples.clouds import draw_cloud, draw_opacity, noise_opacity, veil_opacity
 from util.samples.ground import open_stores
 from util.samples.haze import scatter, smooth_depth
+from util.samples.holes import nearness
 from util.samples.keys import Keys
 
 _GREY_TO_RGB = cv2.COLOR_GRAY2RGB
@@ -131,16 +132,50 @@ def _shade(rng, opacity, most):
     return shade
 
 
-def holed(keys, clear, *, draw):
+def holed(keys, clear, *, draw, rim_px=0.0, cleared_share=0.0):
     """Cut a hole out of ground: clear and holed (S, S, 3), hole (S, S, 1), 1 = missing.
 
     draw : callable
         ``draw(rng) -> float32 (S, S, 1)``, 0 (known) .. 1 (missing).
+    rim_px : float
+        Unless 0 a sample says as "near", (S, S, 1), how near its rim a pixel of the hole is: half
+        as near each `rim_px` further.
+    cleared_share : float, 0..1
+        Share of samples whose known pixels were hazy and have been `cleared`.
     """
-    hole = draw(keys("hole"))
+    hole, around = draw(keys("hole")), clear
+    if cleared_share and (rng := keys("cleared")).random() < cleared_share:
+        hole = (hole > 0.5).astype(np.float32)  # who clears haze gives a pixel up, or does not
+        around = cleared(rng, clear, hole)
     # Three channels: NumPy is slow where rows have 3 numbers for 1.
     known = cv2.cvtColor(1.0 - hole, _GREY_TO_RGB)
-    return {"clear": clear, "hole": hole, "holed": clear * known}
+    near = {"near": nearness(hole, rim_px)} if rim_px else {}
+    return {"clear": clear, "hole": hole, "holed": around * known, **near}
+
+
+def cleared(rng, clear, hole):
+    """Return ground as a network hands it on that has taken haze off, float32 (S, S, 3), 0..1.
+
+    Haze of up to half opacity is laid over all of it, or a part, and the edge of the cloud that
+    makes the hole around that; then it is taken off by the same formula with an opacity and a
+    colour that are somewhat wrong. What is left has the stains and the noise of the real thing:
+    both grow with the opacity, by the hole they are worst.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    clear : float32 (S, S, 3), 0..1
+    hole : float32 (S, S, 1), 0..1
+        1 = missing; what is returned there has no meaning.
+    """
+    edge = cv2.GaussianBlur(hole[..., 0], (0, 0), rng.uniform(2, 16)) * np.float32(0.7)
+    veil = veil_opacity(rng, len(clear)) * np.float32(rng.uniform(0, 0.5))
+    opacity = light.three(light.joined(edge, veil))
+    colour = np.float32(rng.uniform(0.9, 1.05, 3))
+    hazy = light.sensor_noise(rng, light.lit(clear, opacity, colour), rng.uniform(0, 0.01))
+    found = np.clip(opacity * np.float32(rng.normal(1, 0.12)), 0.0, 0.8)
+    believed = found * (colour + np.float32(rng.normal(0, 0.03, 3)))
+    return np.clip((hazy - believed) / (1.0 - found), 0.0, 1.0)
 
 
 def haze(keys, clear, *, airlight, beta, depth=None):

@@ -29,8 +29,9 @@ class PastPictures:
     """Remember pictures that the generator made, so that the discriminator does not forget them.
 
     A slot holds a whole completed picture with its hole as fourth channel. Empty slots are filled
-    first, in order; then slots drawn at random are replaced. Which ones follows from the seed and
-    the step, so contents and order are the same after a resume and on any number of replicas.
+    first, in order; then slots drawn at random are replaced: with S of them, r a step, a picture is
+    S / r steps old in the mean. Which ones follows from the seed and the step, so contents and
+    order are the same after a resume and on any number of replicas.
 
     Parameters
     ----------
@@ -54,10 +55,14 @@ class PastPictures:
         self._refresh = min(refresh, self._slots)
 
     @staticmethod
-    def make_variables(slots, size_px):
-        """Return the variables of an empty memory: dict name -> tf.Variable."""
+    def make_variables(slots, size_px, bits=32):
+        """Return the variables of an empty memory: dict name -> tf.Variable.
+
+        bits: 8 keeps values 0..1 in steps of 1/255, 32 as they are.
+        """
+        pictures = tf.zeros((slots, size_px, size_px, 4), tf.uint8 if bits == 8 else tf.float32)
         return {  # under the names that checkpoints have had from the first
-            "history_pictures": variable(tf.zeros((slots, size_px, size_px, 4)), "pictures"),
+            "history_pictures": variable(pictures, "pictures"),
             "history_fill": variable(tf.constant(0, tf.int64), "fill"),
         }
 
@@ -69,7 +74,10 @@ class PastPictures:
         key = draw_key(self._seed, step, _WHICH_PAST)
         filled = tf.maximum(self._fill, 1)
         slots = tf.random.stateless_uniform([count], key, maxval=filled, dtype=tf.int64)
-        return tf.gather(self._pictures, slots), self._fill > 0
+        pictures = tf.gather(self._pictures, slots)
+        if pictures.dtype == tf.uint8:
+            pictures = tf.cast(pictures, tf.float32) / 255.0
+        return pictures, self._fill > 0
 
     def take_in(self, step, pictures, sound):
         """Remember the first of the pictures, (B, S, S, 4) joined over all replicas, if `sound`."""
@@ -81,10 +89,13 @@ class PastPictures:
         empty = number >= self._fill
         order = tf.where(empty, tf.cast(number - self._slots, tf.float32), order)
         slots = tf.argsort(order, stable=True)[:count]
+        pictures = pictures[:count]
+        if self._pictures.dtype == tf.uint8:
+            pictures = tf.cast(tf.round(255.0 * tf.clip_by_value(pictures, 0.0, 1.0)), tf.uint8)
 
         def write():
             # In place: assigning the whole buffer would copy it in every step.
-            self._pictures.scatter_update(tf.IndexedSlices(pictures[:count], slots))
+            self._pictures.scatter_update(tf.IndexedSlices(pictures, slots))
             self._fill.assign(tf.minimum(self._fill + count, self._slots))
             return True
 

@@ -4,7 +4,11 @@ import math
 
 import tensorflow as tf
 
-from util.networks.inpainting import inpainting_generator, two_tower_discriminator
+from util.networks.inpainting import (
+    inpainting_generator,
+    two_tower_discriminator,
+    with_features,
+)
 from util.train import losses
 from util.train.adversarial import (
     Balance,
@@ -20,36 +24,41 @@ from util.train.state import TrainState
 
 
 def make_networks(settings):
-    """Return the networks of these tasks: "generator" and "discriminator"."""
+    """Return what these tasks paint with: "generator"."""
     return {
         "generator": inpainting_generator(
             settings.base_width,
+            form=settings.generator,
             norm=settings.norm,
             upsampling=settings.upsampling,
             skips=settings.skips,
             painting=settings.painting,
             tanh_slope=settings.tanh_slope,
-        ),
-        "discriminator": two_tower_discriminator(
-            settings.base_width,
-            settings.crop_px,
-            towers=settings.towers,
-            head=settings.discriminator_head,
-            spectral_norm=settings.spectral_norm,
-            detail_gain=settings.detail_gain,
-        ),
+        )
     }
 
 
 def make_state(settings):
     """Build networks, optimisers, past pictures and balance; call within the strategy's scope."""
+    networks = make_networks(settings)
+    networks["discriminator"] = two_tower_discriminator(
+        settings.base_width,
+        settings.crop_px,
+        towers=settings.towers,
+        head=settings.discriminator_head,
+        spectral_norm=settings.spectral_norm,
+        detail_gain=settings.detail_gain,
+    )
     variables = {}
     if settings.past_size:
-        variables |= PastPictures.make_variables(settings.past_size, settings.crop_px)
+        slots, bits = settings.past_size, settings.past_bits
+        variables |= PastPictures.make_variables(slots, settings.crop_px, bits)
     if settings.adversarial not in losses.WASSERSTEIN:
         variables |= Balance.make_variables(settings.balance_window)
     rates = {"discriminator": settings.discriminator_rate_share * settings.learning_rate}
-    return TrainState.of(make_networks(settings), settings, variables=variables, rates=rates)
+    averages = make_networks(settings) if settings.average else {}
+    how = {"averages": averages, "average": settings.average}
+    return TrainState.of(networks, settings, variables=variables, rates=rates, **how)
 
 
 def complete(generator, holed, hole, training=False):
@@ -64,25 +73,43 @@ def complete(generator, holed, hole, training=False):
 # --- losses and step --------------------------------------------------------------------------
 
 
-def adversarial_weight(step, settings):
-    """Return the weight of the adversarial loss at a step: 0, then a straight rise to the full."""
+def rise(step, settings):
+    """Return the share of their weights that what the discriminator says has at a step: 0 to 1."""
     done = tf.cast(step, tf.float32) - settings.reconstruction_steps
     rise_steps = settings.adversarial_rise_steps
-    rise = tf.clip_by_value(done / rise_steps if rise_steps else done + 1.0, 0.0, 1.0)
-    return settings.adversarial_weight * rise
+    return tf.clip_by_value(done / rise_steps if rise_steps else done + 1.0, 0.0, 1.0)
 
 
-def generator_losses(networks, batch, settings, weight):
+def real_pictures(batch):
+    """Return what a completed picture would be if the patch were true, float32 (B, H, W, 3).
+
+    The known pixels are those that the generator was given, cleared haze too: a discriminator that
+    was shown clear ones would tell the two apart by what the generator cannot change.
+    """
+    return batch["holed"] + batch["clear"] * batch["hole"]
+
+
+def generator_losses(networks, batch, settings, share):
     """Return the generator's losses, dict of scalars, the completed pictures and their scores."""
-    made, _ = complete(networks["generator"], batch["holed"], batch["hole"], training=True)
-    scores = networks["discriminator"]([made, batch["hole"]], training=True)
+    discriminator, hole, real = networks["discriminator"], batch["hole"], real_pictures(batch)
+    made, _ = complete(networks["generator"], batch["holed"], hole, training=True)
+    reconstruction = losses.hole_l1(made, real, hole * batch.get("near", 1.0))
+    matching = {}
+    if settings.feature_weight:
+        model = with_features(discriminator)
+        scores, *features = model([made, hole], training=True)
+        _, *wanted = model([real, hole], training=False)
+        matching = {"loss_features": losses.feature_matching(wanted, features)}
+    else:
+        scores = discriminator([made, hole], training=True)
     adversarial = losses.fooled(settings.adversarial, scores)
-    reconstruction = losses.hole_l1(made, batch["clear"], batch["hole"])
-    loss = weight * adversarial + settings.reconstruction_weight * reconstruction
+    judged = settings.adversarial_weight * adversarial
+    judged += settings.feature_weight * sum(matching.values())
     found = {
-        "loss_generator": loss,
+        "loss_generator": share * judged + settings.reconstruction_weight * reconstruction,
         "loss_adversarial": adversarial,
         "loss_reconstruction": reconstruction,
+        **matching,
     }
     return found, made, scores
 
@@ -95,7 +122,7 @@ def train_step(state, batch, settings):
     train at once, or the one that the balance has chosen.
     """
     networks, form = state.networks, settings.adversarial
-    weight = adversarial_weight(state.step, settings)
+    share = rise(state.step, settings)
     # 1. Which earlier pictures will the discriminator see again?
     memory, past, has_past = None, None, False
     if settings.past_size:
@@ -116,24 +143,24 @@ def train_step(state, batch, settings):
 
     # 2. The generator completes the pictures, the discriminator judges them, and they move.
     if form in losses.WASSERSTEIN:
-        metrics, made = _wasserstein_updates(state, batch, settings, weight, judge)
+        metrics, made = _wasserstein_updates(state, batch, settings, share, judge)
     else:
-        metrics, made = _balanced_update(state, batch, settings, weight, judge)
+        metrics, made = _balanced_update(state, batch, settings, share, judge)
     # 3. Some of what was just made will be seen again.
     if memory:
         memory.take_in(state.step, made, sound=tf.math.is_finite(metrics["gradient_norm"]))
-    return {**metrics, "adversarial_weight": weight}
+    return {**metrics, "adversarial_weight": settings.adversarial_weight * share}
 
 
-def _balanced_update(state, batch, settings, weight, judge):
+def _balanced_update(state, batch, settings, share, judge):
     balance = Balance(state.variables, ratio=settings.balance_ratio)
     trains = dict(zip(("generator", "discriminator"), balance.trains(), strict=True))
 
     def compute(batch):
         weights = {name: net.trainable_variables for name, net in state.networks.items()}
         with tf.GradientTape(persistent=True) as tape:
-            found, made, scores = generator_losses(state.networks, batch, settings, weight)
-            of_discriminator = judge(batch["clear"], batch["hole"], scores)
+            found, made, scores = generator_losses(state.networks, batch, settings, share)
+            of_discriminator = judge(real_pictures(batch), batch["hole"], scores)
         gradients = {
             "generator": tape.gradient(found["loss_generator"], weights["generator"]),
             "discriminator": tape.gradient(of_discriminator, weights["discriminator"]),
@@ -150,10 +177,10 @@ def _balanced_update(state, batch, settings, weight, judge):
     return {**metrics, **trained}, pictures["made"]
 
 
-def _wasserstein_updates(state, batch, settings, weight, judge):
+def _wasserstein_updates(state, batch, settings, share, judge):
     def compute_generator(batch):
         with tf.GradientTape() as tape:
-            found, made, _ = generator_losses(state.networks, batch, settings, weight)
+            found, made, _ = generator_losses(state.networks, batch, settings, share)
         weights = state.networks["generator"].trainable_variables
         gradients = {"generator": tape.gradient(found["loss_generator"], weights)}
         return gradients, found, {"made": tf.concat([made, batch["hole"]], axis=-1)}
@@ -162,13 +189,13 @@ def _wasserstein_updates(state, batch, settings, weight, judge):
 
     def compute_critic(batch, key):
         critic, hole = state.networks["discriminator"], batch["hole"]
-        fake = of_this_replica(pictures["made"])[..., :3]
+        real, fake = real_pictures(batch), of_this_replica(pictures["made"])[..., :3]
         with tf.GradientTape() as tape:
             scores = critic([fake, hole], training=True)
-            loss = judge(batch["clear"], hole, scores)
+            loss = judge(real, hole, scores)
             found = {"loss_discriminator": loss}
             if settings.adversarial == "wgan-gp":
-                penalty = penalised(lambda p: critic([p, hole]), batch["clear"], fake, key)
+                penalty = penalised(lambda p: critic([p, hole]), real, fake, key)
                 loss += settings.gradient_penalty_weight * penalty
                 found["gradient_penalty"] = penalty
         return {"discriminator": tape.gradient(loss, critic.trainable_variables)}, found

@@ -83,12 +83,11 @@ class Validation:
         self._task, self._settings = task, settings
         self._batch = stack(sample, range(settings.validation_samples))
 
-        @tf.function(autograph=False)
         def restore(batch):
             found = task.restore(networks, batch, settings)
             return found | (task.judge(networks, batch, found, settings) if task.judge else {})
 
-        self._restore = restore
+        self._restore = tf.function(restore, autograph=False)
 
     def outputs(self, count=None):
         """Return inputs and network outputs of the first `count` samples as one dictionary."""
@@ -172,7 +171,7 @@ def train(task, settings, strategy, begin_with=None):
     state.skipped_in_a_row.assign(0)
     validation = None
     if chief:
-        validation = Validation(task, state.networks, settings, validation_sample)
+        validation = Validation(task, state.restoring, settings, validation_sample)
         if split.moved:
             state.best_score = _best_score(task, settings, run.best, validation_sample)
     going = _Start(task, settings, state, run, validation, split.stored())
@@ -341,9 +340,11 @@ class _Start:
 
 
 def _begin_with(path, state):
-    """Set the networks of a new run from a checkpoint; all else begins as ever."""
+    """Set the networks of a new run from a checkpoint, those it has; all else begins as ever."""
     try:
-        step = checkpoint.load_networks(path, state.networks)
+        held = checkpoint.networks_in(path)
+        mine = {n: network for n, network in state.networks.items() if n in held}
+        step = checkpoint.load_networks(path, mine or state.networks)
     except FileNotFoundError:
         raise UserError(f"--from {path}: no such file; a .npz of a run is meant") from None
     except checkpoint.DamagedError as error:

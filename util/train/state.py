@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from util.run.checkpoint import layout_of, named_weights
+from util.run.checkpoint import AVERAGES, layout_of, named_weights
 from util.train.muon import Muon
 
 OPTIMIZERS = {"adam": keras.optimizers.Adam, "muon": Muon}
@@ -37,6 +37,11 @@ class TrainState:
         Highest learning rate of each optimiser; the schedule scales it.
     frozen : dict[str, keras.Model]
         Networks that losses look through and no step changes; no checkpoint holds them.
+    averages : dict[str, keras.Model]
+        Twins of some networks, under the same names, whose weights follow as means over the last
+        steps: with them pictures are restored.
+    average : float, 0..1
+        What an average keeps of itself in a step; less in the first ones, which count for little.
     clip_norm : float
         Each network's gradient is shortened to this norm; 0 leaves it as it is.
     jit_compile : bool
@@ -51,6 +56,8 @@ class TrainState:
         variables=None,
         rates=None,
         frozen=None,
+        averages=None,
+        average=0.0,
         clip_norm=0.0,
         jit_compile=False,
     ):
@@ -61,6 +68,7 @@ class TrainState:
         self.optimizers = optimizers
         self.rates = rates or {}
         self.frozen = frozen or {}
+        self.averages, self.average = averages or {}, average
         self.clip_norm = clip_norm
         self.jit_compile = jit_compile
         self.step = variable(tf.constant(0, tf.int64), "step")
@@ -74,29 +82,33 @@ class TrainState:
         self.interval_sums = {}
 
     @classmethod
-    def of(cls, networks, settings, *, variables=None, frozen=None, rates=None):
+    def of(cls, networks, settings, *, rates=None, **more):
         """Build the state of networks, each of which has an optimiser of its own.
 
         Parameters
         ----------
         networks : dict[str, keras.Model]
         settings : the script's settings
-        variables, frozen : dict
-            See the class.
         rates : dict[str, float]
             Highest learning rates of those networks that do not have the settings'.
+        more : variables, frozen, averages, average
+            See the class.
         """
         rates = dict.fromkeys(networks, settings.learning_rate) | (rates or {})
         how = {name: getattr(settings, name) for name in ("beta_1", "beta_2", "epsilon")}
         return cls(
             networks=networks,
             optimizers={n: OPTIMIZERS[settings.optimizer](rates[n], **how) for n in networks},
-            variables=variables,
             rates=rates,
-            frozen=frozen,
             clip_norm=settings.clip_norm,
             jit_compile=settings.jit_compile,
+            **more,
         )
+
+    @property
+    def restoring(self):
+        """The networks that pictures are restored with: averages where there are some."""
+        return self.networks | self.averages
 
     def named_variables(self):
         """Return every variable that a checkpoint must hold: dict name -> tf.Variable, ordered."""
@@ -107,7 +119,7 @@ class TrainState:
         }
         for name, variable in self.variables.items():
             named[f"variables/{name}"] = variable
-        named |= named_weights(self.networks)
+        named |= named_weights(self.networks) | named_weights(self.averages, AVERAGES)
         for network, optimizer in self.optimizers.items():
             for variable in optimizer.variables:
                 # The rate follows from the step; a stored one would override an edited setting.
@@ -225,9 +237,19 @@ class TrainState:
         """Count the step, and whether one of its updates changed nothing."""
         skipped = tf.cast(~tf.reduce_all(self._sound), tf.int64)
         self._sound = []
+        self._average(1 - skipped)
         self.skipped.assign_add(skipped)
         self.skipped_in_a_row.assign((self.skipped_in_a_row + 1) * skipped)
         self.step.assign_add(1)
+
+    def _average(self, sound):
+        """Let the averages follow the networks by a step, if `sound`."""
+        done = tf.cast(self.step, tf.float32)
+        kept = tf.minimum(self.average, (1.0 + done) / (10.0 + done))
+        share = (1.0 - kept) * tf.cast(sound, tf.float32)
+        for name, twin in self.averages.items():
+            for mean, now in zip(twin.variables, self.networks[name].variables, strict=True):
+                mean.assign(mean.value + tf.cast(share, mean.dtype) * (now.value - mean.value))
 
     def _prepared(self, grads, replicas):
         """Return one network's gradients, ready for its optimiser, and their norm before clipping.
