@@ -24,11 +24,6 @@ def normalise(x, norm, name):
     raise ValueError(f"norm is {norm!r}; it must be one of {', '.join(NORMS)}")
 
 
-def near_zero():
-    """Return the initialiser of a last layer that corrects a picture: by little, at first."""
-    return keras.initializers.RandomNormal(stddev=0.005)
-
-
 def leaky(x):
     """Apply LeakyReLU with slope 0.2."""
     return layers.LeakyReLU(negative_slope=0.2)(x)
