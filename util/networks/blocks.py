@@ -44,11 +44,6 @@ def normalise(x, norm, name):
     raise ValueError(f"norm is {norm!r}; it must be one of {', '.join(NORMS)}")
 
 
-def near_zero():
-    """Return the initialiser of a last layer that corrects a picture: by little, at first."""
-    return keras.initializers.RandomNormal(stddev=0.005)
-
-
 def bounded(layer, spectral_norm=True):
     """Return a layer whose kernel's largest singular value is kept at 1, or the layer itself.
 

@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from util.networks.blocks import near_zero, normalise
+from util.networks.blocks import normalise
 from util.networks.deblurgan import Head
 
 OUTPUTS = ("add", "direct")
@@ -53,7 +53,8 @@ def pool_unet(base_width, norm="batch", output="direct", name="generator"):
         x = layers.Conv2DTranspose(width, 2, strides=2, name=f"up{level}_size")(x)
         x = layers.Concatenate(name=f"join{level}")([x, levels[level]])
         x = twice(x, width, f"up{level}")  # (B, H / 2^level, W / 2^level, 2^level w)
-    first = near_zero() if output == "add" else "glorot_uniform"
+    # What is added is little at first: else a hundred steps go into taking it back.
+    first = keras.initializers.RandomNormal(stddev=0.02) if output == "add" else "glorot_uniform"
     how = {"kernel_initializer": first, "name": "last", "dtype": "float32"}
     x = layers.Conv2D(3, 3, padding="same", **how)(x)
     if output == "add":

@@ -3,16 +3,16 @@
 import keras
 from keras import layers
 
-from util.networks.blocks import leaky, near_zero, normalise
+from util.networks.blocks import leaky, normalise
 from util.networks.deblurgan import CutLike, Head, PadToMultiple
 from util.networks.dropout import PlacedDropout
 
 _DROPPED = 3  # levels on the way up, from the deepest, that drop out
 
 
-def first_kernel():
+def first_kernel(stddev=0.02):
     """Return the published initialiser of kernels: N(0, 0.02)."""
-    return keras.initializers.RandomNormal(stddev=0.02)
+    return keras.initializers.RandomNormal(stddev=stddev)
 
 
 def translator(
@@ -73,7 +73,8 @@ def translator(
     for level in range(levels, 0, -1):
         x = layers.ReLU()(x if level == levels else layers.Concatenate()([x, kept[level - 1]]))
         channels, at = width * min(2 ** (level - 2), 8) if level > 1 else 3, f"up{level}"
-        first = near_zero() if level == 1 and output == "add" else first_kernel()
+        # What is added is little at first.
+        first = first_kernel(0.005 if level == 1 and output == "add" else 0.02)
         options = {"kernel_initializer": first, "name": at, **how}
         options |= {"dtype": "float32"} if level == 1 else {}
         x = layers.Conv2DTranspose(channels, 4, **options)(x)
