@@ -3,7 +3,6 @@
 import hashlib
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from conftest import PROJECT, task_of
@@ -37,15 +36,17 @@ def test_they_fit_the_defaults(network):
 
 def test_they_restore_a_real_picture_as_they_did(network):
     """A step of 8 bits is allowed: other chips add up in another order."""
-    name = network.task.name
-    came = read_picture(GOLDEN / "cloudy.png")
-    restored, opacity = restore_picture(network, came)
+    came, hole = read_picture(GOLDEN / "cloudy.png"), None
+    if network.task.kind.takes_hole:
+        hole = np.hypot(*(np.indices(came.shape[:2]) - 60)) < 30
+    restored, opacity = restore_picture(network, came, hole)
     for what, found in (("restored", restored), ("opacity", opacity)):
-        expected = cv2.imread(str(GOLDEN / f"{name}_{what}.png"), cv2.IMREAD_UNCHANGED)
-        expected = expected[..., ::-1] if expected.ndim == 3 else expected
-        assert np.abs(found.astype(int) - expected).max() <= 1
+        if found is not None:
+            expected = read_picture(GOLDEN / f"{network.task.name}_{what}.png")
+            expected = expected if found.ndim == 3 else expected[..., 0]
+            assert np.abs(found.astype(int) - expected).max() <= 1
+            assert found.std() > 5
     assert (restored != came).any()
-    assert opacity.max() > 100
 
 
 def test_their_figures_are_those_of_this_very_file(network):
@@ -53,7 +54,7 @@ def test_their_figures_are_those_of_this_very_file(network):
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     named = [t.read_text("utf-8") for t in (PROJECT / "docs" / "results").glob("*.csv")]
     named = [text for text in named if f"weights/{path.name}" in text]
-    assert len(named) >= 3  # by condition, on real pairs, against masks
+    assert named
     for text in (*named, (PROJECT / "weights" / "README.md").read_text("utf-8")):
         assert f"SHA-256 {digest}" in text
         assert f"{network.step:,} steps" in text
