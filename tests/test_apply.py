@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import PROJECT
 from stand_ins import at, dehazer, filler, picture, run, run_task, use
+from tqdm import tqdm
 
 from util import interrupt
 from util.pictures.read import read_picture
@@ -299,7 +300,8 @@ def test_it_is_said_where_a_result_depends_on_the_tile(settings, said):
     heard = []
     for count, expected in ((1, []), (2, said)):
         heard.clear()
-        way = SimpleNamespace(settings=SimpleNamespace(**settings), tiles=lambda *_, n=count: [n])
+        of = SimpleNamespace(**settings)
+        way = SimpleNamespace(settings=of, tiles=lambda *_, n=count: [n], bar=tqdm)
         job = SimpleNamespace(source=Path("a.png"))
         with pictures._progress(way, job, (9, 9), None, lambda about, line: heard.append(about)):
             assert heard == expected
