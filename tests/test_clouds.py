@@ -349,9 +349,9 @@ def test_a_map_is_no_more_opaque_than_was_drawn(greatest, top):
     assert found.max() == pytest.approx(top)
 
 
-def test_cumulus_is_as_thick_as_three_layers():
+def test_cumulus_is_as_thick_as_five_layers():
     found = drawn(0, cumulus_share=1.0, greatest_opacity=(0.5, 0.5))
-    assert found.max() == pytest.approx(1 - 0.5**3, abs=0.01)
+    assert found.max() == pytest.approx(1 - 0.5**5, abs=0.01)
 
 
 def test_layers_may_keep_their_own_opacity():

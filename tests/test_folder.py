@@ -108,7 +108,7 @@ def test_what_the_networks_depend_on_is_refused_and_nothing_is_written(make):
     run = make()
     run.take_up()
     before = (run.path / "settings.json").read_bytes()
-    with pytest.raises(UserError, match=r"base_width: 8 before, 4 now\n.*\n?.*--fresh"):
+    with pytest.raises(UserError, match=r"base_width: 12 before, 4 now\n.*\n?.*--fresh"):
         make(base_width=4, learning_rate=5e-4).take_up()
     assert (run.path / "settings.json").read_bytes() == before
 
@@ -120,10 +120,10 @@ def test_settings_from_before_they_were_renamed_are_compared(make):
     stored = json.loads(file.read_text())
     stored["history_size"] = stored.pop("past_size")
     file.write_text(json.dumps(stored))
-    with pytest.raises(UserError, match="past_size: 64 before, 32 now"):
+    with pytest.raises(UserError, match="past_size: 768 before, 32 now"):
         make(GANPoly, past_size=32).take_up()
     make(GANPoly).take_up()
-    assert json.loads(file.read_text())["past_size"] == 64
+    assert json.loads(file.read_text())["past_size"] == 768
 
 
 def test_a_setting_younger_than_a_run_has_what_it_meant_then(make):
@@ -144,7 +144,7 @@ def test_damaged_settings_do_not_stop_a_run(make, content):
     run.path.mkdir(parents=True)
     (run.path / "settings.json").write_bytes(content)
     run.take_up()
-    assert json.loads((run.path / "settings.json").read_text())["base_width"] == 8
+    assert json.loads((run.path / "settings.json").read_text())["base_width"] == 12
 
 
 def test_a_folder_that_cannot_be_written_is_named(make):
