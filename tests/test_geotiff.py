@@ -17,7 +17,7 @@ from util.pictures import gdal, geotiff, geotiff_write
 from util.pictures import stretch as stretch_
 from util.pictures.carried import Tag, add_tags, copy_beside
 from util.pictures.geotiff import Unfit, open_scene
-from util.pictures.geotiff_layout import check_file
+from util.pictures.geotiff_layout import check_file, layout_of
 from util.pictures.geotiff_write import PROVENANCE
 from util.pictures.pixels import PictureError
 from util.say import UserError
@@ -205,6 +205,14 @@ with open_scene(sys.argv[1]) as scene, scene.create(sys.argv[1] + ".out.tif") as
         sink.write(top, scene[top : top + 100, 0 : scene.shape[1]] // 2)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
+
+
+def test_sides_of_tiles_that_no_tiff_may_have_are_rounded_up(tmp_path):
+    source = write_scene(tmp_path / "a.tif", values_of(3, "uint8"), tiled=True)
+    with open_scene(source) as scene:
+        odd = scene.facts._replace(blocks=(100, 127))
+    tiles = layout_of(odd, {}, "same", {}).tiles
+    assert (tiles["blockysize"], tiles["blockxsize"]) == (112, 128)
 
 
 def test_points_and_coefficients_instead_of_a_transform(tmp_path):

@@ -18,6 +18,7 @@ _LOSSY = ("jpeg", "webp", "jxl")
 _OF_US = frozenset(
     ["driver", "width", "height", "count", "dtype", "crs", "transform", "nodata", "sparse_ok"]
 )
+_TILE_STEP = 16  # sides of tiles are multiples of this
 _COG_BLOCK = 512
 _METADATA = 42112  # GDAL's tag for tags
 
@@ -80,7 +81,9 @@ def layout_of(facts: Facts, contents: dict, format: str, options: dict) -> Layou
     if not {"tiled", "blockxsize", "blockysize"} & options.keys():
         tiles["blockysize"] = high
         if facts.profile["tiled"]:
-            tiles |= {"tiled": True, "blockxsize": wide}
+            # Damaged and home-made files have others, which GDAL reads and does not write.
+            high, wide = (-(-side // _TILE_STEP) * _TILE_STEP for side in (high, wide))
+            tiles |= {"tiled": True, "blockxsize": wide, "blockysize": high}
     if "compress" in options:
         tiles.pop("predictor", None)
     return Layout(tiles | options, None)
