@@ -207,7 +207,7 @@ def test_each_part_of_a_sample_has_a_purpose_of_its_own(monkeypatch):
     monkeypatch.setattr("util.samples.keys.keyed_rng", record)
     make(seed=3)(11)
     assert {key[:2] for key in asked} == {(3, 11)}
-    purposes = ("cloud", "ground", "jitter", "light", "sensor", "shadow")
+    purposes = ("cloud", "ground", "jitter", "light", "picked", "sensor", "shadow")
     assert sorted(key[2] for key in asked) == sorted(purposes)
 
 
