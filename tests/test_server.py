@@ -130,15 +130,15 @@ def test_the_chain_gives_what_cloud_removal_gives(tmp_path, monkeypatch):
         repainted = read(client.get(again["links"]["ground"]))
         sure = read(client.get(again["links"]["confidence"]))[..., 0]
     wanted = cloud_removal.remove_clouds(came, repaint="harmonic")
-    # Networks traced apart may round a value at the half to either side.
-    off = np.abs(found[0].astype(int) - wanted.ground)
-    assert off.max() <= 1
-    assert (off > 0).mean() < 0.001
+    np.testing.assert_array_equal(found[0], wanted.ground)
     for made, truth in zip(found[1:], wanted[1:], strict=True):
-        np.testing.assert_allclose(made[..., 0], np.rint(truth * 255), atol=1)
+        np.testing.assert_array_equal(made[..., 0], np.rint(truth * 255))
     assert not sure[:20, :30].any()
     assert (repainted[:20, :30] != found[0][:20, :30]).any(axis=-1).mean() > 0.9
-    np.testing.assert_array_equal(repainted[40:, 50:], found[0][40:, 50:])
+    # Holes that are filled together may differ by a rounding.
+    far = np.abs(repainted[40:, 50:].astype(int) - found[0][40:, 50:])
+    assert far.max() <= 1
+    assert (far > 0).mean() < 0.001
     assert facts["networks"][0].startswith("mod_defog, step")
 
 
