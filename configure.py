@@ -345,8 +345,9 @@ GANSpot.presets = {
         "average": 0.0,
     }
 }
-_WHOLE_POLYGONS = {"cloud_hole_share": 0.0, "cleared_share": 0.0}
-GANPoly.presets = {"source": GANSpot.presets["source"] | _WHOLE_POLYGONS}
+GANPoly.presets = {
+    "source": GANSpot.presets["source"] | {"cloud_hole_share": 0.0, "cleared_share": 0.0}
+}
 
 
 @settings_class
