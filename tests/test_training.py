@@ -403,8 +403,8 @@ plain = dict(norm="none", clip_norm=0.05)
 if script == "mod_mend":
     plain["gate_loss"] = 1e9  # both stages train
 cases = [plain]
-# Not mod_GAN_cloud: with batch norm its weights move by some percent otherwise on two devices, and
-# nobody knows yet whether that is more than the rounding of a deep network.
+# Not mod_GAN_cloud: so deep and narrow with batch norm it turns rounding into a hundredth of its
+# gradient, on one device too, where the pictures of a batch come in another order.
 if script == "mod_defog" or "GAN" in script and script != "mod_GAN_cloud":
     cases.insert(0, dict(norm="batch", clip_norm=0.0))
 if hasattr(task.settings, "past_share"):
