@@ -44,7 +44,8 @@ _LEAST_PX, _AT_ONCE = 16, 50
 # What apply says of files that it restores as well.
 _BESIDES = (
     "; network: ", "note: ", "passes for nearly black", "nothing is missing",
-    "libpng warning: ", "libpng error: ",  # OpenCV's, which nothing can keep away
+    # OpenCV's, and GDAL's where a damaged offset is outside the file: nothing can keep them away.
+    "libpng warning: ", "libpng error: ", "_tiffSeekProc: ",
 )  # fmt: skip
 _networks = {}
 

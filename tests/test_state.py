@@ -10,6 +10,7 @@ import tensorflow as tf
 from conftest import task_of
 
 from configure import Defog
+from util.train.adam import Adam
 from util.train.loop import make_step, with_steps
 from util.train.muon import Muon
 from util.train.schedule import learning_rate, sheet_due
@@ -189,7 +190,7 @@ def test_pictures_come_back_whole_beside_the_metrics(pictures):
 @pytest.mark.parametrize(
     ("optimizer", "kind", "names"),
     [
-        ("adam", keras.optimizers.Adam, ("beta_1", "beta_2")),
+        ("adam", Adam, ("beta_1", "beta_2")),
         ("muon", Muon, ("adam_beta_1", "adam_beta_2")),
     ],
 )

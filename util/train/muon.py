@@ -5,6 +5,8 @@ import math
 import keras
 from keras import ops
 
+from util.train.adam import adam_step
+
 # Where one side is so short, as in the first and last layer, there are hardly any directions to
 # even out.
 _FEW_CHANNELS = 8
@@ -46,6 +48,19 @@ class Muon(keras.optimizers.Muon):
 
     def _should_use_adamw(self, variable):
         return len(variable.shape) != 4 or min(variable.shape[2:]) <= _FEW_CHANNELS
+
+    def _adamw_update_step(self, gradient, variable, learning_rate, m, v):
+        adam_step(
+            variable,
+            gradient,
+            m,
+            v,
+            step=self.iterations.value,
+            rate=learning_rate,
+            beta_1=self.adam_beta_1,
+            beta_2=self.adam_beta_2,
+            epsilon=self.epsilon,
+        )
 
     def zeropower_via_newtonschulz5(self, x, steps):
         """Return the matrix of a kernel (h, w, a, b), as a kernel, its singular values about one.

@@ -8,9 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from util.run.checkpoint import AVERAGES, layout_of, named_weights
+from util.train.adam import Adam
 from util.train.muon import Muon
 
-OPTIMIZERS = {"adam": keras.optimizers.Adam, "muon": Muon}
+OPTIMIZERS = {"adam": Adam, "muon": Muon}
 
 
 class Update(NamedTuple):
