@@ -90,7 +90,7 @@ def remove_clouds(
     clear : {"mod_defog", "mod_mend", "dcp"}
         Who finds the cloud and clears what shines through; dcp is the dark channel prior.
     repaint : {"mod_GAN_poly", "telea", "ns", "biharmonic", "harmonic"}, optional
-        Who repaints what is hidden [mod_GAN_poly if it is trained, else harmonic].
+        Who repaints what is hidden [mod_GAN_poly; harmonic where that has no weights].
     repaint_from : float
         Found opacity, above 0, at most 1, above which the ground is repainted.
 
@@ -181,7 +181,7 @@ def run(arguments):
         )
     text = f"{', '.join(t.name for t in TASKS if t.kind.finds_opacity)} or dcp [%(default)s]"
     parser.add_argument("--clear", default="mod_defog", metavar="METHOD", help=text)
-    text = f"mod_GAN_poly, {', '.join(classical.PAINTERS)} [mod_GAN_poly if trained, or harmonic]"
+    text = f"mod_GAN_poly, {', '.join(classical.PAINTERS)} [mod_GAN_poly, else harmonic]"
     parser.add_argument("--repaint", metavar="METHOD", help=text)
     text = "found opacity above which the ground is repainted [%(default)s]"
     parser.add_argument("--repaint-from", type=float, default=0.75, metavar="SHARE", help=text)

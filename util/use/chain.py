@@ -35,7 +35,7 @@ def load(tasks, settings, *, clear, repaint=None, repaint_from=0.75, given=()):
         A script whose network finds opacity, or one of `classical.CLEARERS`.
     repaint : str, optional
         A script whose network takes a hole, or one of `classical.PAINTERS` [the first network that
-        is trained, or else harmonic; a line says which].
+        has weights, or else harmonic; a line says which].
     repaint_from : float, 0..1
         Where the found opacity is above it the ground is repainted.
     given : iterable of str
