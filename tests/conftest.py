@@ -156,6 +156,15 @@ def tiny_values(folder, script, changes, clear_folder, cloud_folder):
 
 
 @pytest.fixture
+def empty_pictures(monkeypatch):
+    """Leave sheets and plots empty: to draw them takes longer than all the steps between them."""
+    from util import files
+    from util.run import draw
+
+    monkeypatch.setattr(draw, "save_png", lambda _, *paths: [files.write(p, b"") for p in paths])
+
+
+@pytest.fixture
 def one_by_one(tiny_settings, tmp_path):
     """Return a function: script, changes -> state, step, a function number -> batch, settings.
 

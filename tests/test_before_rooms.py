@@ -61,7 +61,7 @@ def test_an_old_checkpoint_applies_as_it_did(script):
 
 
 @scripts
-def test_an_old_run_goes_on(script, tiny_settings, tmp_path):
+def test_an_old_run_goes_on(script, tiny_settings, tmp_path, empty_pictures):
     task, file = task_of(script), FILES / f"{script}.npz"
     stored = meta_of(file)["settings"]
     assert ("history_size" in stored) == (script == "mod_GAN_poly")  # it is an old one

@@ -272,7 +272,7 @@ def test_every_choice_trains(changes, made):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
-def test_a_hundred_steps_do_not_diverge(form, tiny_settings, tmp_path):
+def test_two_hundred_steps_do_not_diverge(form, tiny_settings, tmp_path, empty_pictures):
     """The adversarial loss has its full weight from the start, and no L1 to hold on to."""
     task = task_of(POLY)
     settings = tiny_settings(
@@ -285,11 +285,11 @@ def test_a_hundred_steps_do_not_diverge(form, tiny_settings, tmp_path):
         reconstruction_steps=0,
         adversarial_rise_steps=0,
         learning_rate=2e-4,
-        steps=100,
-        log_every=25,
-        validate_every=50,
-        sheet_every=100,
-        save_every=100,
+        steps=200,
+        log_every=50,
+        validate_every=100,
+        sheet_every=200,
+        save_every=200,
         validation_samples=16,
     )
     assert loop.train(task, settings, tf.distribute.get_strategy()) == 0
@@ -297,7 +297,7 @@ def test_a_hundred_steps_do_not_diverge(form, tiny_settings, tmp_path):
     with open(run / "log.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 4
-    arrays = state_arrays(run / "checkpoints" / "step-0000100.npz")
+    arrays = state_arrays(run / "checkpoints" / "step-0000200.npz")
     assert int(arrays["skipped"]) == 0
     for row in rows:
         assert all(np.isfinite(float(row[n])) for n in row if n.startswith(("loss", "hole_l1")))

@@ -22,8 +22,7 @@ from conftest import (
     write_pictures,
 )
 
-from util import files
-from util.run import checkpoint, draw
+from util.run import checkpoint
 from util.run.folder import RunFolder
 from util.run.report import Report
 from util.samples.batches import stack
@@ -32,13 +31,8 @@ from util.say import UserError
 from util.train import loop
 from util.use import trained
 
+pytestmark = pytest.mark.usefixtures("empty_pictures")
 every_script = pytest.mark.parametrize("script", SCRIPTS)
-
-
-@pytest.fixture(autouse=True)
-def empty_pictures(monkeypatch):
-    """Leave sheets and plots empty: to draw them takes longer than all the steps between them."""
-    monkeypatch.setattr(draw, "save_png", lambda _, *paths: [files.write(p, b"") for p in paths])
 
 
 def started(task, settings):
