@@ -12,6 +12,8 @@ from util.say import printable
 _DPI = 100
 _CELL_PX = 128  # the least side of a picture on a sheet
 _ROWS = 8
+# Of the plot; to the right of its panels stand their legends.
+_PLOT_PX, _LEFT_PX, _RIGHT_PX, _ABOVE_PX, _BETWEEN_PX, _BELOW_PX = 1000, 95, 185, 50, 44, 50
 
 
 def _figure(width_px: int, height_px: int, **layout):
@@ -87,13 +89,21 @@ def plot(title: str, columns: list[str], rows: list[dict[str, str]]):
     panels = {label: names for label, names in panels.items() if names}
     if not panels:
         raise ValueError("log.csv holds no column to draw")
-    heights = [3 if label == "losses" else 1.8 for label in panels]
-    figure = _figure(1000, int(70 + 100 * sum(heights)), layout="constrained")
-    figure.suptitle(title, fontsize=11)
-    grid = figure.subplots(
-        len(panels), sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights}
-    )
-    for axes, (label, names) in zip(grid[:, 0], panels.items(), strict=True):
+    heights = [260 if label == "losses" else 138 for label in panels]
+    height_px = _ABOVE_PX + sum(heights) + _BETWEEN_PX * (len(panels) - 1) + _BELOW_PX
+    figure = _figure(_PLOT_PX, height_px)
+    # Placed by hand: a layout that measures what it lays out takes as long as all the drawing.
+    figure.text(0.5, 1 - 16 / height_px, title, size=11, ha="center", va="center")
+    top, drawn = _ABOVE_PX, []
+    for height, (label, names) in zip(heights, panels.items(), strict=True):
+        place = _LEFT_PX, height_px - top - height, _PLOT_PX - _LEFT_PX - _RIGHT_PX, height
+        sides = (_PLOT_PX, height_px) * 2
+        axes = figure.add_axes(
+            [at / side for at, side in zip(place, sides, strict=True)],
+            sharex=drawn[0] if drawn else None,
+        )
+        drawn.append(axes)
+        top += height + _BETWEEN_PX
         lowest = math.inf
         for number, name in enumerate(names):
             cells = [(int(row["step"]), _number(row[name])) for row in rows if row.get(name)]
@@ -118,11 +128,12 @@ def plot(title: str, columns: list[str], rows: list[dict[str, str]]):
             axes.yaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_minor_formatter(lambda y, _: f"{y:g}" if f"{y:e}"[0] in "25" else "")
         axes.set_title(label, fontsize=9, loc="left")
-        axes.tick_params(which="both", labelsize=8)
+        axes.tick_params(which="both", labelsize=8, labelbottom=len(drawn) == len(panels))
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    grid[-1, 0].xaxis.set_major_formatter("{x:,.0f}")
-    grid[-1, 0].set_xlabel("step", fontsize=9)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set_xlabel("step", fontsize=9)
     return figure
 
 
