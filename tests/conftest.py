@@ -1,14 +1,13 @@
 """What the tests share: tiny pictures, tiny settings, and real processes that train on them."""
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import util  # noqa: F401, I001  first: TensorFlow computes here as in the scripts
 
 import csv
 import hashlib
 import importlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys

@@ -229,4 +229,4 @@ def test_tiles_begin_where_the_deepest_level_has_its_grid(network):
         other = replace(network, settings=replace(network.settings, **sizes))
         assert tile_counts(other.settings, (64, 9600)) == [count]
         ends.append(other.task.kind.complete(other, sample)["restored"])
-    np.testing.assert_allclose(*ends, atol=1e-5)
+    np.testing.assert_allclose(*ends, atol=1e-4)  # dark colours magnify a rounding of the L
