@@ -359,6 +359,13 @@ class Deblur(Common):
     depth_folder: str = ""  # their depth, grey, white is far; empty = a smooth random field
     airlight: tuple[float, float] = (0.7, 1.0)  # brightness of haze that is laid
     haze_beta: tuple[float, float] = (0.5, 1.5)  # its density, for depths 0..1
+    haze_colour: tuple[float, float] = (0.92, 1.0)  # its tint, by channel (source 1, 1)
+    uneven_share: float = 0.5  # share of samples whose haze lies in banks (source 0)
+    wavelength_exponent: tuple[float, float] = (0.0, 1.5)  # thin haze is bluish (source 0, 0)
+    clear_share: float = 0.1  # share of samples without haze (source 0)
+    jpeg_share: float = 0.3  # share of hazy pictures that come out of a JPEG file (source 0)
+    jpeg_quality: tuple[float, float] = (60.0, 95.0)  # of that file
+    sensor_noise: float = 0.015  # noise on the hazy picture: standard deviation up to (source 0)
     crop_px: int = 128  # side of a training crop, a multiple of 32 (source 256)
     validation_share: float = 0.2  # held back to validate on (source 0.05, and 0.05 to test)
 
@@ -367,7 +374,7 @@ class Deblur(Common):
     blocks: int = 6  # residual blocks of the generator (source 9: 11.4 M weights at width 64)
     dropout: float = 0.5  # share dropped within a block while training, 0..0.9
     norm: str = "none"  # of the generator: none, batch (source), own, group, instance
-    output: str = "add"  # add (hazy + tanh), light (haze off, + tanh), half (source), direct (tanh)
+    output: str = "light"  # light (haze off, + tanh), add (hazy + tanh), half (source), direct
     critic: str = "patch"  # patch (a map of scores) or source (dense layers over that map)
     field_px: int = 142  # of a score of that map: 16, 34, 70 (the paper that it cites), 142 or 286
     critic_centred: bool = False  # the critic sees pictures as -1..1, not 0..1 (source true)
@@ -401,6 +408,12 @@ class Deblur(Common):
 Deblur.presets = {
     "source": _PLAIN
     | {
+        "haze_colour": (1.0, 1.0),
+        "uneven_share": 0.0,
+        "wavelength_exponent": (0.0, 0.0),
+        "clear_share": 0.0,
+        "jpeg_share": 0.0,
+        "sensor_noise": 0.0,
         "crop_px": 256,
         "validation_share": 0.05,
         "generator_width": 64,
@@ -726,6 +739,8 @@ Common.rows = {
     "depth_folder": row(OTHER_SAMPLES),
     "airlight": row(OTHER_SAMPLES, range_within(0, 1)),
     "haze_beta": row(OTHER_SAMPLES, range_within(0, 10)),
+    "haze_colour": row(OTHER_SAMPLES, range_within(0, 1)),
+    "uneven_share": row(OTHER_SAMPLES, between(0, 1)),
     "generator_width": row(FIXED, between(1, 256)),
     "blocks": row(FIXED, between(1, 100)),
     "dropout": row(AT_ONCE, between(0, 0.9)),

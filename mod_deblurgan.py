@@ -4,12 +4,14 @@
     restored, clear --> VGG16, up to its third block --> alike in what it sees?
     restored, clear --> critic: a map of scores, one a patch --> which of the two is real?
 
-The generator learns to make pictures in which VGG16 sees what it sees in the clear ones, and whose
-pixels are theirs; the critic keeps them from looking made. The critic updates several times a
-step, on the pictures that the generator has just made. (The published code has it learn first:
-critic_turn.) Haze is laid over the clear pictures by
-the scattering model, ``clear * t + airlight * (1 - t)``, ``t = exp(-beta * depth)``; or it comes
-from a folder of hazy pictures (hazy_folder), such as RESIDE's.
+The generator finds how opaque the haze is and its light, takes it off by the scattering model, and
+corrects the rest (output "light"). It learns to make pictures in which VGG16 sees what it sees in
+the clear ones, and whose pixels are theirs; the critic keeps them from looking made. The critic
+updates several times a step, on the pictures that the generator has just made. (The published code
+has it learn first: critic_turn.) Haze is laid over the clear pictures by the same model,
+``clear * t + airlight * (1 - t)``, ``t = exp(-beta * depth)``, in banks, tinted, denser in blue,
+by way of files and sensors; or it comes from a folder of hazy pictures (hazy_folder), such as
+RESIDE's.
 
     python mod_deblurgan.py            train, or go on training; Ctrl-C stops and saves
     python mod_deblurgan.py --fresh    begin anew; the old run moves to History/
@@ -40,7 +42,7 @@ from util.networks.dropout import dropout_key, made_by
 from util.networks.patchgan import FIELDS_PX
 from util.networks.vgg16 import perceptual_loss, vgg16_features
 from util.restore import whole
-from util.samples.damage import Samples, haze
+from util.samples.damage import Samples, haze_from
 from util.samples.ground import open_grounds
 from util.samples.pairs import depth_from, paired_samples
 from util.task import Task
@@ -99,13 +101,7 @@ def samples(settings, progress=True, grounds=None, split=None):
     grounds = grounds or open_grounds(settings, progress, split)
     return [
         Samples(
-            ground,
-            partial(
-                haze,
-                airlight=settings.airlight,
-                beta=settings.haze_beta,
-                depth=depth_from(ground, settings, progress) if mapped else None,
-            ),
+            ground, haze_from(depth_from(ground, settings, progress) if mapped else None, settings)
         )
         for ground in grounds
     ]

@@ -208,8 +208,13 @@ def dehaze(net, hazy, training=True):
     for level in (2, 1):
         x = F.interpolate(x, scale_factor=2, mode="nearest")
         x = F.relu(convolution(x, f"up{level}", padding=1), inplace=True)
-    x = torch.tanh(net.convolution(reflected(x, 3), "last"))
-    kind = net.layers["head"].kind
+    x, kind = net.convolution(reflected(x, 3), "last"), net.layers["head"].kind
+    if kind == "light":
+        light = 0.825 + 0.325 * torch.tanh(x[:, 4:] + 0.5)
+        most = (hazy / light).amin(1, keepdim=True).clamp(max=1.0)
+        opacity = (0.505 * torch.tanh(x[:, :1]) + 0.5) * most
+        return (hazy - opacity * light) / (1 - opacity).clamp(min=0.2) + torch.tanh(x[:, 1:4])
+    x = torch.tanh(x)
     if kind == "direct":
         return 0.505 * x + 0.5
     return hazy + x if kind == "add" else 0.5 * hazy + 0.25 * (x + 1.0)

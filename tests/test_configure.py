@@ -143,6 +143,8 @@ WRONG = {
     "cleared_share": [-0.1, 1.1],
     "airlight": [(-0.1, 1.0), (1.0, 0.7)],
     "haze_beta": [(-0.1, 1.0), (1.5, 0.5)],
+    "haze_colour": [(-0.1, 1.0), (1.0, 0.9)],
+    "uneven_share": [-0.1, 1.1],
     "generator_width": [0, 257],
     "blocks": [0, 101],
     "dropout": [-0.1, 0.95],

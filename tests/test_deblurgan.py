@@ -198,7 +198,7 @@ def test_raw_features_are_weighed_as_they_are_and_the_critic_has_a_rate_of_its_o
 
 @pytest.mark.parametrize(
     "changes",
-    [{"output": "half"}, {"output": "light"}, {"critic_norm": "instance"}, {"norm": "batch"}],
+    [{"output": "half"}, {"output": "add"}, {"critic_norm": "instance"}, {"norm": "batch"}],
     ids=lambda c: "-".join(next(iter(c.items()))),
 )
 def test_every_choice_trains(changes, made):

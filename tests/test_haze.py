@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from util.samples.haze import NEAREST, scatter, smooth_depth, transmission
+from util.samples.haze import NEAREST, in_channels, scatter, smooth_depth, transmission, uneven
 from util.samples.keys import keyed_rng
 
 
@@ -22,6 +22,29 @@ def test_scatter_is_the_formula(airlight):
     assert found.dtype == np.float32
     assert found.shape == clear.shape
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_channels_have_densities_of_their_own():
+    clear, depth = draw()
+    beta = in_channels(0.8, 1.3)
+    np.testing.assert_allclose(beta, 0.8 * (560 / np.array([655, 560, 480])) ** 1.3, rtol=1e-6)
+    found = scatter(clear, depth, 0.9, beta)
+    for channel, one in enumerate(beta):
+        expected = scatter(clear, depth, 0.9, float(one))
+        np.testing.assert_allclose(found[..., channel], expected[..., channel], atol=1e-6)
+
+
+def test_banks_of_haze_only_take_from_the_depth():
+    shares = []
+    for number in range(40):
+        depth = np.full((48, 48, 1), 0.7, np.float32)
+        found = uneven(keyed_rng(0, number, "air"), depth) / depth
+        assert found.shape == depth.shape
+        assert found.dtype == np.float32
+        assert 0 <= found.min() <= found.max() == pytest.approx(1, abs=1e-6)
+        shares.append(found.min())
+    assert min(shares) < 0.1
+    assert 0.6 < max(shares) <= 0.7 + 1e-6
 
 
 @pytest.mark.parametrize("beta", [0.5, 1.0, 1.5])

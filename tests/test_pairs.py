@@ -373,7 +373,7 @@ def haze_of(
             return as_float(ground.window(depths, depth_of[index], keys))
         return None
 
-    ranges = {"airlight": (0.7, 1.0), "beta": (0.5, 1.5), **ranges}
+    ranges = {"airlight": (0.7, 1.0), "haze_beta": (0.5, 1.5), **ranges}
     return Samples(ground, partial(haze, depth=depth, **ranges))
 
 
@@ -403,7 +403,7 @@ def test_haze_takes_contrast_but_not_all_of_it():
 def test_the_ranges_of_the_haze_are_kept():
     black = Pictures([np.zeros((32, 32, 3), np.float32)])
     far = Pictures([np.ones((32, 32, 1), np.float32)])
-    sample = haze_of(black, far, {0: 0}, airlight=(0.8, 0.9), beta=(1.0, 1.0), zoom=(1.0, 1.0))
+    sample = haze_of(black, far, {0: 0}, airlight=(0.8, 0.9), haze_beta=(1.0, 1.0), zoom=(1.0, 1.0))
     levels = [float(sample(n)["hazy"].mean()) / (1 - np.exp(-1.0)) for n in range(100)]
     assert 0.8 - 1e-5 <= min(levels) < 0.82
     assert 0.88 < max(levels) <= 0.9 + 1e-5
@@ -415,11 +415,58 @@ def test_depth_is_cut_and_turned_as_the_ground(zoom):
     rng = np.random.default_rng(0)
     depth = cv2.resize(rng.random((5, 4), np.float32), (50, 70))[..., None]
     clear, depths = Pictures([np.repeat(depth, 3, axis=2)]), Pictures([depth])
-    sample = haze_of(clear, depths, {0: 0}, airlight=(1.0, 1.0), beta=(1.0, 1.0), zoom=zoom)
+    sample = haze_of(clear, depths, {0: 0}, airlight=(1.0, 1.0), haze_beta=(1.0, 1.0), zoom=zoom)
     for number in range(16):
         found = sample(number)
         t = np.exp(-found["clear"])
         np.testing.assert_allclose(found["hazy"], found["clear"] * t + 1 - t, atol=1e-5)
+
+
+def black_under_even_haze(**how):
+    """Return even white haze over black, that is its opacity by channel, (60, 32, 32, 3)."""
+    black = Pictures([np.zeros((32, 32, 3), np.float32)])
+    far = Pictures([np.ones((32, 32, 1), np.float32)])
+    still = {"airlight": (1.0, 1.0), "haze_beta": (1.0, 1.0)}
+    sample = haze_of(black, far, {0: 0}, zoom=(1.0, 1.0), **still | how)
+    return np.stack([sample(number)["hazy"] for number in range(60)])
+
+
+EVEN = 1 - np.exp(-1.0)
+
+
+def test_some_samples_have_no_haze():
+    hazy = black_under_even_haze(clear_share=0.4)
+    none = (hazy == 0).all((1, 2, 3))
+    np.testing.assert_allclose(hazy[~none], EVEN, atol=1e-6)
+    assert 0.25 < none.mean() < 0.55
+
+
+def test_haze_is_bluish_and_tinted():
+    bluish = black_under_even_haze(wavelength_exponent=(1.0, 1.0))[0, 0, 0]
+    np.testing.assert_allclose(bluish, 1 - np.exp(-560.0 / np.array([655, 560, 480])), atol=1e-6)
+    tints = black_under_even_haze(haze_colour=(0.9, 1.0))[:, 0, 0] / EVEN
+    assert 0.9 - 1e-5 <= tints.min() < 0.91
+    assert 0.99 < tints.max() <= 1 + 1e-5
+    assert np.ptp(tints, axis=1).max() > 0.05
+
+
+def test_haze_lies_in_banks():
+    hazy = black_under_even_haze(uneven_share=0.5)
+    apart = np.ptp(hazy, axis=(1, 2, 3))
+    assert 0.3 < (apart > 0.1).mean() < 0.7
+    assert ((apart > 0.1) | (apart < 1e-6)).all()
+    assert hazy.max() <= EVEN + 1e-6
+
+
+def test_hazy_pictures_have_a_sensor_and_a_file():
+    noisy = black_under_even_haze(sensor_noise=0.02)
+    spread = noisy.std((1, 2, 3))
+    assert spread.min() < 0.004
+    assert 0.015 < spread.max() < 0.022
+    stored = haze_of(jpeg_share=1.0, jpeg_quality=(30.0, 30.0))(0)
+    off = np.abs(stored["hazy"] - haze_of()(0)["hazy"])
+    assert 0.005 < off.mean() < 0.1
+    np.testing.assert_allclose(stored["hazy"] * 255, np.rint(stored["hazy"] * 255), atol=1e-3)
 
 
 def test_pictures_without_a_depth_map_get_a_drawn_depth():
@@ -457,6 +504,13 @@ class Settings:
     depth_folder: str = ""
     airlight: tuple = (0.7, 1.0)
     haze_beta: tuple = (0.5, 1.5)
+    haze_colour: tuple = (1.0, 1.0)
+    uneven_share: float = 0.5
+    wavelength_exponent: tuple = (0.0, 1.5)
+    clear_share: float = 0.1
+    jpeg_share: float = 0.3
+    jpeg_quality: tuple = (60.0, 95.0)
+    sensor_noise: float = 0.01
     crop_px: int = 32
     validation_by: str = "auto"
     validation_share: float = 0.25

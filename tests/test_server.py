@@ -158,10 +158,10 @@ def test_one_scripts_network_takes_sizes_of_any_kind(tmp_path, monkeypatch):
 
 
 def test_a_script_that_is_not_trained_ends_the_server_with_a_line(run, tmp_path):
-    words = "--script=mod_deblurgan", f"--runs-folder={tmp_path}", "--port=0", "--devices=cpu"
+    words = "--script=mod_mend", f"--runs-folder={tmp_path}", "--port=0", "--devices=cpu"
     status, said = run(*words)
     assert status == 2
-    assert "train one first: python mod_deblurgan.py" in said
+    assert "train one first: python mod_mend.py" in said
     assert no_trace(said)
 
 

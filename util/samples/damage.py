@@ -15,7 +15,7 @@ from util.pictures.lab import grey_of
 from util.samples import light
 from util.samples.clouds import draw_cloud, draw_opacity, noise_opacity, veil_opacity
 from util.samples.ground import open_stores
-from util.samples.haze import scatter, smooth_depth
+from util.samples.haze import in_channels, scatter, smooth_depth, uneven
 from util.samples.holes import nearness
 from util.samples.keys import Keys
 
@@ -113,11 +113,7 @@ def cloud(
     if rng.random() < picked_share:
         places = light.picked(rng, len(clear), picked_px)
         cloudy, clear, opacity = (whole[places] for whole in (cloudy, clear, opacity))
-    rng = keys("sensor")
-    if rng.random() < jpeg_share:
-        cloudy = light.jpeg(cloudy, rng.uniform(*jpeg_quality))
-    if sensor_noise:
-        cloudy = light.sensor_noise(rng, cloudy, rng.uniform(0, sensor_noise))
+    cloudy = _sensed(keys("sensor"), cloudy, jpeg_share, jpeg_quality, sensor_noise)
     return {"cloudy": cloudy, "clear": clear, "opacity": opacity[..., None]}
 
 
@@ -178,23 +174,55 @@ def cleared(rng, clear, hole):
     return np.clip((hazy - believed) / (1.0 - found), 0.0, 1.0)
 
 
-def haze(keys, clear, *, airlight, beta, depth=None):
+def haze(
+    keys,
+    clear,
+    *,
+    airlight,
+    haze_beta,
+    depth=None,
+    clear_share=0.0,
+    haze_colour=(1.0, 1.0),
+    uneven_share=0.0,
+    wavelength_exponent=(0.0, 0.0),
+    jpeg_share=0.0,
+    jpeg_quality=(100.0, 100.0),
+    sensor_noise=0.0,
+):
     """Lay haze over ground by the scattering model: hazy and clear (S, S, 3).
 
     Parameters
     ----------
-    airlight, beta : (float, float)
-        Ranges that the model's two numbers are drawn from, uniformly; see `scatter`.
     depth : callable, optional
         ``depth(keys) -> float32 (S, S, 1)``, or None where the ground's depth is not known: it is
         smooth and random then, as it is everywhere without this.
+    others : float, or (float, float) to draw from uniformly
+        The settings of these names; see `scatter`, util/samples/haze.py and light.py.
     """
     rng = keys("haze")
-    light, density = rng.uniform(*airlight), rng.uniform(*beta)
+    airlight, beta = rng.uniform(*airlight), rng.uniform(*haze_beta)
     found = depth(keys) if depth else None
     if found is None:
         found = smooth_depth(rng, len(clear))
-    return {"hazy": scatter(clear, found, light, density), "clear": clear}
+    rng = keys("air")
+    hazy = clear
+    if rng.random() >= clear_share:
+        if rng.random() < uneven_share:
+            found = uneven(rng, found)
+        if exponent := rng.uniform(*wavelength_exponent):
+            beta = in_channels(beta, exponent)
+        hazy = scatter(clear, found, airlight * rng.uniform(*haze_colour, 3), beta)
+    hazy = _sensed(keys("sensor"), hazy, jpeg_share, jpeg_quality, sensor_noise)
+    return {"hazy": hazy, "clear": clear}
+
+
+def _sensed(rng, picture, jpeg_share, jpeg_quality, sensor_noise):
+    """Return a picture as a camera and a file have it: some by way of JPEG, all with noise."""
+    if rng.random() < jpeg_share:
+        picture = light.jpeg(picture, rng.uniform(*jpeg_quality))
+    if sensor_noise:
+        picture = light.sensor_noise(rng, picture, rng.uniform(0, sensor_noise))
+    return picture
 
 
 def without_colour(keys, clear, *, turn_degrees=0.0):
@@ -241,6 +269,12 @@ def opacity_from(layers, settings):
             "lacunarity": settings.noise_lacunarity,
         },
     )
+
+
+def haze_from(depth, settings):
+    """Return the damage `haze` as settings say; depth as there."""
+    named = haze.__kwdefaults__.keys() - {"depth"} | {"airlight", "haze_beta"}
+    return partial(haze, depth=depth, **{n: getattr(settings, n) for n in named})
 
 
 def cloud_from(layers, settings):

@@ -5,7 +5,8 @@ import math
 import cv2
 import numpy as np
 
-from util.samples.clouds import cover
+from util.samples.clouds import cover, noise_opacity
+from util.samples.light import WAVELENGTHS_NM
 from util.samples.noise import perlin
 
 # With beta within 0.5..1.5, transmission then lies within 0.22..0.90: some haze everywhere, and
@@ -20,14 +21,22 @@ def transmission(depth, beta):
     Parameters
     ----------
     depth : float32 (H, W, 1), 0 or more
-    beta : float, 0 or more
-        How dense the haze is.
+    beta : float or float32 (3,), 0 or more
+        How dense the haze is, in each channel.
 
     Returns
     -------
-    float32 (H, W, 1), 1 (no haze) .. 0
+    float32 (H, W, 1) or (H, W, 3), 1 (no haze) .. 0
     """
-    return np.exp(np.float32(-beta) * depth)
+    return np.exp(depth * -np.float32(beta))
+
+
+def in_channels(beta, exponent):
+    """Return how dense haze is in red, green and blue, float32 (3,), where green has `beta`.
+
+    Density goes as ``wavelength ** -exponent``: Angstrom's law, see `light.wavelength_opacity`.
+    """
+    return np.float32([beta * (WAVELENGTHS_NM[1] / nm) ** exponent for nm in WAVELENGTHS_NM])
 
 
 def scatter(clear, depth, airlight, beta):
@@ -41,7 +50,7 @@ def scatter(clear, depth, airlight, beta):
     depth : float32 (H, W, 1), 0 or more
     airlight : float or float32 (3,), 0..1
         Colour of the air where nothing comes through.
-    beta : float, 0 or more
+    beta : float or float32 (3,), 0 or more
 
     Returns
     -------
@@ -54,7 +63,9 @@ def scatter(clear, depth, airlight, beta):
     RESIDE data set), IEEE Transactions on Image Processing 28(1), 2019, equations 1 and 2.
     """
     height, width = clear.shape[:2]
-    opacity = cv2.cvtColor(1.0 - transmission(depth, beta), _GREY_TO_RGB)  # (H, W, 3)
+    opacity = 1.0 - transmission(depth, beta)
+    if np.ndim(beta) == 0:
+        opacity = cv2.cvtColor(opacity, _GREY_TO_RGB)  # (H, W, 3)
     colours = np.tile(np.broadcast_to(np.float32(airlight), 3), width)
     # In rows of whole lines: NumPy is slow where a row has 3 numbers.
     row = (height, -1)
@@ -87,3 +98,17 @@ def smooth_depth(rng, size_px):
     near = np.float32(rng.uniform(*NEAREST))
     stretched = (field - low) / max(high - low, np.float32(1e-6))
     return (near + (1 - near) * stretched)[..., None]
+
+
+def uneven(rng, depth):
+    """Return a depth as if haze lay in banks: times a field of noise, 0..1, in large soft cells.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    depth : float32 (S, S, 1)
+    """
+    size_px = len(depth)
+    field = noise_opacity(rng, size_px, (size_px / 4, 2 * size_px), octaves=3)
+    least = np.float32(rng.uniform(0.0, 0.7))
+    return depth * (least + (1 - least) * field)[..., None]
