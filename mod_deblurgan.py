@@ -54,13 +54,7 @@ from util.train.state import TrainState
 
 
 def make_networks(settings):
-    """Return the networks of this task, see util/networks/deblurgan.py: "generator", "critic"."""
-    critic = {
-        "width": settings.critic_width,
-        "norm": settings.critic_norm,
-        "centred": settings.critic_centred,
-        "sigmoid": settings.adversarial == "source",
-    }
+    """Return what this task restores with, see util/networks/deblurgan.py: "generator"."""
     return {
         "generator": generator(
             settings.generator_width,
@@ -69,16 +63,26 @@ def make_networks(settings):
             dropout=settings.dropout,
             head=settings.output,
             tanh_slope=settings.tanh_slope,
-        ),
-        "critic": patch_critic(levels=FIELDS_PX[settings.field_px] - 1, **critic)
-        if settings.critic == "patch"
-        else source_critic(settings.crop_px, **critic),
+        )
     }
+
+
+def make_critic(settings):
+    """Return the critic, which only training needs."""
+    how = {
+        "width": settings.critic_width,
+        "norm": settings.critic_norm,
+        "centred": settings.critic_centred,
+        "sigmoid": settings.adversarial == "source",
+    }
+    if settings.critic == "patch":
+        return patch_critic(levels=FIELDS_PX[settings.field_px] - 1, **how)
+    return source_critic(settings.crop_px, **how)
 
 
 def make_state(settings):
     """Build networks, optimisers and VGG16; call within the strategy's scope."""
-    networks = make_networks(settings)
+    networks = make_networks(settings) | {"critic": make_critic(settings)}
     raw = settings.perceptual_input == "raw"
     features = vgg16_features(settings.perceptual_layer, settings.vgg_weights_file or None, raw)
     rates = {"critic": settings.discriminator_rate_share * settings.learning_rate}
