@@ -795,3 +795,13 @@ Common.unsaid = {
     "average": 0.0,
     "cleared_share": 0.0,
 }
+# Haze was even and white, and came by way of no file.
+Deblur.unsaid = {
+    **Common.unsaid,
+    "haze_colour": [1.0, 1.0],
+    "uneven_share": 0.0,
+    "wavelength_exponent": [0.0, 0.0],
+    "clear_share": 0.0,
+    "jpeg_share": 0.0,
+    "sensor_noise": 0.0,
+}

@@ -233,8 +233,22 @@ def test_every_setting_has_a_row_and_every_row_a_setting():
 def test_old_names_lead_to_settings_and_are_none_themselves():
     assert set(configure.Common.renamed.values()) <= set(FIELDS)
     assert not set(configure.Common.renamed) & set(FIELDS)
-    assert set(configure.Common.unsaid) <= set(FIELDS)
+    for cls in CLASSES:
+        assert set(cls.unsaid) <= set(FIELDS)
     assert {*configure.Common.instead, *configure.Common.instead.values()} <= set(FIELDS)
+
+
+def test_a_run_from_before_a_setting_is_told_what_changes_now():
+    """The haze of mod_deblurgan's earlier runs was even, white and without a file."""
+    before = settings.with_new_names(configure.Deblur, {"seed": 0, "output": "add"})
+    changed = settings.changes(configure.Deblur(), before)
+    assert changed["output"] == ("add", "light")
+    assert changed["uneven_share"] == (0.0, 0.5)
+    assert changed["wavelength_exponent"] == ([0.0, 0.0], [0.0, 1.5])
+    as_it_was = configure.Deblur(**configure.Deblur.presets["source"])
+    same = set(configure.Deblur.unsaid) & set(configure.Deblur.presets["source"])
+    assert same
+    assert not same & set(settings.changes(as_it_was, before))
 
 
 # --- presets ------------------------------------------------------------------------------------
