@@ -405,15 +405,19 @@ class Deblur(Common):
     epochs: int = 0  # length of the run in passes over the pictures; 0 = as steps says (source 50)
 
 
+# Even white haze, whose pictures come by way of no file: the source's, and that of earlier runs.
+_EVEN_HAZE = {
+    "haze_colour": (1.0, 1.0),
+    "uneven_share": 0.0,
+    "wavelength_exponent": (0.0, 0.0),
+    "clear_share": 0.0,
+    "jpeg_share": 0.0,
+    "sensor_noise": 0.0,
+}
 Deblur.presets = {
     "source": _PLAIN
+    | _EVEN_HAZE
     | {
-        "haze_colour": (1.0, 1.0),
-        "uneven_share": 0.0,
-        "wavelength_exponent": (0.0, 0.0),
-        "clear_share": 0.0,
-        "jpeg_share": 0.0,
-        "sensor_noise": 0.0,
         "crop_px": 256,
         "validation_share": 0.05,
         "generator_width": 64,
@@ -795,13 +799,4 @@ Common.unsaid = {
     "average": 0.0,
     "cleared_share": 0.0,
 }
-# Haze was even and white, and came by way of no file.
-Deblur.unsaid = {
-    **Common.unsaid,
-    "haze_colour": [1.0, 1.0],
-    "uneven_share": 0.0,
-    "wavelength_exponent": [0.0, 0.0],
-    "clear_share": 0.0,
-    "jpeg_share": 0.0,
-    "sensor_noise": 0.0,
-}
+Deblur.unsaid = Common.unsaid | _EVEN_HAZE

@@ -103,11 +103,10 @@ def samples(settings, progress=True, grounds=None, split=None):
     # Depth maps belong to the pictures of clear_folder.
     mapped = grounds is None
     grounds = grounds or open_grounds(settings, progress, split)
+    depths = [depth_from(ground, settings, progress) if mapped else None for ground in grounds]
     return [
-        Samples(
-            ground, haze_from(depth_from(ground, settings, progress) if mapped else None, settings)
-        )
-        for ground in grounds
+        Samples(ground, haze_from(depth, settings))
+        for ground, depth in zip(grounds, depths, strict=True)
     ]
 
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from util.samples.haze import NEAREST, in_channels, scatter, smooth_depth, transmission, uneven
+from util.samples.haze import NEAREST, in_banks, scatter, smooth_depth, transmission
 from util.samples.keys import keyed_rng
+from util.samples.light import depth_ratios
 
 
 def draw(seed=0, size=(20, 30)):
@@ -26,7 +27,7 @@ def test_scatter_is_the_formula(airlight):
 
 def test_channels_have_densities_of_their_own():
     clear, depth = draw()
-    beta = in_channels(0.8, 1.3)
+    beta = 0.8 * depth_ratios(1.3)
     np.testing.assert_allclose(beta, 0.8 * (560 / np.array([655, 560, 480])) ** 1.3, rtol=1e-6)
     found = scatter(clear, depth, 0.9, beta)
     for channel, one in enumerate(beta):
@@ -38,7 +39,7 @@ def test_banks_of_haze_only_take_from_the_depth():
     shares = []
     for number in range(40):
         depth = np.full((48, 48, 1), 0.7, np.float32)
-        found = uneven(keyed_rng(0, number, "air"), depth) / depth
+        found = in_banks(keyed_rng(0, number, "air"), depth) / depth
         assert found.shape == depth.shape
         assert found.dtype == np.float32
         assert 0 <= found.min() <= found.max() == pytest.approx(1, abs=1e-6)

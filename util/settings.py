@@ -285,7 +285,7 @@ def comments_of(cls):
 def with_new_names(cls, stored):
     """Return stored settings, dict name -> value, under the names that they have now."""
     named = {cls.renamed.get(name, name): value for name, value in stored.items()}
-    return {**cls.unsaid, **named} if named else {}
+    return {**_as_json(cls.unsaid), **named} if named else {}
 
 
 def changes(settings, before):
@@ -295,8 +295,11 @@ def changes(settings, before):
         As JSON keeps them: lists for tuples.
     """
     now = {f.name: getattr(settings, f.name) for f in fields(settings)}
-    now = {n: list(v) if isinstance(v, tuple) else v for n, v in now.items()}
-    return {n: (before[n], v) for n, v in now.items() if n in before and before[n] != v}
+    return {n: (before[n], v) for n, v in _as_json(now).items() if n in before and before[n] != v}
+
+
+def _as_json(values):
+    return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
 
 
 def as_trained(settings, stored, given=()):

@@ -16,13 +16,13 @@ _ROWS = 8
 _PLOT_PX, _LEFT_PX, _RIGHT_PX, _ABOVE_PX, _BETWEEN_PX, _BELOW_PX = 1000, 95, 185, 50, 44, 50
 
 
-def _figure(width_px: int, height_px: int, **layout):
+def _figure(width_px: int, height_px: int):
     """Return a white matplotlib figure that needs no screen and that pyplot does not keep."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # here: slow to import
     from matplotlib.figure import Figure
 
     size = (width_px + 0.5) / _DPI, (height_px + 0.5) / _DPI  # matplotlib rounds down
-    figure = Figure(figsize=size, dpi=_DPI, facecolor="white", **layout)
+    figure = Figure(figsize=size, dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 

@@ -15,7 +15,7 @@ from util.pictures.lab import grey_of
 from util.samples import light
 from util.samples.clouds import draw_cloud, draw_opacity, noise_opacity, veil_opacity
 from util.samples.ground import open_stores
-from util.samples.haze import in_channels, scatter, smooth_depth, uneven
+from util.samples.haze import in_banks, scatter, smooth_depth
 from util.samples.holes import nearness
 from util.samples.keys import Keys
 
@@ -117,6 +117,15 @@ def cloud(
     return {"cloudy": cloudy, "clear": clear, "opacity": opacity[..., None]}
 
 
+def _sensed(rng, picture, jpeg_share, jpeg_quality, sensor_noise):
+    """Return a picture as a camera and a file have it: some by way of JPEG, all with noise."""
+    if rng.random() < jpeg_share:
+        picture = light.jpeg(picture, rng.uniform(*jpeg_quality))
+    if sensor_noise:
+        picture = light.sensor_noise(rng, picture, rng.uniform(0, sensor_noise))
+    return picture
+
+
 def _shade(rng, opacity, most):
     """Return how much darker thick cloud is here and there, float32 (S, S), 0..most."""
     size_px = len(opacity)
@@ -208,21 +217,12 @@ def haze(
     hazy = clear
     if rng.random() >= clear_share:
         if rng.random() < uneven_share:
-            found = uneven(rng, found)
+            found = in_banks(rng, found)
         if exponent := rng.uniform(*wavelength_exponent):
-            beta = in_channels(beta, exponent)
+            beta = beta * light.depth_ratios(exponent)
         hazy = scatter(clear, found, airlight * rng.uniform(*haze_colour, 3), beta)
     hazy = _sensed(keys("sensor"), hazy, jpeg_share, jpeg_quality, sensor_noise)
     return {"hazy": hazy, "clear": clear}
-
-
-def _sensed(rng, picture, jpeg_share, jpeg_quality, sensor_noise):
-    """Return a picture as a camera and a file have it: some by way of JPEG, all with noise."""
-    if rng.random() < jpeg_share:
-        picture = light.jpeg(picture, rng.uniform(*jpeg_quality))
-    if sensor_noise:
-        picture = light.sensor_noise(rng, picture, rng.uniform(0, sensor_noise))
-    return picture
 
 
 def without_colour(keys, clear, *, turn_degrees=0.0):
@@ -273,7 +273,8 @@ def opacity_from(layers, settings):
 
 def haze_from(depth, settings):
     """Return the damage `haze` as settings say; depth as there."""
-    named = haze.__kwdefaults__.keys() - {"depth"} | {"airlight", "haze_beta"}
+    # The settings that it is given have the names of its arguments; two have no default.
+    named = {"airlight", "haze_beta", *haze.__kwdefaults__} - {"depth"}
     return partial(haze, depth=depth, **{n: getattr(settings, n) for n in named})
 
 

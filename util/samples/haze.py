@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 
 from util.samples.clouds import cover, noise_opacity
-from util.samples.light import WAVELENGTHS_NM
 from util.samples.noise import perlin
 
 # With beta within 0.5..1.5, transmission then lies within 0.22..0.90: some haze everywhere, and
@@ -21,7 +20,7 @@ def transmission(depth, beta):
     Parameters
     ----------
     depth : float32 (H, W, 1), 0 or more
-    beta : float or float32 (3,), 0 or more
+    beta : float or (3,), 0 or more
         How dense the haze is, in each channel.
 
     Returns
@@ -29,14 +28,6 @@ def transmission(depth, beta):
     float32 (H, W, 1) or (H, W, 3), 1 (no haze) .. 0
     """
     return np.exp(depth * -np.float32(beta))
-
-
-def in_channels(beta, exponent):
-    """Return how dense haze is in red, green and blue, float32 (3,), where green has `beta`.
-
-    Density goes as ``wavelength ** -exponent``: Angstrom's law, see `light.wavelength_opacity`.
-    """
-    return np.float32([beta * (WAVELENGTHS_NM[1] / nm) ** exponent for nm in WAVELENGTHS_NM])
 
 
 def scatter(clear, depth, airlight, beta):
@@ -50,7 +41,7 @@ def scatter(clear, depth, airlight, beta):
     depth : float32 (H, W, 1), 0 or more
     airlight : float or float32 (3,), 0..1
         Colour of the air where nothing comes through.
-    beta : float or float32 (3,), 0 or more
+    beta : float or (3,), 0 or more
 
     Returns
     -------
@@ -100,7 +91,7 @@ def smooth_depth(rng, size_px):
     return (near + (1 - near) * stretched)[..., None]
 
 
-def uneven(rng, depth):
+def in_banks(rng, depth):
     """Return a depth as if haze lay in banks: times a field of noise, 0..1, in large soft cells.
 
     Parameters

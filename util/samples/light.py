@@ -24,6 +24,14 @@ def joined(opacity, haze):
     return opacity + haze - opacity * haze
 
 
+def depth_ratios(exponent):
+    """Return the optical depth of haze in red, green and blue, of that in green, float64 (3,).
+
+    It goes as ``wavelength ** -exponent``: Angstrom's law, see `wavelength_opacity`.
+    """
+    return np.array([(WAVELENGTHS_NM[1] / nm) ** exponent for nm in WAVELENGTHS_NM])
+
+
 def wavelength_opacity(opacity, exponent):
     """Return the opacity of haze in each channel, (S, S, 3): haze of small drops is bluish.
 
@@ -43,10 +51,9 @@ def wavelength_opacity(opacity, exponent):
     """
     if opacity.ndim == 2:
         opacity = three(opacity)
-    ratios = [(WAVELENGTHS_NM[1] / nm) ** exponent - 1.0 for nm in WAVELENGTHS_NM]
     lines = opacity.reshape(len(opacity), -1)
     bluer = lines * (1.0 - lines)
-    bluer *= np.tile(np.float32(ratios), opacity.shape[1])
+    bluer *= np.tile(np.float32(depth_ratios(exponent) - 1.0), opacity.shape[1])
     bluer += lines
     return bluer.reshape(opacity.shape)
 
