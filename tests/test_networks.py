@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import smooth_picture
+from conftest import SCRIPTS, smooth_picture, task_of
 
 import mod_defog
 from configure import Defog
@@ -728,3 +728,15 @@ def test_far_from_any_ground_the_cloud_stays():
     found = fill_hidden(tf.constant(ground), cloudy, opacity).numpy()
     np.testing.assert_allclose(found[:, :, 30:], 0.9, atol=1e-5)
     assert found[:, :, 12].max() < 0.1
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_no_kernel_is_smaller_than_its_strides(script, tiny_settings, tmp_path):
+    """TensorFlow 2.21 with oneDNN computes wrong gradients of such kernels, or ends the process."""
+    networks = task_of(script).make_networks(tiny_settings(tmp_path, script))
+    layers = [layer for network in networks.values() for layer in network._flatten_layers()]
+    convolutions = [layer for layer in layers if hasattr(layer, "strides")]
+    assert convolutions
+    for layer in convolutions:
+        sides = getattr(layer, "kernel_size", None) or layer.pool_size
+        assert max(layer.strides) <= min(sides), layer.path

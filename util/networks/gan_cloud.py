@@ -104,7 +104,9 @@ def residual_discriminator(width, blocks=(3, 4, 6, 3), norm="batch", name="discr
             y = layers.ReLU()(convolution(x, channels, 3, f"{at}_conv1", strides))
             y = convolution(y, channels, 3, f"{at}_conv2")
             if strides > 1:
-                x = convolution(x, channels, 1, f"{at}_project", strides)
+                # Not a convolution with strides: oneDNN, with which TensorFlow computes on CPUs,
+                # writes beyond its memory in the gradient of a kernel smaller than its strides.
+                x = convolution(x[:, ::strides, ::strides], channels, 1, f"{at}_project")
             x = layers.ReLU(name=at)(layers.Add()([x, y]))
         # (B, H / 2^stage, W / 2^stage, channels)
     x = layers.GlobalAveragePooling2D(name="mean")(x)  # (B, 16 w)
