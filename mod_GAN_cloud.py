@@ -13,9 +13,9 @@ discriminator judges as it does in training.
     python mod_GAN_cloud.py --fresh    begin anew; the old run moves to History/
     python mod_GAN_cloud.py --help     every setting (they live in configure.py)
 
-In runs/mod_GAN_cloud/: latest.png (look at it), sheets/, log.csv, losses.png (least and greatest
-of each loss are marked), tensorboard/, checkpoints/, best.npz. On two CPU cores the first useful
-sheet appears after about 2 minutes.
+In runs/mod_GAN_cloud/: latest.png (look at it), sheets/, log.csv, losses.png (least and greatest of
+each loss are marked), tensorboard/, checkpoints/, best.npz. On two CPU cores the first sheet
+appears within a minute.
 
 The losses and the step, shared with mod_pix2pix.py, are in util/train/paired.py.
 

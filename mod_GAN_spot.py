@@ -18,8 +18,8 @@ repaints holes of any shape.
     python mod_GAN_spot.py --help     every setting (they live in configure.py)
 
 In runs/mod_GAN_spot/: latest.png (look at it), sheets/, log.csv, losses.png (losses and, below
-them, who trained), tensorboard/, checkpoints/, best.npz. On two CPU cores the first useful sheet
-appears after about 3 minutes.
+them, who trained), tensorboard/, checkpoints/, best.npz. On two CPU cores the first sheet appears
+within a minute.
 
 What is shared with mod_GAN_poly.py: the networks in util/networks/inpainting.py; losses, step and
 what a person sees in util/train/inpainting.py; the memory of earlier pictures, the balance and the

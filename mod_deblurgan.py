@@ -18,8 +18,8 @@ RESIDE's.
     python mod_deblurgan.py --help     every setting (they live in configure.py)
 
 In runs/mod_deblurgan/: latest.png (look at it), sheets/, log.csv, losses.png (with the scores of
-the dark channel prior beside the network's), tensorboard/, checkpoints/, best.npz. On two CPU
-cores the first useful sheet appears after about 5 minutes.
+the dark channel prior beside the network's), tensorboard/, checkpoints/, best.npz. On two CPU cores
+the first sheet appears within a minute.
 
 O. Kupyn et al., "DeblurGAN: blind motion deblurring using conditional adversarial networks",
 CVPR 2018; its critic here by I. Gulrajani et al., "Improved training of Wasserstein GANs", 2017.

@@ -15,7 +15,7 @@ work of mod_GAN_poly.py).
     python mod_defog.py --help       every setting (they live in configure.py)
 
 In runs/mod_defog/: latest.png (look at it), sheets/, log.csv, losses.png, tensorboard/,
-checkpoints/, best.npz. On two CPU cores the first useful sheet appears after about a minute.
+checkpoints/, best.npz. On two CPU cores the first sheet appears within a minute.
 
 U-Net: O. Ronneberger, P. Fischer, T. Brox, MICCAI 2015, here with strided convolutions.
 """

@@ -14,7 +14,7 @@ the same losses; no gradient of the second reaches it.
     python mod_mend.py --help       every setting (they live in configure.py)
 
 In runs/mod_mend/: latest.png (look at it), sheets/, log.csv, losses.png, tensorboard/,
-checkpoints/, best.npz. On two CPU cores the first useful sheet appears after about a minute.
+checkpoints/, best.npz. On two CPU cores the first sheet appears within a minute.
 
 U-Net: O. Ronneberger, P. Fischer, T. Brox, MICCAI 2015, here with strided convolutions.
 """

@@ -13,7 +13,7 @@ damaged_folder beside clear_folder, or pairs_folder with files A|B, in either di
     python mod_pix2pix.py --help     every setting (they live in configure.py)
 
 In runs/mod_pix2pix/: latest.png (look at it), sheets/, log.csv, losses.png, tensorboard/,
-checkpoints/, best.npz. On two CPU cores the first useful sheet appears after about 3 minutes.
+checkpoints/, best.npz. On two CPU cores the first sheet appears within a minute.
 
 The published network is used as it is trained: with dropout and with the statistics of the picture
 in hand (used_as_trained). A large picture is restored in tiles, whose statistics differ, which may
