@@ -54,7 +54,7 @@ from util.train.state import TrainState
 
 
 def make_networks(settings):
-    """Return the networks of this task: "generator", and the three of "discriminator" in one."""
+    """Return what this task restores with: "generator"."""
     return {
         "generator": colour_generator(
             settings.generator_width,
@@ -63,22 +63,23 @@ def make_networks(settings):
             spectral_norm=settings.spectral_norm,
             attention_at=settings.attention_at,
             crop_px=settings.crop_px,
-        ),
-        "discriminator": multi_scale_discriminator(
-            settings.discriminator_width,
-            spectral_norm=settings.spectral_norm,
-            attention=settings.attention_at > 0,
-        ),
+        )
     }
 
 
 def make_state(settings):
     """Build networks and optimisers, and VGG16 if asked for; call within the strategy's scope."""
+    networks = make_networks(settings)
+    networks["discriminator"] = multi_scale_discriminator(  # the three of it in one
+        settings.discriminator_width,
+        spectral_norm=settings.spectral_norm,
+        attention=settings.attention_at > 0,
+    )
     frozen = {}
     if settings.perceptual_weight:
         file = settings.vgg_weights_file or None
         frozen["features"] = vgg16_features(settings.perceptual_layer, file)
-    return TrainState.of(make_networks(settings), settings, frozen=frozen)
+    return TrainState.of(networks, settings, frozen=frozen)
 
 
 # --- samples: what it eats --------------------------------------------------------------------

@@ -51,7 +51,7 @@ from util.train.state import TrainState
 
 
 def make_networks(settings):
-    """Return the networks of this task, see util/networks/: pix2pix.py and patchgan.py."""
+    """Return what this task restores with, see util/networks/pix2pix.py: "generator"."""
     return {
         "generator": translator(
             settings.generator_width,
@@ -60,20 +60,21 @@ def make_networks(settings):
             dropout=settings.dropout,
             used_as_trained=settings.used_as_trained,
             output=settings.output,
-        ),
-        "discriminator": patchgan(
-            settings.field_px,
-            settings.discriminator_width,
-            channels=6,
-            norm=settings.norm,
-            initializer=first_kernel,
-        ),
+        )
     }
 
 
 def make_state(settings):
     """Build networks and optimisers; call within the strategy's scope."""
-    return TrainState.of(make_networks(settings), settings)
+    networks = make_networks(settings)
+    networks["discriminator"] = patchgan(
+        settings.field_px,
+        settings.discriminator_width,
+        channels=6,
+        norm=settings.norm,
+        initializer=first_kernel,
+    )
+    return TrainState.of(networks, settings)
 
 
 # --- samples: what it eats --------------------------------------------------------------------
