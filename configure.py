@@ -4,8 +4,9 @@ Any of them can also be set for one start: ``python mod_defog.py --batch-size 8`
 Relative folders and files are meant from the folder of this file, on the command line from where
 you are.
 "Source" in a comment is the value of the published system where ours differs from it: of
-CloudRemoval as it stood on 2018-10-23 (cloud and holes), of DeblurGanToDehaze (haze). One word sets
-all of them, ``--preset source``: the tables `presets`. docs/systems.md says what is left.
+CloudRemoval as it stood on 2018-10-23 (cloud and holes), of DeblurGanToDehaze (haze), and of those
+that the last three scripts follow. One word sets all of them, ``--preset source``: the tables
+`presets`. docs/systems.md says what is left.
 """
 
 from util.settings import (
@@ -39,6 +40,10 @@ _PLAIN = {
     "final_rate_share": 1.0,
     "clear_below": 0.0,
 }
+
+
+def _plain_but(*names):
+    return {name: value for name, value in _PLAIN.items() if name not in names}
 
 
 @settings_class
@@ -448,6 +453,7 @@ class GANCloud(Common):
 
     # --- data ---
     crop_px: int = 64  # side of a training crop, a multiple of 32 (source the same: EuroSAT)
+    validation_share: float = 0.2  # share of the pictures held back (source 0.3)
 
     # --- clouds ---
     composite: str = "veil"  # veil (source: noise is opacity and light, darkens) or white cloud
@@ -467,11 +473,30 @@ class GANCloud(Common):
     reconstruction_weight: float = 100.0  # weight of the L1 (source the same)
 
     # --- optimiser ---
-    learning_rate: float = 1e-3  # highest rate of the generator, 1e-5..1e-2 (source 1e-4, constant)
+    learning_rate: float = 1e-3  # highest rate of the generator, 1e-5..1e-2 (source 1e-4)
     discriminator_rate_share: float = 0.1  # the discriminator's rate, as a share (source the same)
+    beta_1: float = 0.5  # Adam: memory of the gradient, 0..0.95 (source 0.9)
+    beta_2: float = 0.99  # Adam: memory of its square, 0.5..0.9999 (source 0.999)
 
     # --- schedule ---
+    epochs: int = 0  # passes over the pictures; 0 = as steps says (source 15)
     rate_drop_every: int = 0  # the rate falls to a tenth after so many steps (source 2950); 0 = no
+
+
+GANCloud.presets = {
+    "source": _PLAIN
+    | {
+        "validation_share": 0.3,
+        "base_width": 32,
+        "discriminator_width": 16,
+        "output": "direct",
+        "batch_size": 64,
+        "beta_1": 0.9,
+        "beta_2": 0.999,
+        "epochs": 15,
+        "rate_drop_every": 2950,
+    }
+}
 
 
 @settings_class
@@ -479,10 +504,11 @@ class Pix2pix(Common):
     """Settings of mod_pix2pix.py."""
 
     # --- data ---
+    crop_px: int = 128  # side of a training crop, a multiple of 32 (source 256)
     damaged_folder: str = ""  # damaged partners of the clear pictures; empty = raindrops are drawn
     pairs_folder: str = ""  # files A|B, two pictures side by side, instead of the two folders
     direction: str = "a_to_b"  # of pairs: a_to_b (damaged to clear, left to right) or b_to_a
-    ground_zoom: tuple[float, float] = (0.7, 2.5)  # window cut, in crops (source .895: 256 of 286)
+    ground_zoom: tuple[float, float] = (0.7, 2.5)  # window cut, in crops (source .895, .895)
 
     # --- raindrops ---
     drop_cover: tuple[float, float] = (0.05, 0.3)  # share of the picture that drops take
@@ -495,7 +521,7 @@ class Pix2pix(Common):
     dropout: float = 0.5  # share dropped in three levels, 0..0.9 (source the same)
     used_as_trained: bool = False  # dropout and own statistics when applied, too (source true)
     output: str = "add"  # add (damaged + tanh), half, or direct (source: tanh alone)
-    field_px: int = 70  # a score sees a square of 1, 16, 34, 70 (source), 142 or 286 pixels
+    field_px: int = 70  # a score sees a square of 1, 16, 34, 70, 142 or 286 pixels (source 70)
     discriminator_width: int = 32  # channels of its first level; 32: 0.7 M (source 64: 2.8 M)
 
     # --- losses ---
@@ -503,14 +529,32 @@ class Pix2pix(Common):
     reconstruction_weight: float = 200.0  # weight of the L1 (source the same: 100 on -1..1)
 
     # --- optimiser ---
-    batch_size: int = 4  # pictures a step over all devices (source 1 or 4)
-    learning_rate: float = 2e-4  # highest rate of the run, 1e-5..1e-3 (source the same, constant)
+    batch_size: int = 4  # pictures a step over all devices (source 1)
+    learning_rate: float = 2e-4  # highest rate of the run, 1e-5..1e-3 (source the same)
     beta_2: float = 0.999  # Adam: memory of its square, 0.5..0.9999 (source the same)
+
+
+Pix2pix.presets = {
+    "source": _plain_but("learning_rate")
+    | {
+        "crop_px": 256,
+        "ground_zoom": (0.895, 0.895),
+        "generator_width": 64,
+        "levels": 8,
+        "used_as_trained": True,
+        "output": "direct",
+        "discriminator_width": 64,
+        "batch_size": 1,
+    }
+}
 
 
 @settings_class
 class Colorize(Common):
     """Settings of mod_colorize.py."""
+
+    # --- data ---
+    crop_px: int = 128  # side of a training crop, a multiple of 32 (source 256)
 
     # --- ground: its colours are what is learnt ---
     ground_offset: float = 0.0  # jitter: added to each channel of the ground, +- (source 0)
@@ -536,6 +580,22 @@ class Colorize(Common):
     # --- optimiser ---
     batch_size: int = 8  # pictures a step over all devices
     learning_rate: float = 5e-4  # highest rate of the run, 1e-5..1e-3 (source 2e-4, falling)
+    beta_2: float = 0.99  # Adam: memory of its square, 0.5..0.9999 (source 0.999)
+    final_rate_share: float = 0.01  # rate at the end, of the highest (source the same)
+
+
+Colorize.presets = {
+    "source": _plain_but("ground_offset", "ground_tint", "final_rate_share")
+    | {
+        "crop_px": 256,
+        "ground_turn": 20.0,
+        "generator_width": 128,
+        "attention_at": 4,
+        "discriminator_width": 64,
+        "learning_rate": 2e-4,
+        "beta_2": 0.999,
+    }
+}
 
 
 # --- one row a setting: its kind (see util/settings.py), and its rule ---------------------------

@@ -11,6 +11,7 @@ from conftest import TINY, task_of
 from skimage.color import lab2rgb, rgb2lab
 
 import mod_colorize
+from configure import Colorize
 from util.networks.blocks import bounded
 from util.networks.colorize import colour_generator
 from util.networks.multiscale import multi_scale_discriminator
@@ -38,7 +39,8 @@ def attention_weights(channels):
 
 
 def test_the_generator_has_the_published_number_of_weights():
-    assert count(colour_generator(128, attention_at=4).trainable_variables) == 41_778_563
+    network = task_of("mod_colorize").make_networks(Colorize(**Colorize.presets["source"]))
+    assert count(network["generator"].trainable_variables) == 41_778_563
 
 
 @pytest.mark.parametrize(("at", "channels"), [(0, 0), (2, 16), (8, 64), (32, 32)])

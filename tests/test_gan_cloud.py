@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from conftest import log_of, task_of
 
+from configure import GANCloud
 from util.networks.gan_cloud import pool_unet, residual_discriminator
 from util.run import checkpoint
 from util.run.folder import RunFolder
@@ -26,9 +27,10 @@ def softplus(x):
 
 
 @pytest.mark.parametrize(
-    ("network", "count"), [(pool_unet(32), 7_766_819), (residual_discriminator(16), 5_035_489)]
+    ("name", "count"), [("generator", 7_766_819), ("discriminator", 5_035_489)]
 )
-def test_the_published_number_of_weights(network, count):
+def test_the_published_number_of_weights(name, count):
+    network = TASK.make_networks(GANCloud(**GANCloud.presets["source"]))[name]
     assert sum(int(np.prod(v.shape)) for v in network.trainable_variables) == count
 
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 from conftest import smooth_picture, task_of
 from keras import layers
 
+from configure import Pix2pix
 from util.networks.blocks import OwnStatistics
 from util.networks.dropout import PlacedDropout, dropout_key, made_by
 from util.networks.pix2pix import translator
@@ -30,7 +31,7 @@ def noise(*shape, seed=0):
 
 
 def test_the_published_number_of_weights_and_their_first_values():
-    network = translator(64, 8, "batch")
+    network = TASK.make_networks(Pix2pix(**Pix2pix.presets["source"]))["generator"]
     assert sum(int(np.prod(v.shape)) for v in network.trainable_variables) == 54_419_459
     kernels = [layer.kernel.numpy() for layer in network.layers if hasattr(layer, "kernel")]
     assert len(kernels) == 16
