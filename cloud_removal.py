@@ -90,7 +90,8 @@ def remove_clouds(
     clear : {"mod_defog", "mod_mend", "dcp"}
         Who finds the cloud and clears what shines through; dcp is the dark channel prior.
     repaint : {"mod_GAN_poly", "telea", "ns", "biharmonic", "harmonic"}, optional
-        Who repaints what is hidden [mod_GAN_poly; harmonic where that has no weights].
+        Who repaints what is hidden [mod_GAN_poly; harmonic where that has no weights]. A network
+        is left the holes that are wider than 40 pixels; the others are filled smoothly.
     repaint_from : float
         Found opacity, above 0, at most 1, above which the ground is repainted.
 

@@ -185,6 +185,34 @@ def test_small_holes_take_one_pass_and_deep_ones_ring_by_ring(side, passes):
     assert len(calls) == passes
 
 
+@pytest.mark.parametrize("calls_wanted", [0, 1])
+def test_narrow_holes_are_filled_smoothly_and_only_wide_ones_cost_a_painter(calls_wanted):
+    chain, calls = chain_of("network", narrow_px=12)
+    opacity = np.zeros((400, 300))
+    narrow = [(30, 30, 5, 5), (30, 43, 24, 24), (0, 200, 20, 9), (120, 20, 150, 6)]  # y, x, h, w
+    for y, x, height, width in narrow:
+        opacity[y : y + height, x : x + width] = 1
+    hole = opacity > 0
+    if calls_wanted:
+        opacity[280:340, 150:210] = 1
+        opacity[300:305, 210:240] = 1  # joined to a wide one it is none of them
+    came = cloudy(opacity)
+    y, x = np.mgrid[:400, :300]
+    came[..., 1], came[..., 2] = x / 300 * 255, y / 400 * 255
+    came[hole, 1:] = 9
+    made = restore_picture(chain, came)[0]
+    assert len(calls) == calls_wanted
+    ramp = np.stack([x / 300 * 255, y / 400 * 255], axis=-1)
+    hole[:30, 195:215] = False  # at the border the membrane ends level
+    np.testing.assert_allclose(made[hole, 1:], ramp[hole], atol=2)
+    unlike, _ = chain_of("network")
+    by_painter = restore_picture(unlike, came)[0]
+    rest = opacity == 0
+    np.testing.assert_array_equal(made[rest], by_painter[rest])
+    if calls_wanted:
+        np.testing.assert_array_equal(made[280:340, 150:240], by_painter[280:340, 150:240])
+
+
 def test_a_hole_larger_than_a_tile_shows_no_seam_and_no_grey():
     """A painter that sees nothing known paints grey, but never has to: a ramp goes on inside."""
     chain, _ = chain_of(reach_px=32, tile_px=256)

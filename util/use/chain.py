@@ -18,6 +18,7 @@ from util.use.scenes import Scenes
 # Sides of tiles without the user's own: beside the picture and its maps, and with a painter of base
 # width 16, a scene of 10,000 x 10,000 then takes less than 3 GiB.
 _CLEAR_TILE_PX, _PAINT_TILE_PX = 1792, 1152
+_NARROW_PX = 20  # up to there filling smoothly is nearer to the truth: docs/results.md, the chain
 _PREVIEW_PX = 400  # longer side of each of its three pictures, at most
 
 
@@ -79,7 +80,8 @@ def load(tasks, settings, *, clear, repaint=None, repaint_from=0.75, given=()):
     if repaint in painters:
         second = network(painters[repaint], _PAINT_TILE_PX)
         # It has learnt from holes that are hardly deeper.
-        return Chain(first, second, repaint_from, second.settings.crop_px // 2)
+        reach_px = second.settings.crop_px // 2
+        return Chain(first, second, repaint_from, reach_px, _NARROW_PX)
     task = next(iter(painters.values()))
     second = classical.painter(repaint, task, start[task.name])
     return Chain(first, second, repaint_from, classical.REACH_PX)
