@@ -517,7 +517,7 @@ class Pix2pix(Common):
     # --- networks ---
     generator_width: int = 32  # of the first level; with 7 levels 10.5 M (source 64: 54.4 M)
     levels: int = 7  # how often the side is halved, 5..8; 2^levels px fit the crop (source 8)
-    norm: str = "batch"  # of both: none, batch (source), group, instance
+    norm: str = "none"  # of both: none, batch (source), group, instance
     dropout: float = 0.5  # share dropped in three levels, 0..0.9 (source the same)
     used_as_trained: bool = False  # dropout and own statistics when applied, too (source true)
     output: str = "add"  # add (damaged + tanh), half, or direct (source: tanh alone)
@@ -541,6 +541,7 @@ Pix2pix.presets = {
         "ground_zoom": (0.895, 0.895),
         "generator_width": 64,
         "levels": 8,
+        "norm": "batch",
         "used_as_trained": True,
         "output": "direct",
         "discriminator_width": 64,
