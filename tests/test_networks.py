@@ -733,8 +733,9 @@ def test_far_from_any_ground_the_cloud_stays():
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_no_kernel_is_smaller_than_its_strides(script, tiny_settings, tmp_path):
     """TensorFlow 2.21 with oneDNN computes wrong gradients of such kernels, or ends the process."""
-    networks = task_of(script).make_networks(tiny_settings(tmp_path, script))
-    layers = [layer for network in networks.values() for layer in network._flatten_layers()]
+    state = task_of(script).make_state(tiny_settings(tmp_path, script))
+    networks = [*state.networks.values(), *state.frozen.values()]
+    layers = [layer for network in networks for layer in network._flatten_layers()]
     convolutions = [layer for layer in layers if hasattr(layer, "strides")]
     assert convolutions
     for layer in convolutions:
