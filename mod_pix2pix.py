@@ -18,9 +18,8 @@ checkpoints/, best.npz. On two CPU cores the first sheet appears within a minute
 The published network is used as it is trained: with dropout and with the statistics of the picture
 in hand (used_as_trained). A large picture is restored in tiles, whose statistics differ, which may
 show as seams; the default has no norm, and no dropout when it is used. Batch norm with averages
-over the training instead (norm batch) fails: the innermost levels have few values a batch, and what
-is made falls to pieces while the losses of the training look sound. Dropout depends on the place
-alone.
+over the training instead (norm batch) is unsteady: the innermost levels have few values a batch.
+Dropout depends on the place alone.
 
 P. Isola et al., "Image-to-image translation with conditional adversarial networks", CVPR 2017. The
 losses and the step, shared with mod_GAN_cloud.py, are in util/train/paired.py.
