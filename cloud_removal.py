@@ -91,7 +91,7 @@ def remove_clouds(
         Who finds the cloud and clears what shines through; dcp is the dark channel prior.
     repaint : {"mod_GAN_poly", "telea", "ns", "biharmonic", "harmonic"}, optional
         Who repaints what is hidden [mod_GAN_poly; harmonic where that has no weights]. A network
-        is left the holes that are wider than 40 pixels; the others are filled smoothly.
+        is left what is wider than 40 pixels of the holes; the rest is filled smoothly.
     repaint_from : float
         Found opacity, above 0, at most 1, above which the ground is repainted.
 
