@@ -17,7 +17,7 @@ from util.pictures.write import write_picture
 from util.run import checkpoint
 from util.run.folder import RunFolder, weights_file
 from util.train import loop
-from util.use import pictures, trained
+from util.use import chain, pictures, trained
 
 FOUND = trained.found
 CLOUDY = PROJECT / "tests" / "golden" / "cloudy.png"
@@ -93,6 +93,7 @@ def test_a_folder_in_ground_opacity_confidence_and_preview_out(run, five, tmp_pa
 
 def test_a_trained_painter_is_taken_by_itself(run, five, tiny_settings, tmp_path, monkeypatch):
     monkeypatch.setattr(trained, "found", FOUND)
+    monkeypatch.setattr(chain, "_NARROW_PX", 0)  # or all of so small a picture were filled smoothly
     task, settings = task_of("mod_GAN_poly"), tiny_settings(tmp_path, "mod_GAN_poly")
     state = task.make_state(settings)
     best = RunFolder(task.name, settings).best
