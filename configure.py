@@ -43,6 +43,7 @@ _PLAIN = {
 
 
 def _plain_but(*names):
+    """Return _PLAIN without what the source has as ours, or varies."""
     return {name: value for name, value in _PLAIN.items() if name not in names}
 
 

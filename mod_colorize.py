@@ -70,7 +70,8 @@ def make_networks(settings):
 def make_state(settings):
     """Build networks and optimisers, and VGG16 if asked for; call within the strategy's scope."""
     networks = make_networks(settings)
-    networks["discriminator"] = multi_scale_discriminator(  # the three of it in one
+    # Its three scales are one network: they have one optimiser, and stand still together.
+    networks["discriminator"] = multi_scale_discriminator(
         settings.discriminator_width,
         spectral_norm=settings.spectral_norm,
         attention=settings.attention_at > 0,

@@ -36,7 +36,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sides", type=int, nargs="+", default=[1024, 4096])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--repaint", default="harmonic")
+    parser.add_argument("--repaint")  # as of cloud_removal.py
     parser.add_argument("--devices", default="all")
     options = parser.parse_args()
     settings = Defog(devices=options.devices)

@@ -38,8 +38,7 @@ class Chain:
         the rim inward, with a smooth filling before it inside.
     narrow_px : int
         Where no square of twice that and a pixel has room in a hole, nor near by, it is filled
-        smoothly, which is quicker, and nearer to the truth than what a network paints there; 0:
-        the painter has all.
+        smoothly: quicker than by a network, and no further from the truth. 0: the painter has all.
     """
 
     clear: object
@@ -111,8 +110,8 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None, hi
     if chain.narrow_px:
         hole = _fill_narrow(chain, ground, hole, opacity)
     inner = _eroded(hole, chain.reach_px)
-    for window in windows(inner, context_px=2 * chain.reach_px, least_px=1):
-        _fill_smoothly(chain, ground, hole, inner, opacity, window.rows, window.columns)
+    # The inside of deep holes, which the rings then grow towards.
+    _fill_smoothly(chain, ground, hole, inner, opacity, 2 * chain.reach_px)
     for number in range(1, _MOST_RINGS + 1):  # usually one
         ring, last = hole & ~inner, number == _MOST_RINGS or not inner.any()
         if more:
@@ -132,8 +131,7 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None, hi
 def _hole(opacity, share):
     """Return what painters are told is missing, bool (H, W): hidden ground, and its cloudy rim."""
     hidden = (share > 0)[opacity]
-    side = 2 * _RIM_PX + 1
-    near = cv2.dilate(hidden.view(np.uint8), np.ones((side, side), np.uint8)).view(bool)
+    near = _dilated(hidden, _RIM_PX)
     near &= opacity >= _RIM_FROM
     near |= hidden
     found = hidden if near.all() else near
@@ -147,22 +145,27 @@ def _eroded(hole, reach_px):
     return cv2.erode(hole.view(np.uint8), np.ones((side, side), np.uint8)).view(bool)
 
 
+def _dilated(mask, reach_px):
+    """Return what lies no further than that from a mask, bool (H, W), along either axis."""
+    side = 2 * reach_px + 1
+    return cv2.dilate(mask.view(np.uint8), np.ones((side, side), np.uint8)).view(bool)
+
+
 def _fill_narrow(chain, ground, hole, opacity):
     """Fill what is narrow of the holes, in place; return the rest."""
-    side = 4 * chain.narrow_px + 1  # up to a square that has room, and as far again
-    wide = _eroded(hole, chain.narrow_px).view(np.uint8)
-    wide = cv2.dilate(wide, np.ones((side, side), np.uint8)).view(bool) & hole
-    narrow = hole & ~wide
-    for window in windows(narrow, context_px=2, least_px=1):
-        _fill_smoothly(chain, ground, hole, narrow, opacity, window.rows, window.columns)
+    # Half of the way back restores the squares that have room; the other half is what is near.
+    wide = _dilated(_eroded(hole, chain.narrow_px), 2 * chain.narrow_px) & hole
+    _fill_smoothly(chain, ground, hole, hole & ~wide, opacity, 1)
     return wide
 
 
-def _fill_smoothly(chain, ground, hole, here, opacity, rows, columns):
-    """Fill a part of the ground smoothly where `here`, bool (H, W), going by what is no hole."""
-    for strip, made in coarse_fill(Part(ground, rows, columns), hole[rows, columns]):
-        at = slice(rows.start + strip.start, rows.start + strip.stop), columns
-        ground[at] = _mixed(ground[at], made, chain.share[opacity[at]], here[at])
+def _fill_smoothly(chain, ground, hole, here, opacity, context_px):
+    """Fill the ground where `here`, bool (H, W), by what is no hole up to context_px around."""
+    for window in windows(here, context_px=context_px, least_px=1):
+        rows, columns = window[:2]
+        for strip, made in coarse_fill(Part(ground, rows, columns), hole[rows, columns]):
+            at = slice(rows.start + strip.start, rows.start + strip.stop), columns
+            ground[at] = _mixed(ground[at], made, chain.share[opacity[at]], here[at])
 
 
 def _mixed(cleared, painted, share, here):

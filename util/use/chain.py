@@ -18,7 +18,7 @@ from util.use.scenes import Scenes
 # Sides of tiles without the user's own: beside the picture and its maps, and with a painter of base
 # width 16, a scene of 10,000 x 10,000 then takes less than 3 GiB.
 _CLEAR_TILE_PX, _PAINT_TILE_PX = 1792, 1152
-_NARROW_PX = 20  # up to there filling smoothly is nearer to the truth: docs/results.md, the chain
+_NARROW_PX = 20  # no network here paints narrower places nearer to the truth: docs/results.md
 _PREVIEW_PX = 400  # longer side of each of its three pictures, at most
 
 

@@ -96,7 +96,7 @@ def methods_of(chain):
     for name in classical.PAINTERS:
         if name != second.task.name:
             paint = classical.painter(name, second.task, second.settings)
-            other = replace(chain, paint=paint, reach_px=classical.REACH_PX, narrow_px=0)
+            other = chains.Chain(first, paint, chain.repaint_from, classical.REACH_PX)
             methods[f"{first.task.name} + {name}"] = partial(_both, other)
     if first.task.name != "dcp":
         prior = classical.dark_channel(first.task, first.settings)
