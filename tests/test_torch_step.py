@@ -1,0 +1,46 @@
+"""benchmarks/torch_step.py: what it says without PyTorch, and that the two sides agree with it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import PROJECT
+
+
+def run(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, str(PROJECT / "benchmarks" / "torch_step.py"), *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+def test_without_pytorch_it_says_so_in_one_line(tmp_path):
+    (tmp_path / "torch.py").write_text("raise ImportError('there is none')", encoding="utf-8")
+    done = run("--only", "mod_defog", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "there is none" in line
+    assert "--torch-python" in line
+
+
+def test_an_interpreter_that_is_not_there_is_named():
+    done = run("--only", "mod_defog", "--torch-python", "no/such/python")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("no/such/python: cannot be started")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["mod_mend", "mod_GAN_cloud"])
+def test_the_two_sides_agree_and_are_timed(script):
+    pytest.importorskip("torch")
+    small = ("--crop-px", "64", "--batch-size", "2", "--rounds", "1", "--block", "1")
+    done = run("--only", script, "--threads", "1", *small)
+    assert done.returncode == 0, done.stderr
+    assert "step 2, gradient_norm" in done.stdout
+    assert "Keras takes" in done.stdout
