@@ -5,6 +5,9 @@ Before it takes steps it writes a folder with all that PyTorch's side needs: ref
 constants, what the networks gave).
 """
 
+import util  # noqa: F401 - first, as in every script: it sets how TensorFlow computes
+
+# isort: split
 import importlib
 import json
 from dataclasses import asdict, replace
@@ -269,7 +272,7 @@ class Side:
         return {"crop_px": settings.crop_px, "batch_size": settings.batch_size}
 
     def time(self, side, settle, block):
-        """Return the seconds of a step."""
+        """Return the seconds of a step; there is one side here."""
         return turns.seconds_a_step(self._take, settle, block)
 
 

@@ -905,7 +905,7 @@ class Side:
         return said
 
     def time(self, side, settle, block):
-        """Return the seconds of a step."""
+        """Return the seconds of a step in the layout that is called so."""
         return turns.seconds_a_step(self._steps[side], settle, block)
 
 

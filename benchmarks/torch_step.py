@@ -47,7 +47,7 @@ SCRIPTS = (
     "mod_colorize",
 )
 LAYOUTS = {"channels last": "channels_last", "channels first": "contiguous_format"}
-OF_KERAS = {"PYTHONPATH": str(HERE.parent), "TF_CPP_MIN_LOG_LEVEL": "3"}
+FINDS_PROJECT = {"PYTHONPATH": str(HERE.parent)}
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
@@ -57,7 +57,7 @@ def compare(script, options):
     with turns.Worker([options.torch_python, str(HERE / "in_torch.py")]) as theirs:
         version = theirs.ask("hello")  # first: whoever lacks PyTorch does not wait for the rest
         with (
-            turns.Worker([sys.executable, str(HERE / "in_keras.py")], **OF_KERAS) as ours,
+            turns.Worker([sys.executable, str(HERE / "in_keras.py")], **FINDS_PROJECT) as ours,
             tempfile.TemporaryDirectory() as folder,
         ):
             what = {"script": script, "folder": folder, "threads": options.threads}

@@ -38,7 +38,8 @@ class Worker:
         return self
 
     def __exit__(self, *error):
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # what a worker that has ended was not told
+            self._process.stdin.close()
         if error[0]:
             self._process.terminate()
         self._process.wait()
