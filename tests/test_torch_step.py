@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from conftest import PROJECT
+from test_floors import imports
 
 
 def run(*arguments, **environment):
@@ -33,6 +34,19 @@ def test_an_interpreter_that_is_not_there_is_named():
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("no/such/python: cannot be started")
+
+
+@pytest.mark.parametrize(
+    ("module", "others"),
+    [
+        ("in_torch", {"tensorflow", "keras", "util", "configure"}),
+        ("in_keras", {"torch"}),
+        ("turns", {"tensorflow", "keras", "torch", "numpy"}),
+    ],
+)
+def test_neither_side_imports_what_the_other_one_has(module, others):
+    source = (PROJECT / "benchmarks" / f"{module}.py").read_text(encoding="utf-8")
+    assert not {name.partition(".")[0] for name in imports(source)} & others
 
 
 @pytest.mark.slow
