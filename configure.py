@@ -521,22 +521,24 @@ class Pix2pix(Common):
     norm: str = "none"  # of both: none, batch (source), group, instance
     dropout: float = 0.5  # share dropped in three levels, 0..0.9 (source the same)
     used_as_trained: bool = False  # dropout and own statistics when applied, too (source true)
-    output: str = "add"  # add (damaged + tanh), half, or direct (source: tanh alone)
+    output: str = "found"  # found (laid over what is damaged), add, half, direct (source)
     field_px: int = 70  # a score sees a square of 1, 16, 34, 70, 142 or 286 pixels (source 70)
     discriminator_width: int = 32  # channels of its first level; 32: 0.7 M (source 64: 2.8 M)
 
     # --- losses ---
     adversarial_weight: float = 1.0  # weight of the adversarial loss (source the same)
     reconstruction_weight: float = 200.0  # weight of the L1 (source the same: 100 on -1..1)
+    finding_weight: float = 20.0  # output found: weight of the map of what is damaged
+    painting_weight: float = 20.0  # output found: weight of the L1 of what is painted there
 
     # --- optimiser ---
     batch_size: int = 4  # pictures a step over all devices (source 1)
-    learning_rate: float = 2e-4  # highest rate of the run, 1e-5..1e-3 (source the same)
-    beta_2: float = 0.999  # Adam: memory of its square, 0.5..0.9999 (source the same)
+    learning_rate: float = 1e-3  # highest rate of the run, 1e-5..1e-2 (source 2e-4)
+    beta_2: float = 0.99  # Adam: memory of its square, 0.5..0.9999 (source 0.999)
 
 
 Pix2pix.presets = {
-    "source": _plain_but("learning_rate")
+    "source": _PLAIN
     | {
         "crop_px": 256,
         "ground_zoom": (0.895, 0.895),
@@ -547,6 +549,8 @@ Pix2pix.presets = {
         "output": "direct",
         "discriminator_width": 64,
         "batch_size": 1,
+        "learning_rate": 2e-4,
+        "beta_2": 0.999,
     }
 }
 
@@ -838,6 +842,9 @@ Common.rows = {
     "drop_radius_px": row(OTHER_SAMPLES, range_within(1, 1000)),
     "levels": row(FIXED, between(5, 8)),
     "used_as_trained": row(AT_ONCE),
+    "Pix2pix.output": row(FIXED, one_of("found", "add", "half", "direct")),
+    "finding_weight": row(AT_ONCE, at_least(0)),
+    "painting_weight": row(AT_ONCE, at_least(0)),
     "Pix2pix.field_px": row(FIXED, one_of(1, 16, 34, 70, 142, 286)),
     "Deblur.adversarial": row(FIXED, one_of("wgan-gp", "wgan", "source")),
     # mod_colorize.py

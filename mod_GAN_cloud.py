@@ -86,8 +86,8 @@ def samples(settings, progress=True, grounds=None, split=None):
 
 
 def make(networks, batch, settings, step):
-    """Return what the generator makes while it is trained, float32 (B, S, S, 3)."""
-    return networks["generator"](batch["cloudy"], training=True)
+    """Return what the generator makes while it is trained, (B, S, S, 3), and no further loss."""
+    return networks["generator"](batch["cloudy"], training=True), {}
 
 
 def score(networks, batch, picture, training):

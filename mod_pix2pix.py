@@ -4,7 +4,9 @@
     damaged and restored, damaged and clear --> PatchGAN --> a map of scores: which pair is real?
 
 The generator learns to make the clear picture, by the L1 distance, and one that the discriminator
-takes for real beside the damaged one; each score sees a square of field_px pixels. Raindrops, small
+takes for real beside the damaged one; each score sees a square of field_px pixels. It also finds
+what is damaged, and leaves the rest as it came (``--output found``; the published one paints all of
+the picture anew: ``--output direct``, for pairs of other kinds as well). Raindrops, small
 lenses that are out of focus, are laid over the clear pictures; or pairs come from folders:
 damaged_folder beside clear_folder, or pairs_folder with files A|B, in either direction.
 
@@ -47,6 +49,7 @@ from util.samples.pairs import paired_samples, side_by_side_samples
 from util.samples.raindrops import raindrops
 from util.task import Task
 from util.train import paired
+from util.train.losses import hole_l1
 from util.train.state import TrainState
 
 # --- networks ---------------------------------------------------------------------------------
@@ -62,6 +65,7 @@ def make_networks(settings):
             dropout=settings.dropout,
             used_as_trained=settings.used_as_trained,
             output=settings.output,
+            tanh_slope=settings.tanh_slope,
         )
     }
 
@@ -102,9 +106,24 @@ def samples(settings, progress=True, grounds=None, split=None):
 # --- losses and step --------------------------------------------------------------------------
 
 
+_DAMAGED_FROM = 0.03  # mean over the channels of how far the pair is apart: more than noise
+
+
 def make(networks, batch, settings, step):
-    """Return what the generator makes while it is trained, float32 (B, S, S, 3)."""
-    return made_by(networks["generator"], batch["damaged"], dropout_key(settings.seed, step))
+    """Return what the generator makes while it is trained, (B, S, S, 3), and its further losses.
+
+    A generator that finds what is damaged learns it from where the pair differs: finding, the
+    cross-entropy of its map. And it learns to paint all of that from the first, however little
+    its map would yet let through: painting, the L1 there.
+    """
+    found = made_by(networks["generator"], batch["damaged"], dropout_key(settings.seed, step))
+    if settings.output != "found":
+        return found["made"], {}
+    apart = tf.reduce_mean(tf.abs(batch["damaged"] - batch["clear"]), axis=-1, keepdims=True)
+    damaged = tf.cast(apart > _DAMAGED_FROM, tf.float32)
+    of_map = tf.nn.sigmoid_cross_entropy_with_logits(labels=damaged, logits=found["logit"])
+    painting = hole_l1(found["painted"], batch["clear"], damaged)
+    return found["made"], {"finding": tf.reduce_mean(of_map), "painting": painting}
 
 
 def score(networks, batch, picture, training):
@@ -119,10 +138,17 @@ def score(networks, batch, picture, training):
 def restore(networks, batch, settings):
     """Return the other picture of the pair, clipped to 0..1.
 
+    Where next to no damage is found the picture stays as it came, to the bit.
+
     batch: dict with damaged, float32 (B, H, W, 3), 0..1, any height and width.
     """
-    made = made_by(networks["generator"], batch["damaged"])
-    return {"restored": tf.clip_by_value(made, 0.0, 1.0)}
+    damaged = batch["damaged"]
+    found = made_by(networks["generator"], damaged)
+    made = tf.clip_by_value(found["made"], 0.0, 1.0)
+    if settings.output == "found" and settings.clear_below:
+        taken = tf.clip_by_value(found["share"] / settings.clear_below - 1.0, 0.0, 1.0)
+        made = damaged + taken * (made - damaged)
+    return {"restored": made}
 
 
 def sheet(outputs):

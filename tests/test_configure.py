@@ -117,6 +117,8 @@ WRONG = {
     "adversarial": ["wgan_gp", "none"],
     "adversarial_weight": [-0.1],
     "feature_weight": [-0.1],
+    "finding_weight": [-0.1],
+    "painting_weight": [-0.1],
     "reconstruction_weight": [-0.1],
     "rim_px": [-1.0, 1001.0],
     "reconstruction_steps": [-1],

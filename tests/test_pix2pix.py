@@ -10,11 +10,13 @@ import tensorflow as tf
 from conftest import smooth_picture, task_of
 from keras import layers
 
+import mod_pix2pix
 from configure import Pix2pix
 from util.networks.blocks import OwnStatistics
 from util.networks.dropout import PlacedDropout, dropout_key, made_by
-from util.networks.pix2pix import translator
-from util.restore import tiles
+from util.networks.pix2pix import laid_over, translator
+from util.pictures.pixels import as_float
+from util.restore import tiles, whole
 from util.samples.keys import Keys
 from util.samples.pairs import side_by_side_samples
 from util.samples.raindrops import raindrops
@@ -42,8 +44,60 @@ def test_the_published_number_of_weights_and_their_first_values():
 
 @pytest.mark.parametrize("size", [(37, 50), (64, 32)])
 def test_any_picture_comes_out_in_its_size(size):
-    network = translator(2, 5, "batch", output="add")
-    assert made_by(network, noise(2, *size, 3)).shape == (2, *size, 3)
+    for output in ("found", "add"):
+        network = translator(2, 5, "batch", output=output)
+        assert made_by(network, noise(2, *size, 3))["made"].shape == (2, *size, 3)
+
+
+# --- what is damaged is found -------------------------------------------------------------------
+
+
+def test_what_is_painted_is_laid_over_what_is_damaged():
+    picture, painted = noise(1, 4, 5, 3), noise(1, 4, 5, 3, seed=1) - 0.5
+    share = np.zeros((1, 4, 5, 1), np.float32)
+    share[:, :2], share[:, 2:] = 40.0, -40.0
+    found = {n: np.asarray(v) for n, v in laid_over(picture, share, painted).items()}
+    np.testing.assert_allclose(found["painted"], 0.505 * np.tanh(painted) + 0.5, atol=1e-6)
+    np.testing.assert_allclose(found["made"][:, :2], found["painted"][:, :2], atol=1e-6)
+    np.testing.assert_array_equal(found["made"][:, 2:], picture[:, 2:])
+    np.testing.assert_allclose(found["share"], share > 0, atol=1e-6)
+
+
+def test_what_is_to_be_found_is_where_the_pair_differs(monkeypatch):
+    clear = np.full((2, 4, 4, 3), 0.5, np.float32)
+    damaged = clear.copy()
+    damaged[:, 0], damaged[:, 1] = 0.6, 0.51  # the second row by no more than noise
+    share = np.full((2, 4, 4, 1), -40.0, np.float32)
+    share[:, 0] = 40.0
+    painted = np.full((2, 4, 4, 3), 0.75, np.float32)
+    found = {"made": painted, "painted": painted, "logit": share}
+    monkeypatch.setattr(mod_pix2pix, "made_by", lambda *args: found)
+    monkeypatch.setattr(mod_pix2pix, "dropout_key", lambda *args: None)
+    batch = {"damaged": damaged, "clear": clear}
+    made, further = mod_pix2pix.make({"generator": None}, batch, TASK.settings(), 0)
+    assert made is painted
+    assert float(further["finding"]) == pytest.approx(0.0, abs=1e-6)
+    assert float(further["painting"]) == pytest.approx(0.25)
+    found["logit"] = -share  # all of it the wrong way round
+    _, further = mod_pix2pix.make({"generator": None}, batch, TASK.settings(), 0)
+    assert float(further["finding"]) == pytest.approx(40.0)
+    assert mod_pix2pix.make({"generator": None}, batch, TASK.settings(output="add"), 0)[1] == {}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_what_is_not_damaged_comes_out_as_it_came(dtype, monkeypatch):
+    rng, white = np.random.default_rng(0), np.iinfo(dtype).max
+    picture = rng.integers(0, white, (1, 256, 256, 3), dtype, endpoint=True)
+    damaged = tf.constant(as_float(picture))
+    share = np.zeros((1, 256, 256, 1), np.float32)
+    share[:, :64], share[:, 64:] = 1.0, 0.039
+    found = {"made": 1.0 - damaged, "share": tf.constant(share)}
+    monkeypatch.setattr(mod_pix2pix, "made_by", lambda *args: found)
+    settings = TASK.settings()
+    restored = TASK.restore({"generator": None}, {"damaged": damaged}, settings)["restored"]
+    pixels = whole.made_pixels(restored.numpy(), dtype, white)
+    np.testing.assert_array_equal(pixels[:, 64:], picture[:, 64:])
+    np.testing.assert_array_equal(pixels[:, :64], white - picture[:, :64])
 
 
 # --- used as it was trained ---------------------------------------------------------------------
@@ -58,7 +112,7 @@ def test_half_precision_changes_little():
         finally:
             keras.mixed_precision.set_global_policy("float32")
     networks[1].set_weights(networks[0].get_weights())
-    one, half = (made_by(network, noise(1, 64, 64, 3)) for network in networks)
+    one, half = (made_by(network, noise(1, 64, 64, 3))["made"] for network in networks)
     assert half.dtype == tf.float32
     np.testing.assert_allclose(half, one, atol=0.02)
 
@@ -98,7 +152,7 @@ def test_dropout_by_place_repeats_itself_and_is_none_unless_asked_for():
 def test_tiles_join_where_dropout_goes_by_place(used_as_trained):
     network = translator(2, 5, "none", used_as_trained=used_as_trained)
     picture = noise(600, 200, 3)
-    function = tf.function(lambda batch: {"restored": made_by(network, batch["damaged"])})
+    function = tf.function(lambda batch: {"restored": made_by(network, batch["damaged"])["made"]})
     how = {"margin_px": 96, "multiple": 32}
     whole = tiles.run(function, {"damaged": picture}, tile_px=2304, **how)["restored"]
     assert tiles.plan(600, 200, tile_px=320, **how).tiles > 1

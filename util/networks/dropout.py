@@ -106,7 +106,7 @@ class PlacedDropout(KeyedDropout):
 
 
 def made_by(network, picture, key=None):
-    """Return what a generator with dropout makes of pictures, float32 (B, H, W, 3).
+    """Return what a generator with dropout makes of pictures; see there what it returns.
 
     Parameters
     ----------

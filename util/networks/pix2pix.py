@@ -1,9 +1,9 @@
 """The generator of pix2pix: a U-Net of strided convolutions, down to a few pixels."""
 
 import keras
-from keras import layers
+from keras import layers, ops
 
-from util.networks.blocks import leaky, normalise
+from util.networks.blocks import TANH_SLOPE, leaky, normalise, squash
 from util.networks.deblurgan import CutLike, Head, PadToMultiple
 from util.networks.dropout import PlacedDropout
 
@@ -22,6 +22,7 @@ def translator(
     dropout=0.5,
     used_as_trained=True,
     output="direct",
+    tanh_slope=TANH_SLOPE,
     name="generator",
 ):
     """Build the generator: levels down, as many up, each joined with its twin on the way down.
@@ -41,14 +42,19 @@ def translator(
     used_as_trained : bool
         Whether the network is used as it is trained: with dropout (`PlacedDropout`), and with the
         batch's own statistics where the norm is "batch" (`util.networks.blocks.OwnStatistics`).
-    output : {"add", "half", "direct"}
-        See `util.networks.deblurgan.generator`; "direct" is the published one.
+    output : {"found", "add", "half", "direct"}
+        "found": a fourth channel says where the picture is damaged, and only there is what is
+        painted laid over it, see `laid_over`. The others, of which "direct" is the published one:
+        see `util.networks.deblurgan.generator`.
+    tanh_slope : float
+        See `util.networks.blocks.leaky_tanh`.
 
     Returns
     -------
     keras.Model
-        [picture float32 (B, H, W, 3), 0..1, any height and width; key int32 (2,)] ->
-        float32 (B, H, W, 3); `util.networks.dropout.made_by` calls it.
+        [picture float32 (B, H, W, 3), 0..1, any height and width; key int32 (2,)] -> dict with
+        made, float32 (B, H, W, 3), and as `laid_over` says with "found";
+        `util.networks.dropout.made_by` calls it.
 
     References
     ----------
@@ -62,20 +68,23 @@ def translator(
     if norm == "batch" and used_as_trained:
         norm = "own"
 
+    # The published kernels need a norm: without one each level hands on a part of what it is given.
+    first = first_kernel if norm != "none" else keras.initializers.HeNormal
     how = {"strides": 2, "padding": "same"}
     kept = []
     for level in range(1, levels + 1):
         x = leaky(x) if kept else x
         channels, at = width * min(2 ** (level - 1), 8), f"down{level}"
-        x = layers.Conv2D(channels, 4, kernel_initializer=first_kernel(), name=at, **how)(x)
+        x = layers.Conv2D(channels, 4, kernel_initializer=first(), name=at, **how)(x)
         x = normalise(x, norm, at) if 1 < level < levels else x
         kept.append(x)  # (B, H / 2^level, W / 2^level, channels)
     for level in range(levels, 0, -1):
         x = layers.ReLU()(x if level == levels else layers.Concatenate()([x, kept[level - 1]]))
-        channels, at = width * min(2 ** (level - 2), 8) if level > 1 else 3, f"up{level}"
+        last = 4 if output == "found" else 3
+        channels, at = width * min(2 ** (level - 2), 8) if level > 1 else last, f"up{level}"
         # What is added is little at first.
-        first = first_kernel(0.005 if level == 1 and output == "add" else 0.02)
-        options = {"kernel_initializer": first, "name": at, **how}
+        kernel = first() if level > 1 else first_kernel(0.005 if output == "add" else 0.02)
+        options = {"kernel_initializer": kernel, "name": at, **how}
         options |= {"dtype": "float32"} if level == 1 else {}
         x = layers.Conv2DTranspose(channels, 4, **options)(x)
         if level > 1:
@@ -84,5 +93,42 @@ def translator(
             period = 2 ** (levels - level + 1)  # a square of 2^levels pixels of the picture
             x = PlacedDropout(dropout, used_as_trained, period, name=f"{at}_dropout")(x, key)
     x = CutLike(name="cut", dtype="float32")(x, picture)
-    made = Head(output, name="head", dtype="float32")(x, picture)
+    if output == "found":
+        made = laid_over(picture, x[..., :1], x[..., 1:], tanh_slope)
+    else:
+        made = {"made": Head(output, tanh_slope, name="head", dtype="float32")(x, picture)}
     return keras.Model([picture, key], made, name=name)
+
+
+_FIRST_SHARE = -1.0  # added to the share's channel: at first little is damaged
+
+
+def laid_over(picture, share, painted, tanh_slope=TANH_SLOPE):
+    """Lay what is painted over a picture where it is damaged.
+
+    Parameters
+    ----------
+    picture : float32 (B, H, W, 3), 0..1
+    share : float32 (B, H, W, 1)
+        How damaged it is, linear.
+    painted : float32 (B, H, W, 3)
+        Linear; `squash` makes it a picture.
+    tanh_slope : float
+        See `util.networks.blocks.leaky_tanh`.
+
+    Returns
+    -------
+    dict
+        made (B, H, W, 3), the picture with what is painted; painted (B, H, W, 3), that alone;
+        share (B, H, W, 1), 0..1, of it that is taken; logit (B, H, W, 1), that share before the
+        sigmoid.
+
+    References
+    ----------
+    R. Qian et al., "Attentive generative adversarial network for raindrop removal from a single
+    image", CVPR 2018: a map of drops, learnt from where the pairs differ.
+    """
+    logit = share + _FIRST_SHARE
+    painted, share = squash(painted, tanh_slope), ops.sigmoid(logit)
+    made = picture + share * (painted - picture)
+    return {"made": made, "painted": painted, "share": share, "logit": logit}

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 _MOST = 60  # drops on a picture, lest a small radius with much cover take for ever
-_BLUR_PX = (0.5, 2.5)  # what is seen in a drop is out of focus by this
+_BLUR_PX = (1.0, 3.0)  # what is seen in a drop is out of focus by this
 _SHRUNK = (1.5, 4.0)  # a drop shows so many times as much of the scene as it hides
 _RIM = (0.1, 0.45)  # width of the soft rim, in radii
 
@@ -30,7 +30,7 @@ def raindrops(keys, clear, *, cover, radius_px):
     image", CVPR 2018, section 3, for what a drop shows.
     """
     rng, size_px = keys("drops"), len(clear)
-    blurred = cv2.GaussianBlur(clear, (0, 0), rng.uniform(*_BLUR_PX))
+    blur_px = rng.uniform(*_BLUR_PX)
     damaged, drops = clear.copy(), np.zeros((size_px, size_px), np.float32)
     left_px = rng.uniform(*cover) * size_px**2
     for _ in range(_MOST):
@@ -38,11 +38,11 @@ def raindrops(keys, clear, *, cover, radius_px):
             break
         radius = math.exp(rng.uniform(*np.log(radius_px)))
         left_px -= math.pi * radius**2
-        _lay_drop(rng, damaged, drops, blurred, radius)
+        _lay_drop(rng, damaged, drops, clear, radius, blur_px)
     return {"damaged": damaged, "clear": clear, "drops": drops[..., None]}
 
 
-def _lay_drop(rng, damaged, drops, scene, radius):
+def _lay_drop(rng, damaged, drops, scene, radius, blur_px):
     """Lay one drop over `damaged` and `drops`, in place."""
     size_px = len(damaged)
     middle, turn, phase = rng.uniform(0, size_px, 2), *rng.uniform(0, 2 * math.pi, 2)
@@ -71,6 +71,7 @@ def _lay_drop(rng, damaged, drops, scene, radius):
         np.float32(at - 0.5) + bent * along for at, along in ((middle[0], y), (middle[1], x))
     )
     seen = cv2.remap(scene, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    seen = cv2.GaussianBlur(seen, (0, 0), blur_px)
     gain = (1 + np.float32(light) * y / np.float32(radius)) * (
         1 - np.float32(dark) * _smooth((distance - 0.6) / 0.5)
     )

@@ -7,7 +7,7 @@ from util.train.losses import fooled, judged_fake, judged_real, l1
 _FORM = "dcgan"  # binary cross-entropy of logits; the generator's in its non-saturating form
 
 
-def losses(made, clear, of_made, of_clear, settings):
+def losses(made, clear, of_made, of_clear, settings, further=None):
     """Return the losses of both networks: dict of scalars.
 
     The discriminator's is the mean of those of real and made pictures.
@@ -18,15 +18,18 @@ def losses(made, clear, of_made, of_clear, settings):
     of_made, of_clear : float
         Their scores, linear: logits.
     settings : the script's settings
-        Of them adversarial_weight and reconstruction_weight count.
+        Of them adversarial_weight and reconstruction_weight count, and a weight for each further
+        loss.
+    further : dict of scalars, optional
+        What else the generator minimises, such as finding: its weight is finding_weight.
     """
-    adversarial, reconstruction = fooled(_FORM, of_made), l1(made, clear)
+    of_generator = {"adversarial": fooled(_FORM, of_made), "reconstruction": l1(made, clear)}
+    of_generator |= further or {}
+    weighted = [getattr(settings, f"{name}_weight") * loss for name, loss in of_generator.items()]
     return {
-        "loss_generator": settings.adversarial_weight * adversarial
-        + settings.reconstruction_weight * reconstruction,
+        "loss_generator": tf.add_n(weighted),
         "loss_discriminator": 0.5 * (judged_real(_FORM, of_clear) + judged_fake(_FORM, of_made)),
-        "loss_adversarial": adversarial,
-        "loss_reconstruction": reconstruction,
+        **{f"loss_{name}": loss for name, loss in of_generator.items()},
     }
 
 
@@ -39,7 +42,8 @@ def train_step(state, batch, settings, *, make, score):
     Parameters
     ----------
     make : callable
-        ``make(networks, batch, settings, step) -> made``: what the generator makes in training.
+        ``make(networks, batch, settings, step) -> (made, further)``: what the generator makes in
+        training, and further losses of it (`losses`).
     score : callable
         ``score(networks, batch, picture, training) -> scores`` of a picture that is made or clear.
     """
@@ -47,9 +51,9 @@ def train_step(state, batch, settings, *, make, score):
     def compute(batch):
         # 1. The generator makes pictures; the discriminator judges them, and the clear ones.
         with tf.GradientTape(persistent=True) as tape:
-            made, clear = make(state.networks, batch, settings, state.step), batch["clear"]
-            scores = [score(state.networks, batch, x, True) for x in (made, clear)]
-            found = losses(made, clear, *scores, settings)
+            made, further = make(state.networks, batch, settings, state.step)
+            scores = [score(state.networks, batch, x, True) for x in (made, batch["clear"])]
+            found = losses(made, batch["clear"], *scores, settings, further)
         # 2. Which way should the weights of each go?
         gradients = {
             name: tape.gradient(found[f"loss_{name}"], network.trainable_variables)
@@ -63,6 +67,8 @@ def train_step(state, batch, settings, *, make, score):
 
 def judge(networks, batch, found, settings, *, score):
     """Return the losses of both networks on each sample of a batch: dict of float32 (B,).
+
+    The generator's without the further ones of training.
 
     found : dict
         What the script's `restore` has found in the batch.
