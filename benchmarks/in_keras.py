@@ -140,7 +140,7 @@ def _of_cloud(state, batch, settings):
 def _of_pix2pix(state, batch, settings):
     pair = tf.concat([batch["damaged"], batch["clear"]], axis=-1)
     return {
-        "made": made_by(state.networks["generator"], batch["damaged"]),
+        "made": made_by(state.networks["generator"], batch["damaged"])["made"],
         "scores": state.networks["discriminator"](pair),
     }
 

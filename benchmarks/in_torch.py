@@ -290,7 +290,7 @@ def residual(net, picture, training):
 
 
 def translate(net, picture, slope):
-    """Return what `util.networks.pix2pix.translator` makes, (B, 3, H, W)."""
+    """Return what `util.networks.pix2pix.translator` makes, paints, and its map's logits."""
     x, kept, levels = 2.0 * picture - 1.0, [], 0
     while (name := f"down{levels + 1}") in net:
         x = net.convolution(leaky(x) if kept else x, name, 2, 1)
@@ -302,7 +302,8 @@ def translate(net, picture, slope):
         x = net.transposed(x, f"up{level}", 2, 1)
         if f"up{level}_dropout" in net:
             x = net.dropped(x, f"up{level}")
-    return picture + leaky_tanh(x, slope)
+    logit, painted = x[:, :1] - 1.0, squash(x[:, 1:], slope)
+    return picture + torch.sigmoid(logit) * (painted - picture), painted, logit
 
 
 def patches(net, picture):
@@ -449,6 +450,12 @@ class Optimizer:
 
 def l1(a, b):
     return (a - b).abs().mean()
+
+
+def l1_within(a, b, counts):
+    """Return the L1 of the pixels that count, over each picture's and then over the pictures."""
+    apart = ((a - b).abs() * counts).sum((1, 2, 3))
+    return (apart / (3.0 * counts.sum((1, 2, 3))).clamp_min(1e-6)).mean()
 
 
 def taken_for(real, scores):
@@ -619,8 +626,7 @@ class Poly(Step):
         matching = torch.stack([l1(a, b) for a, b in zip(wanted, found, strict=True)]).mean()
         adversarial = taken_for(True, fake)
         counts = hole * self.batch["near"]
-        difference = ((made - real).abs() * counts).sum((1, 2, 3))
-        reconstruction = (difference / (3.0 * counts.sum((1, 2, 3))).clamp_min(1e-6)).mean()
+        reconstruction = l1_within(made, real, counts)
         judged = s.adversarial_weight * adversarial + s.feature_weight * matching
         of_generator = judged + s.reconstruction_weight * reconstruction
 
@@ -661,30 +667,37 @@ class Paired(Step):
 
     def __call__(self):
         s, clear = self.settings, self.batch["clear"]
-        made = self.make(training=True)
+        made, further = self.make(training=True)
         of_made, of_clear = (self.score(x, training=True) for x in (made, clear))
-        adversarial, reconstruction = taken_for(True, of_made), l1(made, clear)
-        of_generator = s.adversarial_weight * adversarial + s.reconstruction_weight * reconstruction
+        parts = {"adversarial": taken_for(True, of_made), "reconstruction": l1(made, clear)}
+        parts |= further
+        of_generator = sum(getattr(s, f"{name}_weight") * loss for name, loss in parts.items())
         of_discriminator = 0.5 * (taken_for(True, of_clear) + taken_for(False, of_made))
         losses = {"generator": of_generator, "discriminator": of_discriminator}
-        parts = {"reconstruction": reconstruction, "adversarial": adversarial}
         return named(self.update(losses), **losses, **parts)
 
     def outputs(self):
-        return {"made": self.make(), "scores": self.score(self.batch["clear"])}
+        return {"made": self.make()[0], "scores": self.score(self.batch["clear"])}
 
 
 class Cloud(Paired):
     def make(self, training=False):
-        return pool_unet(self.networks["generator"], self.batch["cloudy"], self.slope, training)
+        made = pool_unet(self.networks["generator"], self.batch["cloudy"], self.slope, training)
+        return made, {}
 
     def score(self, picture, training=False):
         return residual(self.networks["discriminator"], picture, training)
 
 
 class Pix2pix(Paired):
+    DAMAGED_FROM = 0.03
+
     def make(self, training=False):
-        return translate(self.networks["generator"], self.batch["damaged"], self.slope)
+        damaged, clear = self.batch["damaged"], self.batch["clear"]
+        made, painted, logit = translate(self.networks["generator"], damaged, self.slope)
+        wrong = ((damaged - clear).abs().mean(1, keepdim=True) > self.DAMAGED_FROM).float()
+        finding = F.binary_cross_entropy_with_logits(logit, wrong)
+        return made, {"finding": finding, "painting": l1_within(painted, clear, wrong)}
 
     def score(self, picture, training=False):
         pair = torch.cat([self.batch["damaged"], picture], 1)

@@ -1,0 +1,96 @@
+"""Compare each script as it is published with ours: equal minutes, the same pictures held back.
+
+    python benchmarks/originals.py --minutes 10
+    python benchmarks/originals.py --only mod_defog mod_mend --folder kept --sheets sheets
+
+`--preset source` and the values of configure.py train one after the other for the same minutes,
+speed being measured first; what has no falling rate just stops there. Both restore the same
+samples of the scenes held back, larger ones than they were trained on: with clouds, haze and holes
+as ours learnt them, not as the original did. Shown is the table of `evaluate`; --sheets keeps
+pictures of both beside each other. With --folder the runs are kept, and what is there already is
+not trained again. Run it while nothing else runs.
+"""
+
+import argparse
+import importlib
+import tempfile
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from short_runs import PROJECT, steps_in, train
+
+from util.measure.evaluation import NETWORK
+from util.run import draw
+from util.use.methods import methods_of, rows_of
+from util.use.table import notes, table
+from util.use.trained import choose_device, load
+
+SCRIPTS = sorted(path.stem for path in PROJECT.glob("mod_*.py"))
+PRESETS = ("source", "ours")
+_SHOWN = 4  # pictures of a sheet
+
+
+def trained_for(task, preset, folder, options):
+    """Train unless that was done before; return the last checkpoint."""
+    if kept := sorted(Path(folder, task.name, "checkpoints").glob("step-*.npz")):
+        return kept[-1]
+    # Both hold the same scenes back.
+    settings = {"preset": preset, "validation_share": task.settings.validation_share}
+    train_in = partial(train, task.name, settings=settings)
+    # A step of an original may take a minute.
+    steps = steps_in(options.minutes, train_in, tried=60 if preset == "ours" else 6)
+    return train_in(folder, steps)
+
+
+def compare(task, folder, options):
+    """Train both, print the table, keep the sheet."""
+    usual, rows, shown = task.settings(devices="cpu"), [], {}
+    with choose_device(usual).scope():
+        networks = {
+            preset: load(task, usual, trained_for(task, preset, Path(folder, preset), options))
+            for preset in PRESETS
+        }
+        ours = networks["ours"]
+        wanted = replace(ours.settings, crop_px=options.side)
+        sample = task.samples(wanted, False, None, ours.split)[1]
+        for preset, network in networks.items():
+            methods = methods_of(network)
+            methods = {f"{preset}, {network.step:,} steps": methods.pop(NETWORK)} | (
+                methods if network is ours else {}
+            )
+            for number in range(options.count):
+                given = sample(number)
+                rows += rows_of(methods, task.measure, f"{number}", given, first=not number)
+                given[preset] = given.pop("restored")
+                shown.setdefault(number, {}).update(given)
+    print(task.name, *table(rows, task.measure), "", *notes(rows, task.measure), "", sep="\n")
+    if options.sheets:
+        names = (task.measure.damaged, *PRESETS, "clear")
+        pictures = [shown[number] for number in range(min(_SHOWN, options.count))]
+        columns = {name: np.stack([each[name] for each in pictures]) for name in names}
+        title = f"{task.name}, {options.minutes:g} minutes each"
+        draw.save_png(draw.sheet(title, columns), Path(options.sheets, f"{task.name}.png"))
+
+
+def main():
+    """Compare what is asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--minutes", type=float, default=10, help="of training each [10]")
+    parser.add_argument("--only", nargs="+", choices=SCRIPTS, default=SCRIPTS, metavar="SCRIPT")
+    parser.add_argument("--count", type=int, default=32, help="samples [32]")
+    parser.add_argument("--side", type=int, default=256, help="of a sample [256]")
+    parser.add_argument("--folder", help="where the runs are kept [a temporary folder]")
+    parser.add_argument("--sheets", help="folder for pictures")
+    options = parser.parse_args()
+    for script in options.only:
+        with tempfile.TemporaryDirectory() as temporary:
+            task = importlib.import_module(script).TASK
+            compare(task, options.folder or temporary, options)
+
+
+if __name__ == "__main__":
+    main()
