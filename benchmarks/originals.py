@@ -24,7 +24,7 @@ from short_runs import PROJECT, steps_in, train
 from util.measure.evaluation import NETWORK
 from util.run import draw
 from util.use.methods import methods_of, rows_of
-from util.use.table import notes, table
+from util.use.table import table
 from util.use.trained import choose_device, load
 
 SCRIPTS = sorted(path.stem for path in PROJECT.glob("mod_*.py"))
@@ -65,7 +65,8 @@ def compare(task, folder, options):
                 rows += rows_of(methods, task.measure, f"{number}", given, first=not number)
                 given[preset] = given.pop("restored")
                 shown.setdefault(number, {}).update(given)
-    print(task.name, *table(rows, task.measure), "", *notes(rows, task.measure), "", sep="\n")
+    lines = [*table(rows, task.measure), "", *task.measure.notes(rows)]
+    print(task.name, *lines, "", sep="\n", flush=True)
     if options.sheets:
         names = (task.measure.damaged, *PRESETS, "clear")
         pictures = [shown[number] for number in range(min(_SHOWN, options.count))]

@@ -48,7 +48,7 @@ def train(script, folder, steps, settings, *words):
     usual = {
         "runs_folder": folder,
         "steps": steps,
-        "log_every": 10 if steps < 200 else 50,
+        "log_every": 1 if steps < 60 else 10 if steps < 200 else 50,
         "validate_every": steps + -steps % 50,
         "sheet_every": steps,
         "save_every": steps,
@@ -57,17 +57,21 @@ def train(script, folder, steps, settings, *words):
     return Path(folder, script, "checkpoints", f"step-{steps:07d}.npz")
 
 
-def seconds_a_step(train_in):
+def seconds_a_step(train_in, tried=60):
     """Return how long a step takes.
 
     train_in : ``train_in(folder, steps)`` -> last checkpoint, a run whose speed is measured
+    tried : int
+        Its steps, 60 or, where they are slow, 6.
     """
     with tempfile.TemporaryDirectory() as folder:
-        rows = rows_of(train_in(folder, 60).parents[1] / "log.csv")
-    # From the tenth step on: the first one is traced.
-    return (float(rows[4]["time_s"]) - float(rows[0]["time_s"])) / 40
+        rows = rows_of(train_in(folder, tried).parents[1] / "log.csv")
+    # Not the first sixth: there it is traced; nor the last, which waits for scores and sheets.
+    first, last = rows[0], rows[4]
+    return (float(last["time_s"]) - float(first["time_s"])) / (4 * tried / 6)
 
 
-def steps_in(minutes, train_in):
-    """Return how many steps take so many minutes, a multiple of 50 and at least one."""
-    return max(50, round(60 * minutes / seconds_a_step(train_in) / 50) * 50)
+def steps_in(minutes, train_in, tried=60):
+    """Return how many steps take so many minutes: from 100 on a multiple of 50, one at least."""
+    steps = 60 * minutes / seconds_a_step(train_in, tried)
+    return max(1, round(steps) if steps < 100 else round(steps / 50) * 50)

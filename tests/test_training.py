@@ -92,8 +92,6 @@ LEARNING = {
     "mod_GAN_poly": _REPAINTING,
     # The sigmoid: a constant added to all scores changes no other loss of a critic.
     "mod_deblurgan": {"adversarial": "source", "dropout": 0.0},
-    # Else it begins with the damaged picture, which is near the clear one.
-    "mod_pix2pix": {"output": "direct"},
 }
 
 
