@@ -15,11 +15,10 @@ import argparse
 import importlib
 import tempfile
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-from short_runs import PROJECT, steps_in, train
+from short_runs import PROJECT, trained_for
 
 from util.measure.evaluation import NETWORK
 from util.run import draw
@@ -28,30 +27,19 @@ from util.use.table import table
 from util.use.trained import choose_device, load
 
 SCRIPTS = sorted(path.stem for path in PROJECT.glob("mod_*.py"))
-PRESETS = ("source", "ours")
+PRESETS = {"source": 6, "ours": 60}  # and how many steps tell the speed: some take a minute each
 _SHOWN = 4  # pictures of a sheet
-
-
-def trained_for(task, preset, folder, options):
-    """Train unless that was done before; return the last checkpoint."""
-    if kept := sorted(Path(folder, task.name, "checkpoints").glob("step-*.npz")):
-        return kept[-1]
-    # Both hold the same scenes back.
-    settings = {"preset": preset, "validation_share": task.settings.validation_share}
-    train_in = partial(train, task.name, settings=settings)
-    # A step of an original may take a minute.
-    steps = steps_in(options.minutes, train_in, tried=60 if preset == "ours" else 6)
-    return train_in(folder, steps)
 
 
 def compare(task, folder, options):
     """Train both, print the table, keep the sheet."""
-    usual, rows, shown = task.settings(devices="cpu"), [], {}
+    usual, rows, shown, networks = task.settings(devices="cpu"), [], {}, {}
     with choose_device(usual).scope():
-        networks = {
-            preset: load(task, usual, trained_for(task, preset, Path(folder, preset), options))
-            for preset in PRESETS
-        }
+        for preset, tried in PRESETS.items():
+            # Both hold the same scenes back.
+            settings = {"preset": preset, "validation_share": usual.validation_share}
+            how = task.name, Path(folder, preset), settings, tried
+            networks[preset] = load(task, usual, trained_for(options.minutes, *how))
         ours = networks["ours"]
         wanted = replace(ours.settings, crop_px=options.side)
         sample = task.samples(wanted, False, None, ours.split)[1]

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -75,3 +76,15 @@ def steps_in(minutes, train_in, tried=60):
     """Return how many steps take so many minutes: from 100 on a multiple of 50, one at least."""
     steps = 60 * minutes / seconds_a_step(train_in, tried)
     return max(1, round(steps) if steps < 100 else round(steps / 50) * 50)
+
+
+def trained_for(minutes, script, folder, settings, tried=60):
+    """Return the last checkpoint of a run of so many minutes in a folder.
+
+    What is there already is not trained again. Settings and tried as of `train` and
+    `seconds_a_step`.
+    """
+    if kept := sorted(Path(folder, script, "checkpoints").glob("step-*.npz")):
+        return kept[-1]
+    train_in = partial(train, script, settings=settings)
+    return train_in(folder, steps_in(minutes, train_in, tried))
