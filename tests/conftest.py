@@ -288,7 +288,7 @@ class Runner:
 
     def wait_for(self, process, step):
         """Wait until the checkpoint of `step` or a later one is there; fail if the process ends."""
-        _wait(process, lambda: self.newest() >= step, f"checkpoint {step} of {self.script}")
+        wait_until(process, lambda: self.newest() >= step, f"checkpoint {step} of {self.script}")
 
     def digest(self):
         """Return the step of the newest checkpoint and its digest."""
@@ -317,7 +317,8 @@ def ended(process, timeout_s=600):
     return process.returncode, (out or "") + (err or "")
 
 
-def _wait(process, happened, what, timeout_s=600):
+def wait_until(process, happened, what, timeout_s=600):
+    """Wait until ``happened()``; fail if the process ends, or the time, before `what` it is."""
     until = time.monotonic() + timeout_s
     while not happened():
         if process.poll() is not None:
