@@ -42,11 +42,6 @@ _PLAIN = {
 }
 
 
-def _plain_but(*names):
-    """Return _PLAIN without what the source has as ours, or varies."""
-    return {name: value for name, value in _PLAIN.items() if name not in names}
-
-
 @settings_class
 class Common(Settings):
     """Settings that every script has."""
@@ -590,8 +585,9 @@ class Colorize(Common):
     final_rate_share: float = 0.01  # rate at the end, of the highest (source the same)
 
 
+_SHARED = ("ground_offset", "ground_tint", "final_rate_share")  # by the source and ours
 Colorize.presets = {
-    "source": _plain_but("ground_offset", "ground_tint", "final_rate_share")
+    "source": {name: value for name, value in _PLAIN.items() if name not in _SHARED}
     | {
         "crop_px": 256,
         "ground_turn": 20.0,

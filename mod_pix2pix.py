@@ -138,7 +138,8 @@ def score(networks, batch, picture, training):
 def restore(networks, batch, settings):
     """Return the other picture of the pair, clipped to 0..1.
 
-    Where next to no damage is found the picture stays as it came, to the bit.
+    Where next to no damage is found the picture stays as it came, to the bit, by the rule of
+    `util.restore.whole.keep_clear`; here, so that it holds in exported networks as well.
 
     batch: dict with damaged, float32 (B, H, W, 3), 0..1, any height and width.
     """

@@ -20,8 +20,10 @@ import turns
 from keras.layers import SpectralNormalization
 
 import mod_colorize
+import mod_deblurgan
 import mod_defog
 import mod_mend
+import mod_pix2pix
 from util.networks import lab, vgg16
 from util.networks.blocks import FixedNoise
 from util.networks.dropout import KeyedDropout, made_by
@@ -227,6 +229,8 @@ def constants_of(state, batch, settings):
     return {
         "noise": FixedNoise()(batch["clear"][:1]),
         "places": places,
+        "damaged_from": mod_pix2pix._DAMAGED_FROM,
+        "feature_scale": mod_deblurgan._FEATURE_SCALE,
         "vgg_mean": vgg16._MEAN_BGR,
         "to_xyz": lab._TO_XYZ,
         "lab": (lab._EPSILON, lab._KAPPA, lab._SHIFT),

@@ -57,6 +57,7 @@ def test_ctrl_c_and_on_ends_like_an_undisturbed_run(reference, runner, capsys, s
     text += said.read_text(encoding="utf-8")
     assert status == 0, text
     assert no_trace(text), text
+    assert "finishing this step" in text
     assert "saving, please wait" in text
     step, digest = run.digest()
     assert 5 < step < STEPS

@@ -40,6 +40,7 @@ def test_an_interpreter_that_is_not_there_is_named():
     ("module", "others"),
     [
         ("in_torch", {"tensorflow", "keras", "util", "configure"}),
+        ("torch_networks", {"tensorflow", "keras", "util", "configure"}),
         ("in_keras", {"torch"}),
         ("turns", {"tensorflow", "keras", "torch", "numpy"}),
     ],

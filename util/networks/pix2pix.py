@@ -8,6 +8,7 @@ from util.networks.deblurgan import CutLike, Head, PadToMultiple
 from util.networks.dropout import PlacedDropout
 
 _DROPPED = 3  # levels on the way up, from the deepest, that drop out
+_FIRST_LOGIT = -1.0  # of what is damaged: at first it is taken to be little
 
 
 def first_kernel(stddev=0.02):
@@ -100,17 +101,14 @@ def translator(
     return keras.Model([picture, key], made, name=name)
 
 
-_FIRST_SHARE = -1.0  # added to the share's channel: at first little is damaged
-
-
-def laid_over(picture, share, painted, tanh_slope=TANH_SLOPE):
+def laid_over(picture, damage, painted, tanh_slope=TANH_SLOPE):
     """Lay what is painted over a picture where it is damaged.
 
     Parameters
     ----------
     picture : float32 (B, H, W, 3), 0..1
-    share : float32 (B, H, W, 1)
-        How damaged it is, linear.
+    damage : float32 (B, H, W, 1)
+        What the network gives for how damaged it is, linear.
     painted : float32 (B, H, W, 3)
         Linear; `squash` makes it a picture.
     tanh_slope : float
@@ -128,7 +126,7 @@ def laid_over(picture, share, painted, tanh_slope=TANH_SLOPE):
     R. Qian et al., "Attentive generative adversarial network for raindrop removal from a single
     image", CVPR 2018: a map of drops, learnt from where the pairs differ.
     """
-    logit = share + _FIRST_SHARE
+    logit = damage + _FIRST_LOGIT
     painted, share = squash(painted, tanh_slope), ops.sigmoid(logit)
     made = picture + share * (painted - picture)
     return {"made": made, "painted": painted, "share": share, "logit": logit}
