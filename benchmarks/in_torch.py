@@ -49,9 +49,12 @@ else:
 # Relative, of outputs, losses and norms of gradients. A slope of a thousandth that one side's tanh
 # lacks makes 1e-3 of a norm.
 LARGEST_DIFFERENCE = 1e-4
-# Rounding may do more: batch norm over few pixels multiplies it, and the first step of Adam moves a
-# weight as far for a gradient that is nothing but rounding. How much it does is what PyTorch's own
-# steps in float32 are off those in float64; so many times that is allowed besides.
+# After an update: the first step of Adam moves a weight as far for a gradient that is nothing but
+# rounding. In mod_GAN_poly the gradients of single weights are some 1e-8 apart, of norms near 1,
+# which makes 5e-5 of the next loss and 5e-4 of its gradient.
+LARGEST_AFTERWARDS = 1e-3
+# Rounding may do more: batch norm over few pixels multiplies it. How much it does is what PyTorch's
+# own steps in float32 are off those in float64; so many times that is allowed besides.
 ROUNDINGS = 5.0
 
 
@@ -524,15 +527,14 @@ def apart(ours, theirs):
 def agreement(step, facts, arrays, exact):
     """Compare a step that has not been taken with Keras; return what to print, a list of lines.
 
-    WorkerError where the two are too far apart. exact: what `in_float64` returned.
+    WorkerError, with all of them, where some are too far apart. exact: what `in_float64` returned.
     """
-    said = []
+    said, refused = [], []
 
-    def compare(text, difference, rounding=0.0):
-        allowed = LARGEST_DIFFERENCE + ROUNDINGS * rounding
+    def compare(text, difference, allowed=LARGEST_DIFFERENCE):
         said.append(f"  {text}: {difference:.1e} apart, of {allowed:.1e} allowed")
         if not difference <= allowed:
-            raise turns.WorkerError("\n".join([*said, "too far apart; nothing is timed"]))
+            refused.append(text)
 
     for name, ours in facts["counts"].items():
         theirs = sum(weight.numel() for weight in step.networks[name].weights.values())
@@ -544,10 +546,14 @@ def agreement(step, facts, arrays, exact):
             compare(name, apart(arrays[f"outputs/{name}"], as_keras(output)))
     steps = zip(facts["metrics"], first_steps(step, facts), exact, strict=True)
     for number, (ours, theirs, right) in enumerate(steps, start=1):
+        usual = LARGEST_DIFFERENCE if number == 1 else LARGEST_AFTERWARDS
         rounding = max(apart(right[name], theirs[name]) for name in theirs)
         for name, value in theirs.items():
             text = f"step {number}, {name} = {ours[name]:.5g}"
-            compare(text, apart(ours[name], value), rounding)
+            compare(text, apart(ours[name], value), usual + ROUNDINGS * rounding)
+    if refused:
+        last = f"too far apart, so nothing is timed: {'; '.join(refused)}"
+        raise turns.WorkerError("\n".join([*said, last]))
     return said
 
 

@@ -132,11 +132,15 @@ def main():
             f"other work is running (load {load:.1f}): PyTorch's threads wait for each other, so "
             "they suffer from it far more than TensorFlow's; such figures are worth nothing"
         )
-    try:
-        for script in options.only:
+    refused = []
+    for script in options.only:
+        try:
             compare(script, options)
-    except turns.WorkerError as error:
-        raise SystemExit(str(error)) from None
+        except turns.WorkerError as error:
+            print(error, "", sep="\n", flush=True)
+            refused.append(script)
+    if refused:
+        raise SystemExit(f"not measured: {', '.join(refused)}")
 
 
 if __name__ == "__main__":
