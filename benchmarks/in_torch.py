@@ -53,9 +53,11 @@ LARGEST_DIFFERENCE = 1e-4
 # rounding. In mod_GAN_poly the gradients of single weights are some 1e-8 apart, of norms near 1,
 # which makes 5e-5 of the next loss and 5e-4 of its gradient.
 LARGEST_AFTERWARDS = 1e-3
-# Rounding may do more: batch norm over few pixels multiplies it. How much it does is what PyTorch's
-# own steps in float32 are off those in float64; so many times that is allowed besides.
-ROUNDINGS = 5.0
+# Rounding may do more: batch norm multiplies it. How much it does is what PyTorch's own steps in
+# float32 are off those in float64; so many times that is allowed besides, as norms may be close by
+# chance: in mod_GAN_cloud the gradients of layers are .03 (PyTorch) and .04 (Keras) off those in
+# float64, their norms .0001 and .0006.
+ROUNDINGS = 20.0
 
 
 # --- optimisers ---------------------------------------------------------------------------------

@@ -78,7 +78,8 @@ def gated_down(x, width, name):
     J. Yu et al., "Free-form image inpainting with gated convolution", ICCV 2019.
     """
     x = layers.Conv2D(2 * width, 4, strides=2, padding="same", name=name)(x)
-    return leaky(x[..., :width]) * ops.sigmoid(x[..., width:])
+    found, trust = ops.split(x, 2, axis=-1)  # of two slices the gradient would be padded twice
+    return leaky(found) * ops.sigmoid(trust)
 
 
 def dilated_block(x, dilation, norm, name):
