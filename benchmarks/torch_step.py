@@ -19,7 +19,7 @@ Both do the same work: as many passes through each network in either direction, 
 Adam or Muon, history and balance, spectral norm and averages. Balance and gate (mod_mend) are
 worked out but never let a network wait, or the two sides would soon do different work.
 
-Nothing is timed before the two agree: the weights are copied from Keras, and their numbers, the
+No script is timed before the two agree: the weights are copied from Keras, and their numbers, the
 outputs of the networks, and the losses and norms of gradients of the first two steps are compared;
 how far rounding takes these apart is found by taking them in float64 as well.
 Those have no dropout, which is timed; mod_deblurgan's critic moves twice in them, and measures its
@@ -52,7 +52,10 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 
 
 def compare(script, options):
-    """Measure one script's step on both sides, and print what they say and the table."""
+    """Measure one script's step on both sides, and print what they say and the table.
+
+    Where the two are too far apart nothing is timed, and False returned.
+    """
     layouts = {n: kind for n, kind in LAYOUTS.items() if options.layout in ("both", n.split()[1])}
     with turns.Worker([options.torch_python, str(HERE / "in_torch.py")]) as theirs:
         version = theirs.ask("hello")  # first: whoever lacks PyTorch does not wait for the rest
@@ -64,11 +67,16 @@ def compare(script, options):
             size = {"crop_px": options.crop_px, "batch_size": options.batch_size}
             size = ours.ask("prepare", **what, **size)
             print(f"{script}: S = {size['crop_px']}, batch {size['batch_size']}")
-            for name, lines in theirs.ask("prepare", **what, layouts=layouts).items():
+            found = theirs.ask("prepare", **what, layouts=layouts)
+            for name, (lines, _) in found.items():
                 print(f"PyTorch {version}, {name}:", *lines, sep="\n", flush=True)
+            if not all(agreed for _, agreed in found.values()):
+                print("too far apart: nothing is timed\n", flush=True)
+                return False
             sides = {"Keras": (ours, "")}
             sides |= {f"PyTorch, {name}": (theirs, name) for name in layouts}
             print_times(script, take_turns(sides, options), options)
+            return True
 
 
 def take_turns(sides, options):
@@ -132,15 +140,12 @@ def main():
             f"other work is running (load {load:.1f}): PyTorch's threads wait for each other, so "
             "they suffer from it far more than TensorFlow's; such figures are worth nothing"
         )
-    refused = []
-    for script in options.only:
-        try:
-            compare(script, options)
-        except turns.WorkerError as error:
-            print(error, "", sep="\n", flush=True)
-            refused.append(script)
+    try:
+        refused = [script for script in options.only if not compare(script, options)]
+    except turns.WorkerError as error:
+        raise SystemExit(str(error)) from None
     if refused:
-        raise SystemExit(f"not measured: {', '.join(refused)}")
+        raise SystemExit(f"too far apart, not timed: {', '.join(refused)}")
 
 
 if __name__ == "__main__":
