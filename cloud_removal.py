@@ -91,9 +91,10 @@ def remove_clouds(
         Who finds the cloud and clears what shines through; dcp is the dark channel prior.
     repaint : {"mod_GAN_poly", "telea", "ns", "biharmonic", "harmonic"}, optional
         Who repaints what is hidden [mod_GAN_poly; harmonic where that has no weights]. A network
-        is left what is wider than 40 pixels of the holes; the rest is filled smoothly.
+        is left cloud that is 13 pixels wide or more; the rest is filled smoothly.
     repaint_from : float
-        Found opacity, above 0, at most 1, above which the ground is repainted.
+        Found opacity, above 0, at most 1, above which the ground is repainted. In the rim of wide
+        cloud that is from .4 of it on.
 
     Returns
     -------
