@@ -20,10 +20,11 @@ _FADE = 0.1  # of opacity, over which the painted ground takes the place of the 
 # Where cloud ends its cleared ground is worst: what is painted by it is 1.3 to 2.4 dB further from
 # the truth (harmonic; thick, mixed and small cumulus, crops of 256 px) than what is not.
 _RIM_PX, _RIM_FROM = 8, 13  # width of that rim, and its least opacity of 0..255
-# Wide cloud has room for a square of 2 x 6 + 1 pixels. Its fringe is often not found at all, and made
-# grey stains of the sea beneath large real clouds; so nothing is believed there. Of its rim the
-# painted ground is nearer to the truth than the cleared one from .4 of repaint_from on. Together, on
-# crops of 128 px: thick + .3 dB, mixed + .1 (what is hidden + .6, + 1.2), small cumulus as before.
+# Wide cloud has room for a square of 2 x 6 + 1 pixels. Its fringe is often not found at all, and
+# made grey stains of the sea beneath large real clouds; so nothing is believed there. Of its rim
+# the painted ground is nearer to the truth than the cleared one from .4 of repaint_from on. On
+# crops of 128 px both give thick cloud + .3 dB, mixed + .1 (what is hidden + .6 and + 1.2), and
+# leave small cumulus as it was.
 _WIDE_PX, _FRINGE_PX, _RIM_SHARE = 6, 15, 0.4
 _MOST_RINGS = 8  # further inside a hole the filling stays smooth
 
