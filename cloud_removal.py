@@ -185,7 +185,7 @@ def run(arguments):
     parser.add_argument("--clear", default="mod_defog", metavar="METHOD", help=text)
     text = f"mod_GAN_poly, {', '.join(classical.PAINTERS)} [mod_GAN_poly, else harmonic]"
     parser.add_argument("--repaint", metavar="METHOD", help=text)
-    text = "found opacity above which the ground is repainted [%(default)s]"
+    text = "found opacity above which ground is repainted, with the rim of wide cloud [%(default)s]"
     parser.add_argument("--repaint-from", type=float, default=0.75, metavar="SHARE", help=text)
     command.add_settings(parser, Defog, SETTINGS)
     options, extra = parser.parse_known_intermixed_args(arguments)

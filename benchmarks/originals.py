@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from short_runs import PROJECT, trained_for
+from short_runs import SCRIPTS, trained_for
 
 from util.measure.evaluation import NETWORK
 from util.run import draw
@@ -26,7 +26,6 @@ from util.use.methods import methods_of, rows_of
 from util.use.table import table
 from util.use.trained import choose_device, load
 
-SCRIPTS = sorted(path.stem for path in PROJECT.glob("mod_*.py"))
 PRESETS = {"source": 6, "ours": 60}  # and how many steps tell the speed: some take a minute each
 _SHOWN = 4  # pictures of a sheet
 

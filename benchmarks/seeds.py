@@ -14,9 +14,8 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from short_runs import PROJECT, rows_of, train
+from short_runs import SCRIPTS, rows_of, train
 
-SCRIPTS = sorted(path.stem for path in PROJECT.glob("mod_*.py"))
 _BEFORE = 10  # rows whose median a loss is compared with
 
 

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from util.settings import as_text, option_of
 
 PROJECT = Path(__file__).resolve().parents[1]
+SCRIPTS = sorted(path.stem for path in PROJECT.glob("mod_*.py"))
 
 
 def run(script, *words):

@@ -249,7 +249,7 @@ def test_beyond_the_last_ring_the_filling_is_smooth(monkeypatch):
     made, _, confidence = restore_picture(chain, cloudy(opacity))
     steps = np.abs(np.diff(made.astype(int), axis=1)).min(axis=-1)
     begin = 40 - 15  # of what is missing, with what is not believed around wide cloud
-    for depth in (17, 30):
+    for depth in (17, 20, 24, 30):
         assert steps[begin + depth, 60:140].min() == 255
     assert steps[begin + 33, 80:120].max() <= 2
     assert not confidence[100, 41:159].any()
@@ -266,6 +266,18 @@ def test_what_is_cleared_badly_beside_the_hidden_is_nothing_to_go_by():
     made = restore_picture(chain, came)[0]
     assert (made[39:51, 39:51, 1:] == 100).all()  # not 127: half of white
     assert (made[34, 34:56, 1:] == 128).all()
+
+
+def test_of_narrow_cloud_only_what_is_hidden_is_painted():
+    chain, _ = chain_of()
+    came = cloudy(np.pad(blob(30, 30), 30))
+    made, opacity, confidence = restore_picture(chain, came)
+    wanted, _ = cleared(chain.clear, came)
+    seen = opacity <= 0.75 * 255
+    assert (seen & (opacity > 0.3 * 255)).sum() > 30  # what would be painted of a wide one
+    assert (~seen).sum() > 30
+    np.testing.assert_array_equal(made[seen], wanted[seen])
+    np.testing.assert_array_equal(confidence, chain.confidence[opacity])
 
 
 def test_of_wide_cloud_the_rim_is_painted_and_the_fringe_that_was_not_found_not_believed():

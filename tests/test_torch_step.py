@@ -1,5 +1,6 @@
 """benchmarks/torch_step.py: what it says without PyTorch, and that the two sides agree with it."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -48,6 +49,39 @@ def test_an_interpreter_that_is_not_there_is_named():
 def test_neither_side_imports_what_the_other_one_has(module, others):
     source = (PROJECT / "benchmarks" / f"{module}.py").read_text(encoding="utf-8")
     assert not {name.partition(".")[0] for name in imports(source)} & others
+
+
+def test_a_script_whose_sides_disagree_is_named_and_the_next_one_is_timed(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(PROJECT / "benchmarks"))
+    torch_step = importlib.import_module("torch_step")
+    asked = []
+
+    class Worker:
+        def __init__(self, command, **environment):
+            self.torch = command[-1].endswith("in_torch.py")
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def ask(self, question, **how):
+            asked.append(question)
+            if question != "prepare":
+                return "2.0" if question == "hello" else 0.5
+            agreed = how["script"] == "mod_mend"
+            found = {name: [["what was compared"], agreed] for name in how.get("layouts", ())}
+            return found if self.torch else {"crop_px": 64, "batch_size": 2}
+
+    monkeypatch.setattr(torch_step.turns, "Worker", Worker)
+    words = ["torch_step.py", "--only", "mod_defog", "mod_mend", "--rounds", "1", "--pause", "0"]
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(SystemExit, match=r"too far apart, not timed: mod_defog$"):
+        torch_step.main()
+    assert asked.count("time") == 3  # mod_mend: Keras, and PyTorch in two layouts
+    assert "mod_mend: " in (said := capsys.readouterr().out)
+    assert said.index("too far apart") < said.index("mod_mend: ")
 
 
 @pytest.mark.slow

@@ -116,7 +116,7 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None, hi
     if hidden is not None:
         opacity[hidden] = cover[hidden] = 255
     hole = _hole(cover, share, fringe)
-    del fringe
+    del fringe  # a byte a pixel, while painters need memory
     if chain.narrow_px:
         hole = _fill_narrow(chain, ground, hole, cover)
     inner = _eroded(hole, chain.reach_px)
