@@ -98,6 +98,7 @@ class Common(Settings):
     devices: str = "all"  # all (every GPU, else the CPU), cpu, or chosen ones such as gpu:0,gpu:2
     precision: str = "float32"  # float32 or mixed_bfloat16 (1.5x faster where the chip has it)
     jit_compile: bool = False  # compile with XLA: often faster on GPUs, slower on CPUs
+    sample_processes: int = 0  # that draw samples; 0: up to 12 a GPU, on a CPU threads do
 
     # --- apply ---
     apply_tile_px: int = 2304  # a tile has at most its square in pixels; smaller takes less memory
@@ -695,6 +696,7 @@ Common.rows = {
     "keep_checkpoints": row(AT_ONCE, at_least(1)),
     "devices": row(HERE),
     "precision": row(HERE, one_of("float32", "mixed_bfloat16")),
+    "sample_processes": row(HERE, at_least(0)),
     "jit_compile": row(HERE),
     "apply_tile_px": row(HERE, between(64, 16384), _WIDER_THAN_MARGINS),
     "apply_margin_px": row(HERE, between(0, 1024)),

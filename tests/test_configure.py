@@ -54,6 +54,7 @@ WRONG = {
     "sheet_every": [0],
     "save_every": [0],
     "keep_checkpoints": [0],
+    "sample_processes": [-1],
     "precision": ["float16", ""],
     "seed": [-1, 2**31],
     "noise_share": [-0.1, 1.1],

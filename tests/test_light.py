@@ -134,13 +134,16 @@ def test_cloud_brighter_than_white_saturates():
 
 
 def test_a_pixel_is_picked_from_those_around_it():
-    rows, columns = np.indices((32, 32))
-    picked = [light.picked(keyed_rng(0, number, "p"), 32, 3.0) for number in range(20)]
+    places = rows, columns = np.indices((32, 32)).astype(np.float32)
+    picked = [light.picked(keyed_rng(0, number, "p"), places, 3.0) for number in range(20)]
     away = np.stack([(row - rows, column - columns) for row, column in picked])
     assert set(np.unique(away)) == {-3, -2, -1, 0, 1, 2, 3}
     assert min(row.min() for row, _ in picked) == 0  # and none from beyond the edge
     assert max(column.max() for _, column in picked) == 31
-    np.testing.assert_array_equal(light.picked(keyed_rng(0, 0, "p"), 32, 0.0), (rows, columns))
+    np.testing.assert_array_equal(light.picked(keyed_rng(0, 0, "p"), places, 0.0), places)
+    colours = np.stack([rows, columns, rows], -1)  # three channels are picked as one is
+    both = light.picked(keyed_rng(0, 1, "p"), [rows, colours], 3.0)
+    np.testing.assert_array_equal(both[0], both[1][..., 0])
 
 
 def test_jpeg_keeps_colours_and_loses_with_quality():

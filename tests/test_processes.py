@@ -106,6 +106,24 @@ def test_sigterm_and_a_terminal_that_goes_away(reference, runner):
     assert run.digest()[1] == undisturbed.digests[second]
 
 
+def test_ctrl_c_is_not_for_the_processes_that_draw_samples(reference, runner):
+    undisturbed, run = reference(), runner(**ENDURED)
+    # A terminal sends it to all that it has started, which is a group of processes.
+    process = run.start(pace_s=0.5, sample_processes=2, preexec_fn=os.setsid)
+    run.wait_for(process, 2)
+    os.killpg(process.pid, signal.SIGINT)
+    status, text = ended(process)
+    assert status == 0, text
+    assert no_trace(text), text
+    assert "drawn here" not in text
+    step, digest = run.digest()
+    assert 2 <= step < STEPS
+    assert digest == undisturbed.digests[step]
+    status, text = run.run()  # by threads, which draw the same
+    assert status == 0, text
+    undisturbed.check_same_end(run)
+
+
 @pytest.mark.parametrize("after_s", [0.8, 2.0])
 def test_ctrl_c_while_tensorflow_loads_ends_quietly(runner, after_s):
     process = runner(steps=100_000).start()

@@ -74,9 +74,8 @@ class PictureStore:
         self.skipped: list[tuple[Path, str]] = []
         self.spans: list[tuple[slice, slice]] = []
         self._places: list[Place] = []
-        self._maps: OrderedDict[int, np.ndarray | Unmapped] = OrderedDict()
         self._lost: set[int] = set()
-        self._lock = threading.RLock()
+        self._open_none()
 
         paths = [Path(path) for path in paths]
         sizes = []
@@ -100,6 +99,19 @@ class PictureStore:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    # Handed to another process, it opens its files itself.
+    def __getstate__(self) -> dict:
+        with self._lock:
+            return {n: v for n, v in vars(self).items() if n not in ("_maps", "_lock")}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state)
+        self._open_none()
+
+    def _open_none(self) -> None:
+        self._maps: OrderedDict[int, np.ndarray | Unmapped] = OrderedDict()
+        self._lock = threading.RLock()
 
     def crop(self, index: int, top: int, left: int, height: int, width: int) -> np.ndarray:
         """Return a crop of picture `index`, float32 (height, width, 3 or 1), 0..1; thread-safe.

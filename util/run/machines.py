@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from util.say import UserError
 
+PROCESSES_A_GPU = 12  # that draw samples: 300 to 400 a second each, and one may take 4,000
 _KINDS = ("chief", "worker")  # of machines that train, in TF_CONFIG; the first one is the chief
 
 
@@ -59,6 +60,21 @@ def choose_strategy(devices):
     if wanted == ["cpu:0"]:
         return tf.distribute.get_strategy()
     return tf.distribute.OneDeviceStrategy(f"/{wanted[0]}")
+
+
+def sample_processes(strategy):
+    """Return how many processes should draw samples here: 0, threads do, but for GPUs."""
+    if strategy is tf.distribute.get_strategy():  # the default one, on a CPU; it names no devices
+        return 0
+    gpus = sum("GPU" in device.upper() for device in strategy.extended.worker_devices)
+    return min(_cores(), PROCESSES_A_GPU * gpus)
+
+
+def _cores():
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # on Linux; a cluster gives a job some of a machine's
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _several_machines():

@@ -11,10 +11,14 @@ import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import cv2
 import numpy as np
 import tensorflow as tf
+
+from util.samples.processes import NOT_HANDED_OVER, Processes
+from util.say import say
 
 # Samples are made in several threads already; OpenCV's own would only wait for each other.
 cv2.setNumThreads(1)
@@ -92,7 +96,7 @@ _THREADS = min(2, os.cpu_count())
 _BACKGROUND = ThreadPoolExecutor(_THREADS, "samples", initializer=_step_back)
 
 
-def _fill_in_background(batch, sample, numbers):
+def _fill_in_background(sample, batch, numbers):
     """Fill a batch with the samples of these numbers, the same share of it in each thread.
 
     For a step is as slow as its slowest core: this holds the cores up alike.
@@ -107,7 +111,34 @@ def _fill_in_background(batch, sample, numbers):
             part.result()
 
 
-def batches(sample, *, batch_size, first_step, strategy):
+@contextlib.contextmanager
+def drawing(sample, processes=0):
+    """Give the function that fills a batch, ``fill(batch, numbers)``, for as long as it is needed.
+
+    Samples are the same bits whoever draws them.
+
+    Parameters
+    ----------
+    sample : callable
+        As for `batches`.
+    processes : int
+        That draw them; 0: threads of this one. Where they cannot be handed over that is said, and
+        threads draw them.
+    """
+    by_threads = partial(_fill_in_background, sample)
+    try:
+        drawers = Processes(sample, processes) if processes else None
+    except NOT_HANDED_OVER as error:
+        say(f"samples cannot be handed to processes ({error}); threads draw them")
+        drawers = None
+    if drawers is None:
+        yield by_threads
+    else:
+        with contextlib.closing(drawers):
+            yield drawers.fill
+
+
+def batches(sample, *, batch_size, first_step, strategy, fill=None):
     """Return an endless distributed dataset of batches, starting with that of `first_step`.
 
     Parameters
@@ -118,11 +149,14 @@ def batches(sample, *, batch_size, first_step, strategy):
         Samples a step over all replicas; must be a multiple of their number.
     first_step : int
     strategy : tf.distribute.Strategy
+    fill : callable, optional
+        Of `drawing` [threads].
 
     Returns
     -------
     tf.distribute.DistributedDataset of dict[str, float32 (batch_size / replicas, ...)]
     """
+    fill = fill or partial(_fill_in_background, sample)
     example = sample(0)
     names = list(example)
     memory = ReusedMemory()
@@ -141,7 +175,7 @@ def batches(sample, *, batch_size, first_step, strategy):
         def read(piece):
             def read_numpy(numbers):
                 batch = {n: memory.empty((local, *example[n].shape)) for n in names}
-                _fill_in_background(batch, sample, numbers)
+                fill(batch, numbers)
                 return [batch[name] for name in names]
 
             arrays = tf.numpy_function(

@@ -111,8 +111,7 @@ def cloud(
         opacity = cv2.transform(seen, _MEAN)
     rng = keys("picked")
     if rng.random() < picked_share:
-        places = light.picked(rng, len(clear), picked_px)
-        cloudy, clear, opacity = (whole[places] for whole in (cloudy, clear, opacity))
+        cloudy, clear, opacity = light.picked(rng, (cloudy, clear, opacity), picked_px)
     cloudy = _sensed(keys("sensor"), cloudy, jpeg_share, jpeg_quality, sensor_noise)
     return {"cloudy": cloudy, "clear": clear, "opacity": opacity[..., None]}
 

@@ -174,10 +174,14 @@ def depth_from(ground, settings, progress=True):
     maps = open_store(paths, "depth_folder", settings, side_px, **how)
     partners, unfit = partner_indices(pairs, ground.store, maps, side_px)
     say_lonely(unfit)
-    depth_of = {index: depths[0] for index, depths in partners}
+    return partial(_depth_of, ground, maps, {index: depths[0] for index, depths in partners})
 
-    def depth(keys):
-        place = depth_of.get(ground.index(keys))
-        return None if place is None else as_float(ground.window(maps, place, keys))
 
-    return depth
+def _depth_of(ground, maps, partners, keys):
+    """Return the depth of a sample's ground, cut like it; None where its picture has no map.
+
+    partners : dict of int -> int
+        Index of a clear picture in its store, and that of its depth in `maps`.
+    """
+    place = partners.get(ground.index(keys))
+    return None if place is None else as_float(ground.window(maps, place, keys))

@@ -1,5 +1,6 @@
 """The only training loop: step, watch, stop, save, go on."""
 
+import contextlib
 import math
 import platform
 from dataclasses import asdict, replace
@@ -14,7 +15,7 @@ from util.measure.scores import mean_scores
 from util.run import checkpoint, machines
 from util.run.folder import RunFolder
 from util.run.report import Report
-from util.samples.batches import batches, stack
+from util.samples.batches import batches, drawing, stack
 from util.samples.split import Split
 from util.say import UserError, say
 from util.train.schedule import learning_rate, sheet_due
@@ -175,10 +176,10 @@ def train(task, settings, strategy, begin_with=None):
         if split.moved:
             state.best_score = _best_score(task, settings, run.best, validation_sample)
     going = _Start(task, settings, state, run, validation, split.stored())
-    try:
-        return going.steps(train_sample, strategy, agreement)
-    finally:
-        going.report.close()
+    processes = settings.sample_processes or machines.sample_processes(strategy)
+    with contextlib.closing(going.report), drawing(train_sample, processes) as fill:
+        how = {"batch_size": settings.batch_size, "first_step": start, "fill": fill}
+        return going.steps(iter(batches(train_sample, strategy=strategy, **how)), agreement)
 
 
 def with_steps(settings, sample):
@@ -231,11 +232,9 @@ class _Start:
             quiet=not self.chief,
         )
 
-    def steps(self, sample, strategy, agreement):
+    def steps(self, ready, agreement):
         settings, state = self.settings, self.state
         step = make_step(self.task, state, settings)
-        how = {"batch_size": settings.batch_size, "first_step": self.first}
-        ready = iter(batches(sample, strategy=strategy, **how))
         interrupt.guard()
         skipped = 0
         for done in range(self.first + 1, settings.steps + 1):
