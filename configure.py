@@ -529,7 +529,8 @@ class Pix2pix(Common):
 
     # --- optimiser ---
     batch_size: int = 4  # pictures a step over all devices (source 1)
-    learning_rate: float = 1e-3  # highest rate of the run, 1e-5..1e-2 (source 2e-4)
+    learning_rate: float = 1e-3  # highest rate of the generator, 1e-5..1e-2 (source 2e-4)
+    discriminator_rate_share: float = 0.1  # the discriminator's rate, as a share (source 1)
     beta_2: float = 0.99  # Adam: memory of its square, 0.5..0.9999 (source 0.999)
 
 
@@ -546,6 +547,7 @@ Pix2pix.presets = {
         "discriminator_width": 64,
         "batch_size": 1,
         "learning_rate": 2e-4,
+        "discriminator_rate_share": 1.0,
         "beta_2": 0.999,
     }
 }
@@ -572,7 +574,7 @@ class Colorize(Common):
     discriminator_width: int = 32  # channels of the first level of all three (source 64)
 
     # --- losses ---
-    reconstruction_weight: float = 1.0  # of the colours' own L1, a* and b* over 128 (source 1)
+    reconstruction_weight: float = 10.0  # of the colours' own L1, a* and b* over 128 (source 1)
     feature_weight: float = 3.33  # of the discriminators' features, each of three (source 3.33)
     adversarial_weight: float = 0.33  # of their scores, each of three (source 0.33)
     perceptual_weight: float = 0.0  # of VGG16's features; 1 is a beginning (source 0, an option)
@@ -595,6 +597,7 @@ Colorize.presets = {
         "generator_width": 128,
         "attention_at": 4,
         "discriminator_width": 64,
+        "reconstruction_weight": 1.0,
         "learning_rate": 2e-4,
         "beta_2": 0.999,
     }
@@ -867,3 +870,4 @@ Common.unsaid = {
     "cleared_share": 0.0,
 }
 Deblur.unsaid = Common.unsaid | _EVEN_HAZE
+Pix2pix.unsaid = Common.unsaid | {"discriminator_rate_share": 1.0}

@@ -59,8 +59,8 @@ def make_networks(settings):
 
 def make_state(settings):
     """Build networks and optimisers; call within the strategy's scope."""
-    slower = settings.discriminator_rate_share * settings.learning_rate
-    return TrainState.of(make_networks(settings), settings, rates={"discriminator": slower})
+    rates = {"discriminator": settings.discriminator_rate_share * settings.learning_rate}
+    return TrainState.of(make_networks(settings), settings, rates=rates)
 
 
 # --- samples: what it eats --------------------------------------------------------------------

@@ -80,7 +80,8 @@ def make_state(settings):
         norm=settings.norm,
         initializer=first_kernel,
     )
-    return TrainState.of(networks, settings)
+    rates = {"discriminator": settings.discriminator_rate_share * settings.learning_rate}
+    return TrainState.of(networks, settings, rates=rates)
 
 
 # --- samples: what it eats --------------------------------------------------------------------
