@@ -329,6 +329,25 @@ def test_a_new_run_begins_with_the_networks_it_is_given(tiny_settings, tmp_path,
         loop.train(task, other, strategy, tmp_path / "gone.npz")
 
 
+def test_what_a_run_begins_with_is_its_best_network_until_it_is_bettered(tiny_settings, tmp_path):
+    task = task_of("mod_defog")
+    _, path = train(task, tiny_settings(tmp_path / "first", steps=2))
+    harmful = {"learning_rate": 0.5, "warmup_steps": 0, "log_every": 1, "validate_every": 1}
+    settings = tiny_settings(tmp_path / "second", steps=2, **harmful)
+    assert loop.train(task, settings, tf.distribute.get_strategy(), path) == 0
+    run = RunFolder(task.name, settings)
+    with np.load(path) as before, np.load(run.best) as best:
+        assert best["step"] == 0
+        for name in filter(lambda n: n.startswith("networks/"), before.files):
+            np.testing.assert_array_equal(best[name], before[name])
+    rows = log_of(run.path)
+    assert [row["step"] for row in rows] == ["0", "1", "2"]
+    score = f"validation_{task.measure.best[0]}"
+    assert float(rows[0][score]) > max(float(row[score]) for row in rows[1:])
+    assert not rows[0]["loss"]
+    assert rows[1]["loss"]
+
+
 def test_what_the_weights_lack_begins_anew(tiny_settings, tmp_path):
     """Those that paint come without a discriminator."""
     task, settings = task_of("mod_GAN_spot"), tiny_settings(tmp_path, "mod_GAN_spot")
@@ -376,7 +395,8 @@ def test_a_run_keeps_its_split_and_says_what_came_and_went(tiny_settings, tmp_pa
     network = trained.load(task, settings, tmp_path / "best.npz")
     _, validation = task.samples(settings, False, None, Split(settings, meta_of(path)))
     assert {p.name for p in validation.ground.store.paths} == {"3.png", "c.png"}
-    expected = loop.Validation(task, network.networks, settings, validation).best()
+    measured = loop.Validation(task, network.networks, settings, validation).scores()
+    expected = measured[task.measure.best[0]]
     assert again == pytest.approx(expected, rel=1e-5)
 
 

@@ -112,10 +112,6 @@ class Validation:
         ]
         return mean_scores(rows)
 
-    def best(self):
-        """Return the score that the best network is chosen by."""
-        return self.scores()[self._task.measure.best[0]]
-
     def sheet(self):
         """Return the columns of a sheet: dict title -> pictures."""
         return self._task.sheet(self.outputs(min(6, self._settings.validation_samples)))
@@ -176,6 +172,8 @@ def train(task, settings, strategy, begin_with=None):
         if split.moved:
             state.best_score = _best_score(task, settings, run.best, validation_sample)
     going = _Start(task, settings, state, run, validation, split.stored())
+    if chief and begin_with and not found:
+        going.validate(start)  # what the run begins with is its best network until it is bettered
     processes = settings.sample_processes or machines.sample_processes(strategy)
     with contextlib.closing(going.report), drawing(train_sample, processes) as fill:
         how = {"batch_size": settings.batch_size, "first_step": start, "fill": fill}
@@ -212,7 +210,7 @@ def _best_score(task, settings, path, sample):
         checkpoint.load_networks(path, networks)
     except (FileNotFoundError, checkpoint.DamagedError):
         return float("nan")
-    return Validation(task, networks, settings, sample).best()
+    return Validation(task, networks, settings, sample).scores()[task.measure.best[0]]
 
 
 class _Start:
@@ -274,7 +272,7 @@ class _Start:
         if not self.chief:
             return
         if done % settings.validate_every == 0 or done == settings.steps:
-            self._validate(done)
+            self.validate(done)
         if sheet_due(done, sheet_every=settings.sheet_every, total_steps=settings.steps):
             self.report.sheet(done, self.validation.sheet())
             self.report.plot()
@@ -289,7 +287,8 @@ class _Start:
         self.state.interval_steps += len(self.pending)
         self.pending = []
 
-    def _validate(self, done):
+    def validate(self, done):
+        """Score the network, and keep it if it is the best so far."""
         scores = self.validation.scores()
         self.report.scores(done, scores)
         name, sign = self.task.measure.best
