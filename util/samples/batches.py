@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from util.samples.processes import NOT_HANDED_OVER, Processes
+from util.samples.processes import NICENESS, NOT_HANDED_OVER, Processes, fill_here
 from util.say import say
 
 # Samples are made in several threads already; OpenCV's own would only wait for each other.
@@ -69,12 +69,6 @@ def stack(sample, numbers):
     return {name: np.stack([arrays[name] for arrays in made]) for name in made[0]}
 
 
-def _fill(batch, sample, numbers, places):
-    for place in places:
-        for name, array in sample(int(numbers[place])).items():
-            batch[name][place] = array
-
-
 def _step_back():
     """Let this thread give way to the training step's.
 
@@ -85,10 +79,9 @@ def _step_back():
         with contextlib.suppress(OSError):  # where a sandbox forbids it, training is a bit slower
             thread = threading.get_native_id()
             now = os.getpriority(os.PRIO_PROCESS, thread)
-            os.setpriority(os.PRIO_PROCESS, thread, max(now, _NICENESS))  # never a step forward
+            os.setpriority(os.PRIO_PROCESS, thread, max(now, NICENESS))  # never a step forward
 
 
-_NICENESS = 10  # not the greatest, 19: on a machine with other work samples would starve
 # More would wait for the interpreter's lock, which NumPy and OpenCV hand on at each call: with its
 # files in memory a batch took 9 ms in one thread, 12 in two, 17 in four, 23 in sixteen. Where files
 # come from a disk, one draws while the other waits for it.
@@ -103,9 +96,9 @@ def _fill_in_background(sample, batch, numbers):
     """
     shares = [range(len(numbers))[thread::_THREADS] for thread in range(_THREADS)]
     try:
-        parts = [_BACKGROUND.submit(_fill, batch, sample, numbers, share) for share in shares]
+        parts = [_BACKGROUND.submit(fill_here, batch, sample, numbers, share) for share in shares]
     except RuntimeError:  # the interpreter is ending, and starts nothing more
-        _fill(batch, sample, numbers, range(len(numbers)))
+        fill_here(batch, sample, numbers, range(len(numbers)))
     else:
         for part in parts:
             part.result()

@@ -25,13 +25,20 @@ from util.say import say
 
 NOT_HANDED_OVER = (pickle.PicklingError, AttributeError, TypeError)  # what `pickle` raises
 
-_NICENESS = 10  # whatever starts the steps comes first
+NICENESS = 10  # of whoever draws samples; not the greatest, 19: beside other work they would starve
 _PIPE_BYTES = 1 << 20  # of a pipe, where it can be said: a sample of 128 x 128 has half of it
 _NUMBER = struct.Struct("<q")
 _CHILD = "from util.samples.processes import serve; serve()"
 
 
 # --- here ---------------------------------------------------------------------------------------
+
+
+def fill_here(batch, sample, numbers, places):
+    """Fill these places of a batch, dict of float32 (B, ...), in this thread."""
+    for place in places:
+        for name, array in sample(int(numbers[place])).items():
+            batch[name][place] = array
 
 
 class Processes:
@@ -70,7 +77,7 @@ class Processes:
         try:
             parts = [self._threads.submit(self._draw, batch, numbers, s) for s in shares if s]
         except RuntimeError:  # closed, or the interpreter is ending: a pipeline's last batches
-            self._fill_here(batch, numbers, range(len(numbers)))
+            fill_here(batch, self._sample, numbers, range(len(numbers)))
         else:
             for part in parts:
                 part.result()
@@ -87,14 +94,9 @@ class Processes:
             self._say(process.draw(batch, numbers, places))
         except _EndedError as ended:
             self._say(ended.args)
-            self._fill_here(batch, numbers, places)
+            fill_here(batch, self._sample, numbers, places)
         finally:
             self._free.put(process)
-
-    def _fill_here(self, batch, numbers, places):
-        for place in places:
-            for name, array in self._sample(int(numbers[place])).items():
-                batch[name][place] = array
 
     def _say(self, lines):
         """Say what no process has said before: each finds out by itself that a file was lost."""
@@ -204,7 +206,7 @@ def serve():
     """Draw the samples of the numbers at standard input; ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "nice"):
-        os.nice(_NICENESS)
+        os.nice(NICENESS)
     # What is printed must not come among the pixels, and what is said goes with them.
     pixels = os.fdopen(os.dup(1), "wb", _PIPE_BYTES)
     os.dup2(2, 1)

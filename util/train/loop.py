@@ -172,10 +172,10 @@ def train(task, settings, strategy, begin_with=None):
         if split.moved:
             state.best_score = _best_score(task, settings, run.best, validation_sample)
     going = _Start(task, settings, state, run, validation, split.stored())
-    if chief and begin_with and not found:
-        going.validate(start)  # what the run begins with is its best network until it is bettered
     processes = settings.sample_processes or machines.sample_processes(strategy)
     with contextlib.closing(going.report), drawing(train_sample, processes) as fill:
+        if chief and begin_with and not found:
+            going.validate(start)  # what it begins with is its best network until it is bettered
         how = {"batch_size": settings.batch_size, "first_step": start, "fill": fill}
         return going.steps(iter(batches(train_sample, strategy=strategy, **how)), agreement)
 
