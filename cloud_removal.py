@@ -94,7 +94,7 @@ def remove_clouds(
         is left cloud that is 13 pixels wide or more; the rest is filled smoothly.
     repaint_from : float
         Found opacity, above 0, at most 1, above which the ground is repainted. In the rim of wide
-        cloud that is from .4 of it on.
+        cloud that is from .4 of it on, and near cloud wherever some was left.
 
     Returns
     -------
@@ -185,7 +185,7 @@ def run(arguments):
     parser.add_argument("--clear", default="mod_defog", metavar="METHOD", help=text)
     text = f"mod_GAN_poly, {', '.join(classical.PAINTERS)} [mod_GAN_poly, else harmonic]"
     parser.add_argument("--repaint", metavar="METHOD", help=text)
-    text = "found opacity above which ground is repainted, with the rim of wide cloud [%(default)s]"
+    text = "found opacity above which ground is repainted, with cloud's rim [%(default)s]"
     parser.add_argument("--repaint-from", type=float, default=0.75, metavar="SHARE", help=text)
     command.add_settings(parser, Defog, SETTINGS)
     options, extra = parser.parse_known_intermixed_args(arguments)

@@ -3,10 +3,12 @@
     cloudy --> clear --> ground, opacity --> paint where opacity > repaint_from --> joined ground
 
 What the second step knows of a picture is the ground of the first one, but for a rim around what is
-hidden: there cloud ends, and its cleared ground is worst. Of wide cloud that rim is painted, too.
+hidden: there cloud ends, and its cleared ground is worst. Of wide cloud that rim is painted, too,
+and of any cloud what was left of it near by.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -19,13 +21,19 @@ from util.restore.tiles import Part
 _FADE = 0.1  # of opacity, over which the painted ground takes the place of the cleared one
 # Where cloud ends its cleared ground is worst: what is painted by it is 1.3 to 2.4 dB further from
 # the truth (harmonic; thick, mixed and small cumulus, crops of 256 px) than what is not.
-_RIM_PX, _RIM_FROM = 8, 13  # width of that rim, and its least opacity of 0..255
+_RIM_PX, _RIM_FROM = 8, 8  # width of that rim, and its least opacity of 0..255
 # Wide cloud has room for a square of 2 x 6 + 1 pixels. Its fringe is often not found at all, and
 # made grey stains of the sea beneath large real clouds; so nothing is believed there. Of its rim
 # the painted ground is nearer to the truth than the cleared one from .4 of repaint_from on. On
 # crops of 128 px both give thick cloud + .3 dB, mixed + .1 (what is hidden + .6 and + 1.2), and
 # leave small cumulus as it was.
 _WIDE_PX, _FRINGE_PX, _RIM_SHARE = 6, 15, 0.4
+# In a rim cloud is taken off too little, and of a fringe that is not found nothing. What is
+# brighter in all channels than the ground painted there is cloud that was left, over _LEFT of white
+# more and more surely. What the first step kept as it came may be a roof: it has to be
+# _LEFT_OF_OWN brighter first. On crops of 128 px this gives mixed cloud + .6 dB (what is hidden
+# + 1.6), small cumulus + 1.8, thick + .1; a clear pixel of 500 is lost.
+_LEFT, _LEFT_OF_OWN = 0.04, 0.08
 _MOST_RINGS = 8  # further inside a hole the filling stays smooth
 
 
@@ -62,16 +70,19 @@ class Chain:
         return np.clip((opacity - self.repaint_from) / fade, 0, 1)
 
     @property
+    def own(self):
+        """Which opacities 0..255 leave a pixel as it came, bool (256,)."""
+        # Half a step less: so opaque a pixel certainly was.
+        return (np.arange(256) + 0.5) / 255 < self.clear.settings.clear_below
+
+    @property
     def confidence(self):
         """How far a pixel is to be trusted by opacity 0..255, uint8 (256,).
 
         255 where it is the photograph's own, 0 where it is painted.
         """
-        opacity = np.arange(256) / 255
-        # Half a step less: so opaque a pixel certainly was when it stayed as it came.
-        own = opacity + 0.5 / 255 < self.clear.settings.clear_below
-        seen = (1 - opacity) * (1 - self.share)
-        return np.where(own, 255, np.rint(254 * seen)).astype(np.uint8)
+        seen = (1 - np.arange(256) / 255) * (1 - self.share)
+        return np.where(self.own, 255, np.rint(254 * seen)).astype(np.uint8)
 
 
 def rows(chain, source, *, white=None, progress=None, more=None, ground=None, hidden=None):
@@ -102,11 +113,12 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None, hi
     Yields
     ------
     (int, array (rows, W, 3) like source, uint8 (rows, W), uint8 (rows, W))
-        The first row, the restored rows, their opacity, and their confidence. Pixels of opacity
-        up to `repaint_from` are the first step's, bit for bit, but for the rims of wide cloud;
-        there, those up to .4 of it are.
+        The first row, the restored rows, their opacity as it was found, and their confidence.
+        Pixels of opacity up to `repaint_from` are the first step's, bit for bit, but for the rims
+        of wide cloud, where those up to .4 of it are, and for cloud that was left near by.
     """
     ground = np.empty(source.shape, source.dtype) if ground is None else ground
+    join = partial(_join, chain, white or np.iinfo(source.dtype).max)
     opacity = np.empty(source.shape[:2], np.uint8)
     for top, made, found in bands(chain.clear, source, white=white, progress=progress):
         at = slice(top, top + len(made))
@@ -118,17 +130,17 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None, hi
     hole = _hole(cover, share, fringe)
     del fringe  # a byte a pixel, while painters need memory
     if chain.narrow_px:
-        hole = _fill_narrow(chain, ground, hole, cover)
+        hole = _fill_narrow(chain, ground, hole, cover, join)
     inner = _eroded(hole, chain.reach_px)
     # The inside of deep holes, which the rings then grow towards.
-    _fill_smoothly(chain, ground, hole, inner, cover, 2 * chain.reach_px)
+    _fill_smoothly(ground, hole, inner, cover, 2 * chain.reach_px, join)
     for number in range(1, _MOST_RINGS + 1):  # usually one
         ring, last = hole & ~inner, number == _MOST_RINGS or not inner.any()
         if more:
             more(sum(tile_counts(chain.paint.settings, source.shape, ring)))
         for top, made, _ in bands(chain.paint, ground, ring, white=white, progress=progress):
             at = slice(top, top + len(made))
-            mixed = _mixed(ground[at], made, share[cover[at]], ring[at])
+            mixed = join(ground[at], made, cover[at], ring[at])
             if last:
                 yield top, mixed, opacity[at], confidence[cover[at]]
             else:
@@ -145,7 +157,7 @@ def _cover(opacity, share, repaint_from):
     """
     wide = _eroded((share > 0)[opacity], _WIDE_PX)
     if not wide.any():
-        return opacity, wide
+        return opacity.copy(), wide
     rim = _dilated(wide, _WIDE_PX + _RIM_PX)
     rim &= opacity >= np.ceil(255 * _RIM_SHARE * repaint_from)
     cover = opacity.copy()
@@ -177,29 +189,38 @@ def _dilated(mask, reach_px):
     return cv2.dilate(mask.view(np.uint8), np.ones((side, side), np.uint8)).view(bool)
 
 
-def _fill_narrow(chain, ground, hole, cover):
+def _fill_narrow(chain, ground, hole, cover, join):
     """Fill what is narrow of the holes, in place; return the rest."""
     # Half of the way back restores the squares that have room; the other half is what is near.
     wide = _dilated(_eroded(hole, chain.narrow_px), 2 * chain.narrow_px) & hole
-    _fill_smoothly(chain, ground, hole, hole & ~wide, cover, 1)
+    _fill_smoothly(ground, hole, hole & ~wide, cover, 1, join)
     return wide
 
 
-def _fill_smoothly(chain, ground, hole, here, cover, context_px):
+def _fill_smoothly(ground, hole, here, cover, context_px, join):
     """Fill the ground where `here`, bool (H, W), by what is no hole up to context_px around."""
     for window in windows(here, context_px=context_px, least_px=1):
         rows, columns = window[:2]
         for strip, made in coarse_fill(Part(ground, rows, columns), hole[rows, columns]):
             at = slice(rows.start + strip.start, rows.start + strip.stop), columns
-            ground[at] = _mixed(ground[at], made, chain.share[cover[at]], here[at])
+            ground[at] = join(ground[at], made, cover[at], here[at])
 
 
-def _mixed(cleared, painted, share, here):
-    """Return the cleared pixels, and where `here`, bool (h, w), the share of painted ones in."""
-    mixed, part = cleared.copy(), share[here][:, None]
+def _join(chain, white, cleared, painted, cover, here):
+    """Return the cleared pixels, and where `here`, bool (h, w), painted ones in their place.
+
+    As far as their share by the cover, uint8 (h, w), and wherever cloud was left; that is marked
+    in the cover.
+    """
+    joined = cleared.copy()
     came, made = (pixels[here].astype(np.float32) for pixels in (cleared, painted))
-    mixed[here] = np.rint(came + part * (made - came)).astype(cleared.dtype)
-    return mixed
+    found = cover[here]
+    own, left = chain.own[found], (came - made).min(axis=1) / white
+    left = np.clip((left - _LEFT_OF_OWN * own) / _LEFT, 0, 1)
+    share = np.maximum(chain.share[found], left)
+    joined[here] = np.rint(came + share[:, None] * (made - came)).astype(cleared.dtype)
+    cover[here] = np.where(left >= np.where(own, 1e-6, 0.5), 255, found)
+    return joined
 
 
 def restore_picture(chain, pixels, *, in_place=False, **how):

@@ -45,7 +45,7 @@ NOTES = [
     "Means over the pictures that have such pixels; PSNR in dB, gain is over doing nothing.",
     f"PSNR counts {PSNR_CAP_DB:g} at most. Opacity is the true one.",
     "A + B: B repaints where the opacity that A found is above --repaint-from, and the rim of wide",
-    "cloud, where it is above .4 of that; A alone: nobody.",
+    "cloud, where it is above .4 of that, and cloud that was left near by; A alone: nobody.",
     "The oracle is told the true opacity, and takes every cloud for white.",
 ]
 
