@@ -8,8 +8,9 @@ from stand_ins import clearer, filler, picture
 from test_bands import OnlySlices
 
 from util.restore import chain as of_chain
-from util.restore.bands import restore_picture as cleared
+from util.restore.bands import bands
 from util.restore.chain import Chain, restore_picture, rows
+from util.restore.fringes import without_fringes
 from util.use.classical import painter
 
 SMALL = {"apply_tile_px": 192, "apply_margin_px": 16}
@@ -36,6 +37,13 @@ def chain_of(paint="harmonic", tile_px=None, **how):
     inner = second.restore
     second = replace(second, restore=lambda batch: (calls.append(1), inner(batch))[1])
     return Chain(network, second, **how), calls
+
+
+def first_step(chain, came, white=None):
+    """Return the ground that the first step cleared, and its opacity."""
+    white = white or np.iinfo(came.dtype).max
+    parts = without_fringes(bands(chain.clear, came, white=white), white)
+    return [np.concatenate(found) for found in list(zip(*parts, strict=True))[1:]]
 
 
 def cloudy(opacity, dtype=np.uint8, seed=0):
@@ -76,7 +84,7 @@ def test_clear_is_kept_thin_is_cleared_and_hidden_is_painted(paint, dtype):
     made, opacity, confidence = restore_picture(chain, came)
     np.testing.assert_array_equal(came, before)
     assert (made.dtype, opacity.dtype, confidence.dtype) == (dtype, np.uint8, np.uint8)
-    wanted, found = cleared(chain.clear, came)
+    wanted, found = first_step(chain, came)
     np.testing.assert_array_equal(opacity, found)
     seen = opacity < 0.3 * 255
     painted = seen & (made != wanted).any(axis=-1)  # what is brighter in all channels
@@ -112,9 +120,13 @@ def test_confidence_falls_with_opacity_and_255_means_untouched():
     came = cloudy(ramp, np.uint16)
     made, opacity, confidence = restore_picture(chain, came)
     assert (np.diff(chain.confidence.astype(int)) <= 0).all()
-    painted = np.arange(511) >= np.argmax(opacity[0] > 0.75 * 255) - 8  # the cloud and its rim
+    hidden = np.argmax(opacity[0] > 0.75 * 255)
+    painted = np.arange(511) >= hidden - 8  # the cloud and its rim
     wanted = np.where(painted, 0, chain.confidence[opacity])
-    np.testing.assert_array_equal(confidence, wanted)
+    near = slice(hidden - 16, hidden - 8)  # the fringe: where cloud was left it is painted, too
+    np.testing.assert_array_equal(np.delete(confidence, near, 1), np.delete(wanted, near, 1))
+    assert 0.05 < (confidence[:, near] == 0).mean() < 0.5
+    assert (confidence[:, near] == wanted[:, near])[confidence[:, near] > 0].all()
     own = confidence == 255
     assert own[ramp < 0.017].all()
     np.testing.assert_array_equal(made[own], came[own])
@@ -139,7 +151,7 @@ def test_without_hidden_ground_or_without_any_other_nothing_is_painted(low):
     chain, calls = chain_of()
     came = cloudy(np.full((70, 80), low, np.float32))
     made, _, confidence = restore_picture(chain, came)
-    np.testing.assert_array_equal(made, cleared(chain.clear, came)[0])
+    np.testing.assert_array_equal(made, first_step(chain, came)[0])
     assert not calls
     assert (confidence == (255 if low == 0 else 0)).all()
 
@@ -178,7 +190,8 @@ def test_full_scale_stays_the_files():
     came = np.rint(cloudy(opacity, np.uint16) / 6.5535).astype(np.uint16)
     made, _, _ = restore_picture(chain, came, white=10_000.0)
     wanted, _, _ = restore_picture(chain, cloudy(opacity, np.uint16))
-    np.testing.assert_allclose(made, wanted / 6.5535, atol=20)
+    # Found opacity may be a step of 8 bits apart, and colours are pulled by it.
+    np.testing.assert_allclose(made, wanted / 6.5535, atol=60)
     assert made.max() <= 10_000
 
 
@@ -277,7 +290,7 @@ def test_of_narrow_cloud_only_what_is_hidden_is_painted_where_the_rest_was_clear
     came = cloudy(np.pad(blob(30, 30), 30))
     came[..., 1:] = 200 - came[..., :1] // 8  # nothing is brighter than the ground around
     made, opacity, confidence = restore_picture(chain, came)
-    wanted, _ = cleared(chain.clear, came)
+    wanted, _ = first_step(chain, came)
     seen = opacity <= 0.75 * 255
     assert (seen & (opacity > 0.3 * 255)).sum() > 30  # what would be painted of a wide one
     assert (~seen).sum() > 30

@@ -2,9 +2,9 @@
 
     cloudy --> clear --> ground, opacity --> paint where opacity > repaint_from --> joined ground
 
-What the second step knows of a picture is the ground of the first one, but for a rim around what is
-hidden: there cloud ends, and its cleared ground is worst. Of wide cloud that rim is painted, too,
-and of any cloud what was left of it near by.
+The ground is relieved of coloured fringes first. What the second step knows of a picture is that
+ground, but for a rim around what is hidden: there cloud ends, and its cleared ground is worst. Of
+wide cloud that rim is painted, too, and of any cloud what was left of it near by.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ import numpy as np
 
 from util.pictures.harmonic import coarse_fill
 from util.restore.bands import bands, tile_counts
+from util.restore.fringes import without_fringes
 from util.restore.holes import windows
 from util.restore.tiles import Part
 
@@ -118,9 +119,11 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None, hi
         of wide cloud, where those up to .4 of it are, and for cloud that was left near by.
     """
     ground = np.empty(source.shape, source.dtype) if ground is None else ground
-    join = partial(_join, chain, white or np.iinfo(source.dtype).max)
+    one = white or np.iinfo(source.dtype).max
+    join = partial(_join, chain, one)
     opacity = np.empty(source.shape[:2], np.uint8)
-    for top, made, found in bands(chain.clear, source, white=white, progress=progress):
+    parts = bands(chain.clear, source, white=white, progress=progress)
+    for top, made, found in without_fringes(parts, one):
         at = slice(top, top + len(made))
         ground[at], opacity[at] = made, found
     share, confidence = chain.share, chain.confidence
