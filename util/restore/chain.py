@@ -132,7 +132,7 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None, hi
         opacity[hidden] = cover[hidden] = 255
     hole = _hole(cover, share, fringe)
     del fringe  # a byte a pixel, while painters need memory
-    if chain.narrow_px:
+    if chain.narrow_px and hole.any():
         hole = _fill_narrow(chain, ground, hole, cover, join)
     inner = _eroded(hole, chain.reach_px)
     # The inside of deep holes, which the rings then grow towards.

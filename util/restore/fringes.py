@@ -12,6 +12,11 @@ _FROM, _FULL = 0.1, 0.4  # found opacity over which it sets in
 _HIDDEN = 0.75  # opacity from which on nothing is to be known of the ground
 _LEAST = 1e-4  # weight of what is known around, or else a pixel stays
 _SPARED = 0.01  # of white: ground differs so much from the ground around it by itself
+_COVER = np.arange(256, dtype=np.float32) / 255
+_CLEAR = np.maximum(_HIDDEN - _COVER, 0) ** 2
+_STRENGTH = np.clip((_COVER - _FROM) / (_FULL - _FROM), 0, 1)
+_GREEN = np.array([[-0.5, 1, -0.5]], np.float32)  # of red, green, blue: what is looked at
+_BACK = np.array([[1], [-2], [1]], np.float32) / 3  # what takes 1 off it, at the same mean
 _PIXELS = 1_048_576  # that are worked on at once
 _SIGMA_PX, _REACH_PX = 4.0, 12  # of the surroundings, weighted by how clear they are
 
@@ -49,28 +54,31 @@ def without_fringes(parts, white):
 
 
 def _strips(parts):
+    """Put parts together: each strip is worked on with rows above and below that others have."""
+    waiting, pixels = [], 0
     for _, *new in parts:
-        at_once = max(1, _PIXELS // new[1].shape[1])
-        for top in range(0, len(new[1]), at_once):
-            yield [part[top : top + at_once] for part in new]
+        waiting.append(new)
+        pixels += new[1].size
+        if pixels >= _PIXELS:
+            yield [np.concatenate(part) for part in zip(*waiting, strict=True)]
+            waiting, pixels = [], 0
+    if waiting:
+        yield [np.concatenate(part) for part in zip(*waiting, strict=True)]
 
 
 def _balanced(pixels, opacity, white):
     if (opacity <= 255 * _FROM).all():
         return pixels
-    picture, cover = pixels.astype(np.float32) / np.float32(white), opacity / np.float32(255)
-    green = picture[..., 1] - (picture[..., 0] + picture[..., 2]) / 2
-    clear = np.maximum(_HIDDEN - cover, 0) ** 2
-    weight = _around(clear)
-    off = green - _around(green * clear) / np.maximum(weight, _LEAST)
-    off[weight < _LEAST] = 0
-    off -= np.clip(off, -_SPARED, _SPARED)
-    off *= np.clip((cover - _FROM) / (_FULL - _FROM), 0, 1)
-    balanced = picture + off[..., None] * np.array([1, -2, 1], np.float32) / 3
-    at = off != 0
-    made = pixels.copy()
-    made[at] = np.rint(np.clip(balanced[at], 0, 1) * white)
-    return made
+    # OpenCV and tables: selecting pixels by NumPy takes five times as long.
+    green = cv2.transform(pixels.astype(np.float32), _GREEN)
+    clear = cv2.LUT(opacity, _CLEAR)
+    weight = np.maximum(_around(clear), _LEAST)
+    off = green - _around(green * clear) / weight
+    off -= np.clip(off, -_SPARED * white, _SPARED * white)
+    off *= cv2.LUT(opacity, _STRENGTH)
+    off *= weight > _LEAST
+    # Rounded, and within the type's range.
+    return cv2.add(pixels, cv2.transform(off, _BACK), dtype=cv2.CV_8U + 2 * (pixels.itemsize - 1))
 
 
 def _around(plane):
