@@ -135,9 +135,10 @@ def test_the_chain_gives_what_cloud_removal_gives(tmp_path, monkeypatch):
         np.testing.assert_array_equal(made[..., 0], np.rint(truth * 255))
     assert not sure[:20, :30].any()
     assert (repainted[:20, :30] != found[0][:20, :30]).any(axis=-1).mean() > 0.9
-    # Holes that are filled together may differ by a rounding.
+    # Holes that are filled together may differ by a rounding, which counts twice where cloud was
+    # left: what is painted says how much of it is taken, too.
     far = np.abs(repainted[40:, 50:].astype(int) - found[0][40:, 50:])
-    assert far.max() <= 1
+    assert far.max() <= 2
     assert (far > 0).mean() < 0.001
     assert facts["networks"][0].startswith("mod_defog, step")
 

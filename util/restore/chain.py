@@ -222,7 +222,8 @@ def _join(chain, white, cleared, painted, cover, here):
     left = np.clip((left - _LEFT_OF_OWN * own) / _LEFT, 0, 1)
     share = np.maximum(chain.share[found], left)
     joined[here] = np.rint(came + share[:, None] * (made - came)).astype(cleared.dtype)
-    cover[here] = np.where(left >= np.where(own, 1e-6, 0.5), 255, found)
+    # Of what was the photograph's own nothing is, once a trace of the painted ground is in it.
+    cover[here] = np.where(np.where(own, left > 0, left >= 0.5), 255, found)
     return joined
 
 
