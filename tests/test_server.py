@@ -139,7 +139,7 @@ def test_the_chain_gives_what_cloud_removal_gives(tmp_path, monkeypatch):
     # left: what is painted says how much of it is taken, too.
     far = np.abs(repainted[40:, 50:].astype(int) - found[0][40:, 50:])
     assert far.max() <= 2
-    assert (far > 0).mean() < 0.001
+    assert (far > 0).mean() < 0.005
     assert facts["networks"][0].startswith("mod_defog, step")
 
 
