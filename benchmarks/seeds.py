@@ -47,7 +47,8 @@ def main():
     parser.add_argument("--steps", type=int, default=600, help="of each run [600]")
     parser.add_argument("--seeds", type=int, default=3, help="runs of a script [3]")
     options = parser.parse_args()
-    often = {"log_every": max(1, options.steps // 60)}
+    row_every = max(1, options.steps // 60)
+    often = {"log_every": row_every, "validate_every": 40 * row_every}  # scores share a row
     for script in options.scripts:
         print(f"{script}, {options.steps} steps")
         for seed in range(options.seeds):
