@@ -119,11 +119,11 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None, hi
         of wide cloud, where those up to .4 of it are, and for cloud that was left near by.
     """
     ground = np.empty(source.shape, source.dtype) if ground is None else ground
-    one = white or np.iinfo(source.dtype).max
-    join = partial(_join, chain, one)
+    white = white or np.iinfo(source.dtype).max
+    join = partial(_join, chain, white)
     opacity = np.empty(source.shape[:2], np.uint8)
     parts = bands(chain.clear, source, white=white, progress=progress)
-    for top, made, found in without_fringes(parts, one):
+    for top, made, found in without_fringes(parts, white):
         at = slice(top, top + len(made))
         ground[at], opacity[at] = made, found
     share, confidence = chain.share, chain.confidence

@@ -41,7 +41,7 @@ def without_fringes(parts, white):
     """
     context, ready, first = None, 0, 0  # rows in hand, of them those that are out, the first one
     for new in _strips(parts):
-        rows = [np.concatenate(pair) for pair in zip(context, new, strict=True)] if context else new
+        rows = _stacked([context, new]) if context else new
         end = len(rows[0]) - _REACH_PX
         if end > ready:
             yield first + ready, _balanced(*rows, white)[ready:end], rows[1][ready:end]
@@ -60,10 +60,14 @@ def _strips(parts):
         waiting.append(new)
         pixels += new[1].size
         if pixels >= _PIXELS:
-            yield [np.concatenate(part) for part in zip(*waiting, strict=True)]
+            yield _stacked(waiting)
             waiting, pixels = [], 0
     if waiting:
-        yield [np.concatenate(part) for part in zip(*waiting, strict=True)]
+        yield _stacked(waiting)
+
+
+def _stacked(parts):
+    return [np.concatenate(rows) for rows in zip(*parts, strict=True)]
 
 
 def _balanced(pixels, opacity, white):
@@ -78,7 +82,8 @@ def _balanced(pixels, opacity, white):
     off *= cv2.LUT(opacity, _STRENGTH)
     off *= weight > _LEAST
     # Rounded, and within the type's range.
-    return cv2.add(pixels, cv2.transform(off, _BACK), dtype=cv2.CV_8U + 2 * (pixels.itemsize - 1))
+    depth = {np.uint8: cv2.CV_8U, np.uint16: cv2.CV_16U}[pixels.dtype.type]
+    return cv2.add(pixels, cv2.transform(off, _BACK), dtype=depth)
 
 
 def _around(plane):
