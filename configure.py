@@ -518,6 +518,7 @@ class Pix2pix(Common):
     dropout: float = 0.5  # share dropped in three levels, 0..0.9 (source the same)
     used_as_trained: bool = False  # dropout and own statistics when applied, too (source true)
     output: str = "found"  # found (laid over what is damaged), add, half, direct (source)
+    upsampling: str = "resize"  # transposed (source; leaves checkerboards) or resize (nearest, 3x3)
     field_px: int = 70  # a score sees a square of 1, 16, 34, 70, 142 or 286 pixels (source 70)
     discriminator_width: int = 32  # channels of its first level; 32: 0.7 M (source 64: 2.8 M)
 
@@ -544,6 +545,7 @@ Pix2pix.presets = {
         "norm": "batch",
         "used_as_trained": True,
         "output": "direct",
+        "upsampling": "transposed",
         "discriminator_width": 64,
         "batch_size": 1,
         "learning_rate": 2e-4,
@@ -870,4 +872,4 @@ Common.unsaid = {
     "cleared_share": 0.0,
 }
 Deblur.unsaid = Common.unsaid | _EVEN_HAZE
-Pix2pix.unsaid = Common.unsaid | {"discriminator_rate_share": 1.0}
+Pix2pix.unsaid = Common.unsaid | {"discriminator_rate_share": 1.0, "upsampling": "transposed"}

@@ -65,6 +65,7 @@ def make_networks(settings):
             dropout=settings.dropout,
             used_as_trained=settings.used_as_trained,
             output=settings.output,
+            upsampling=settings.upsampling,
             tanh_slope=settings.tanh_slope,
         )
     }

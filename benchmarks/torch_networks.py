@@ -261,7 +261,8 @@ def residual(net, picture, training):
 
 def translate(net, picture, slope):
     """Return what `util.networks.pix2pix.translator` makes, paints, and its map's logits."""
-    x, kept, levels = 2.0 * picture - 1.0, [], 0
+    x = centred = 2.0 * picture - 1.0
+    kept, levels = [], 0
     while (name := f"down{levels + 1}") in net:
         x = net.convolution(leaky(x) if kept else x, name, 2, 1)
         kept.append(x)
@@ -269,7 +270,9 @@ def translate(net, picture, slope):
     # The twins have become leaky in place. That leaves their ReLU what it is.
     for level in range(levels, 0, -1):
         x = relu(x if level == levels else torch.cat([x, kept[level - 1]], 1))
-        x = net.transposed(x, f"up{level}", 2, 1)
+        x = twice_the_side(x)
+        x = x if level > 1 else torch.cat([x, centred], 1)
+        x = net.convolution(x, f"up{level}", padding=1)
         if f"up{level}_dropout" in net:
             x = net.dropped(x, f"up{level}")
     logit, painted = x[:, :1] - 1.0, squash(x[:, 1:], slope)

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -388,7 +389,8 @@ def settings_of(monkeypatch, capsys):
 
     monkeypatch.setattr(command, "_train", catch)
     monkeypatch.setattr(command.interrupt, "listen", lambda: None)
-    tasks = {c: Task("mod_defog", c, *[None] * 8) for c in (configure.Defog, configure.GANPoly)}
+    classes = configure.Defog, configure.GANPoly, configure.Pix2pix
+    tasks = {c: Task("mod_defog", c, *[None] * 8) for c in classes}
 
     def run(*words, cls=configure.Defog):
         with pytest.raises(SystemExit) as ended:
@@ -535,7 +537,7 @@ def test_a_preset_is_one_word_and_single_settings_go_before_it(settings_of, tmp_
 def test_a_run_keeps_its_preset(settings_of, tmp_path, capsys):
     there = ("--runs-folder", str(tmp_path))
     run = RunFolder("mod_defog", settings_of("--preset", "source", *there))
-    assert run.preset is None
+    assert run.kept == {}
     run.take_up()
     assert json.loads((run.path / "settings.json").read_text())["preset"] == "source"
     capsys.readouterr()
@@ -557,9 +559,29 @@ def test_a_run_from_before_presets_is_ours(settings_of, tmp_path):
     stored = json.loads(file.read_text())
     del stored["preset"]
     file.write_text(json.dumps(stored))
-    assert run.preset == "ours"
+    assert run.kept["preset"] == "ours"
     with pytest.raises(UserError, match="begun with preset = ours, which stays"):
         RunFolder("mod_defog", settings_of("--preset", "source", *there)).take_up()
+
+
+def test_a_run_keeps_the_networks_that_were_the_default(settings_of, tmp_path, capsys):
+    start = partial(settings_of, "--runs-folder", str(tmp_path), cls=configure.Pix2pix)
+    run = RunFolder("mod_defog", start("--upsampling", "transposed"))
+    run.take_up()
+    file = run.path / "settings.json"
+    stored = json.loads(file.read_text())
+    younger = {n: v for n, v in stored.items() if n != "upsampling"}
+    capsys.readouterr()
+    for before in (younger, stored):
+        file.write_text(json.dumps(before))
+        again = start()
+        said = "mod_defog: upsampling = transposed, which this run was begun with\n"
+        assert capsys.readouterr().err == said
+        RunFolder("mod_defog", again).take_up()
+        assert json.loads(file.read_text())["upsampling"] == "transposed"
+    with pytest.raises(UserError, match="upsampling: 'transposed' before, 'resize' now"):
+        RunFolder("mod_defog", start("--upsampling", "resize")).take_up()
+    assert start("--fresh").upsampling == "resize"
 
 
 def test_what_is_used_has_the_preset_that_it_was_trained_with(settings_of):

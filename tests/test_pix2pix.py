@@ -44,9 +44,20 @@ def test_the_published_number_of_weights_and_their_first_values():
 
 @pytest.mark.parametrize("size", [(37, 50), (64, 32)])
 def test_any_picture_comes_out_in_its_size(size):
-    for output in ("found", "add"):
-        network = translator(2, 5, "batch", output=output)
+    for output, upsampling in (("found", "resize"), ("add", "transposed")):
+        network = translator(2, 5, "batch", output=output, upsampling=upsampling)
         assert made_by(network, noise(2, *size, 3))["made"].shape == (2, *size, 3)
+
+
+def test_resizing_leaves_no_checkerboard():
+    even = {}
+    for upsampling in ("resize", "transposed"):
+        keras.utils.set_random_seed(0)
+        network = translator(2, 5, "none", used_as_trained=False, upsampling=upsampling)
+        made = made_by(network, np.full((1, 512, 512, 3), 0.75, np.float32))["made"]
+        even[upsampling] = np.ptp(made[0, 240:272, 240:272], axis=(0, 1))  # far from the edges
+    assert even["resize"].max() < 1e-6
+    assert even["transposed"].min() > 1e-4
 
 
 # --- what is damaged is found -------------------------------------------------------------------

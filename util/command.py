@@ -44,23 +44,26 @@ def _run(task, description, arguments):
         raise UserError(f"the command comes first: python {task.name}.py {misplaced[0]} ...")
     settings, given = settings_from(task.settings, options, extra)
     if command == "train":
-        if not (options.fresh or "preset" in given):
-            settings = _with_preset_of_run(task, settings, options)
+        if not options.fresh:
+            settings = _as_begun(task, settings, options, given)
         return _train(task, settings, options.fresh, options.begin_with)
     with cut_short(task.name):
         return _use(task, settings, command, options, given)
 
 
-def _with_preset_of_run(task, settings, options):
-    """Return the settings with the preset that the run which goes on was begun with."""
+def _as_begun(task, settings, options, given):
+    """Return the settings with what the run that goes on keeps of those that it was begun with."""
     from util.run.folder import RunFolder
 
-    kept = RunFolder(task.name, settings).preset
-    if kept in (None, settings.preset):
-        return settings
-    say(f"{task.name}: preset = {kept}, which this run was begun with")
-    options.setting_preset = kept
-    return settings_from(task.settings, options, [])[0]
+    kept = RunFolder(task.name, settings).kept
+    preset = {"preset": kept.pop("preset", settings.preset)}
+    for values in (preset, kept):  # what else is kept depends on the preset
+        changed = {n: v for n, v in values.items() if v != getattr(settings, n) and n not in given}
+        for name, value in changed.items():
+            say(f"{task.name}: {name} = {value}, which this run was begun with")
+            setattr(options, f"setting_{name}", str(value))
+        settings = settings_from(task.settings, options, [])[0] if changed else settings
+    return settings
 
 
 @contextlib.contextmanager

@@ -33,7 +33,8 @@ class Settings:
     renamed : dict name -> name
         What settings were called before.
     unsaid : dict name -> value
-        What a setting was, before it existed, in runs and checkpoints of that time.
+        What a setting was, before it existed or while its default was another one, in runs and
+        checkpoints of that time.
     presets : dict preset -> dict name -> value
         What one word sets; beside them is "ours", which leaves all as it is.
     instead : dict name -> name

@@ -23,12 +23,14 @@ def translator(
     dropout=0.5,
     used_as_trained=True,
     output="direct",
+    upsampling="transposed",
     tanh_slope=TANH_SLOPE,
     name="generator",
 ):
     """Build the generator: levels down, as many up, each joined with its twin on the way down.
 
-    Trainable weights count 54,419,459 at width 64 with 8 levels and batch norm.
+    Trainable weights count 54,419,459 at width 64 with 8 levels, batch norm and transposed
+    convolutions.
 
     Parameters
     ----------
@@ -47,6 +49,9 @@ def translator(
         "found": a fourth channel says where the picture is damaged, and only there is what is
         painted laid over it, see `laid_over`. The others, of which "direct" is the published one:
         see `util.networks.deblurgan.generator`.
+    upsampling : {"transposed", "resize"}
+        "transposed", as published, leaves checkerboards. "resize": nearest neighbour, then 3x3; the
+        last of them sees the picture, too, and with it detail of a single pixel.
     tanh_slope : float
         See `util.networks.blocks.leaky_tanh`.
 
@@ -64,19 +69,19 @@ def translator(
     picture = keras.Input((None, None, 3), name="picture")
     key = keras.Input(batch_shape=(2,), dtype="int32", name="key")
     x = PadToMultiple(2**levels, name="pad_picture")(picture)
-    x = layers.Rescaling(2.0, offset=-1.0, name="centre")(x)  # -1..1
+    x = centred = layers.Rescaling(2.0, offset=-1.0, name="centre")(x)  # -1..1
 
     if norm == "batch" and used_as_trained:
         norm = "own"
 
     # The published kernels need a norm: without one each level hands on a part of what it is given.
     first = first_kernel if norm != "none" else keras.initializers.HeNormal
-    how = {"strides": 2, "padding": "same"}
+    how = {"padding": "same"}
     kept = []
     for level in range(1, levels + 1):
         x = leaky(x) if kept else x
         channels, at = width * min(2 ** (level - 1), 8), f"down{level}"
-        x = layers.Conv2D(channels, 4, kernel_initializer=first(), name=at, **how)(x)
+        x = layers.Conv2D(channels, 4, strides=2, kernel_initializer=first(), name=at, **how)(x)
         x = normalise(x, norm, at) if 1 < level < levels else x
         kept.append(x)  # (B, H / 2^level, W / 2^level, channels)
     for level in range(levels, 0, -1):
@@ -87,7 +92,12 @@ def translator(
         kernel = first() if level > 1 else first_kernel(0.005 if output == "add" else 0.02)
         options = {"kernel_initializer": kernel, "name": at, **how}
         options |= {"dtype": "float32"} if level == 1 else {}
-        x = layers.Conv2DTranspose(channels, 4, **options)(x)
+        if upsampling == "transposed":
+            x = layers.Conv2DTranspose(channels, 4, strides=2, **options)(x)
+        else:
+            x = layers.UpSampling2D(2, interpolation="nearest")(x)
+            x = x if level > 1 else layers.Concatenate()([x, centred])
+            x = layers.Conv2D(channels, 3, **options)(x)
         if level > 1:
             x = normalise(x, norm, at)  # (B, H / 2^(level-1), W / 2^(level-1), channels)
         if max(1, levels - _DROPPED) < level:

@@ -89,9 +89,16 @@ class RunFolder:
             say(f"the old run is now in {moved}")
 
     @property
-    def preset(self):
-        """The preset that the run was begun with, None where there is no run."""
-        return self._settings_before().get("preset")
+    def kept(self):
+        """What the run keeps unless the user says otherwise, dict name -> value; {} without a run.
+
+        Its preset; and of what cannot change within a run that which was the default once: whoever
+        set nothing goes on with the networks that the run has.
+        """
+        cls, known = type(self._settings), vars(self._settings)
+        once = [n for n in cls.unsaid if n in known and row_of(cls, n).kind == FIXED]
+        before = {n: v for n, v in self._settings_before().items() if n in once}
+        return {n: v for n, v in before.items() if v == cls.unsaid[n] or n == "preset"}
 
     def take_up(self):
         """Compare the settings with those of the run's last start, and keep them in their place.
