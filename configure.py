@@ -512,7 +512,7 @@ class Pix2pix(Common):
     drop_radius_px: tuple[float, float] = (3.0, 20.0)  # radius of a drop
 
     # --- networks ---
-    generator_width: int = 32  # of the first level; with 7 levels 10.5 M (source 64: 54.4 M)
+    generator_width: int = 32  # of the first level; with 7 levels 7.6 M (source 64: 54.4 M)
     levels: int = 7  # how often the side is halved, 5..8; 2^levels px fit the crop (source 8)
     norm: str = "none"  # of both: none, batch (source), group, instance
     dropout: float = 0.5  # share dropped in three levels, 0..0.9 (source the same)
