@@ -198,6 +198,7 @@ class Clouds(CloudShapes):
     beta_1: float = 0.9  # Adam: memory of the gradient, 0..0.95; at 0.5 losses spiked (source 0.5)
 
     # --- apply ---
+    sizes: int = 1  # 2: results are means over its own size and twice that: 5 times as long
     turns: int = 1  # results are means over so many flips: 1, 2 or 8, which takes as many times
 
     # --- losses ---
@@ -740,6 +741,7 @@ Common.rows = {
     "jpeg_share": row(OTHER_SAMPLES, between(0, 1)),
     "jpeg_quality": row(OTHER_SAMPLES, range_within(1, 100)),
     "sensor_noise": row(OTHER_SAMPLES, between(0, 0.5)),
+    "sizes": row(HERE, one_of(1, 2)),
     "turns": row(HERE, one_of(1, 2, 8)),
     "opacity_weight": row(AT_ONCE, at_least(0)),
     "seen_weight": row(AT_ONCE, at_least(0)),

@@ -1,6 +1,6 @@
 """How fast is cloud_removal.py, what share of it is the networks, and how much memory it takes.
 
-    python benchmarks/chain.py [--sides 1024 4096] [--rounds 3] [--repaint harmonic]
+    python benchmarks/chain.py [--sides 1024 4096] [--rounds 3] [--repaint harmonic] [--sizes 2]
     python benchmarks/chain.py --sides 10000 --rounds 1
 
 Scenes are bundled ground, mirrored, under thin cloud, and under cloud from none to opaque. Prints
@@ -36,10 +36,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sides", type=int, nargs="+", default=[1024, 4096])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--repaint")  # as of cloud_removal.py
+    parser.add_argument("--repaint")  # as of cloud_removal.py, like the next
+    parser.add_argument("--sizes", type=int, default=Defog.sizes)
     parser.add_argument("--devices", default="all")
     options = parser.parse_args()
-    settings = Defog(devices=options.devices)
+    settings = Defog(devices=options.devices, sizes=options.sizes)
     with choose_device(settings).scope():
         how = {"clear": "mod_defog", "repaint": options.repaint}
         measure(chain.load(cloud_removal.TASKS, settings, **how), options.sides, options.rounds)

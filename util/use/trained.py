@@ -8,6 +8,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from util.restore.sizes import over_sizes
 from util.restore.turns import over_turns
 from util.run import checkpoint, machines
 from util.run.folder import RunFolder, weights_file
@@ -130,6 +131,7 @@ def _load(task, settings, path, given):
     def restore(batch):
         return task.restore(networks, batch, settings)
 
+    many = partial(over_sizes, restore) if getattr(settings, "sizes", 1) > 1 else restore
     turns = getattr(settings, "turns", 1)
-    many = partial(over_turns, restore, turns) if turns > 1 else restore
+    many = partial(over_turns, many, turns) if turns > 1 else many
     return Trained(task, settings, networks, path, step, many, split, meta)
