@@ -74,6 +74,7 @@ def remove_clouds(
     clear="mod_defog",
     repaint=None,
     repaint_from=0.75,
+    sizes=None,
 ):
     """Return the clear ground of a cloudy picture, how opaque the cloud was, and how sure that is.
 
@@ -95,6 +96,9 @@ def remove_clouds(
     repaint_from : float
         Found opacity, above 0, at most 1, above which the ground is repainted. In the rim of wide
         cloud that is from .4 of it on, and near cloud wherever some was left.
+    sizes : {1, 2}, optional
+        2: it is seen at twice its size, too, in up to five times the time, and clean pictures come
+        out better [what configure.py says].
 
     Returns
     -------
@@ -127,7 +131,7 @@ def remove_clouds(
     try:
         seen, white = original.picture(full_scale)
         seen = original.fill(seen)
-        parts = _loaded(clear, repaint, repaint_from)
+        parts = _loaded(clear, repaint, repaint_from, sizes)
     except (PictureError, UserError) as error:
         raise ValueError(str(error)) from None
     restored, *maps = restore_picture(parts, seen, white=white)
@@ -140,8 +144,9 @@ def remove_clouds(
 
 
 @cache
-def _loaded(clear, repaint, repaint_from):
-    settings, _ = command.settings_from(Defog, argparse.Namespace(), [])
+def _loaded(clear, repaint, repaint_from, sizes=None):
+    options = {} if sizes is None else {"setting_sizes": str(sizes)}
+    settings, _ = command.settings_from(Defog, argparse.Namespace(**options), [])
     how = {"clear": clear, "repaint": repaint, "repaint_from": repaint_from}
     return chain.load(TASKS, settings, **how)
 

@@ -235,6 +235,16 @@ def test_arrays_of_any_type_and_order_of_bands(clear, dtype):
     np.testing.assert_array_equal(first.opacity, found.opacity)
 
 
+def test_two_sizes_see_otherwise_and_leave_the_photograph_its_own():
+    came = read_picture(CLOUDY)[:70, 60:150]
+    one, two = (remove_clouds(came, sizes=n) for n in (1, 2))
+    assert (one.opacity != two.opacity).any()
+    assert np.abs(one.opacity - two.opacity).mean() < 0.1
+    own = two.confidence == 1
+    assert own.any()
+    np.testing.assert_array_equal(two.ground[own], came[own])
+
+
 def test_what_is_not_valid_has_no_say_and_stays():
     came = read_picture(CLOUDY)[:70, :90].astype(np.float32) / 255
     valid = np.ones((70, 90), bool)
@@ -263,6 +273,7 @@ def test_what_is_no_picture_is_refused():
         (((good,), {"valid": np.ones((64, 63), bool)}), r"bool \(64, 64\)"),
         (((good,), {"valid": np.zeros((64, 64), bool)}), "nothing of it is ground"),
         (((good,), {"repaint": "brush"}), "must be one of"),
+        (((good,), {"sizes": 3}), "sizes = 3: must be one of"),
     ):
         with pytest.raises(ValueError, match=text):
             remove_clouds(*words[0], **words[1])
