@@ -114,13 +114,13 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None, hi
     Yields
     ------
     (int, array (rows, W, 3) like source, uint8 (rows, W), uint8 (rows, W))
-        The first row, the restored rows, their opacity as it was found, and their confidence.
+        The first row, the restored rows, their opacity, and their confidence. Opacity is that
+        found by the first step; of cloud that it left, what the painted ground tells, too.
         Pixels of opacity up to `repaint_from` are the first step's, bit for bit, but for the rims
         of wide cloud, where those up to .4 of it are, and for cloud that was left near by.
     """
     ground = np.empty(source.shape, source.dtype) if ground is None else ground
     white = white or np.iinfo(source.dtype).max
-    join = partial(_join, chain, white)
     opacity = np.empty(source.shape[:2], np.uint8)
     parts = bands(chain.clear, source, white=white, progress=progress)
     for top, made, found in without_fringes(parts, white):
@@ -132,18 +132,19 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None, hi
         opacity[hidden] = cover[hidden] = 255
     hole = _hole(cover, share, fringe)
     del fringe  # a byte a pixel, while painters need memory
+    join = partial(_join, chain, white, ground, opacity, cover)
     if chain.narrow_px and hole.any():
-        hole = _fill_narrow(chain, ground, hole, cover, join)
+        hole = _fill_narrow(chain, ground, hole, join)
     inner = _eroded(hole, chain.reach_px)
     # The inside of deep holes, which the rings then grow towards.
-    _fill_smoothly(ground, hole, inner, cover, 2 * chain.reach_px, join)
+    _fill_smoothly(ground, hole, inner, 2 * chain.reach_px, join)
     for number in range(1, _MOST_RINGS + 1):  # usually one
         ring, last = hole & ~inner, number == _MOST_RINGS or not inner.any()
         if more:
             more(sum(tile_counts(chain.paint.settings, source.shape, ring)))
         for top, made, _ in bands(chain.paint, ground, ring, white=white, progress=progress):
             at = slice(top, top + len(made))
-            mixed = join(ground[at], made, cover[at], ring[at])
+            mixed = join(at, made, ring[at])
             if last:
                 yield top, mixed, opacity[at], confidence[cover[at]]
             else:
@@ -192,38 +193,43 @@ def _dilated(mask, reach_px):
     return cv2.dilate(mask.view(np.uint8), np.ones((side, side), np.uint8)).view(bool)
 
 
-def _fill_narrow(chain, ground, hole, cover, join):
+def _fill_narrow(chain, ground, hole, join):
     """Fill what is narrow of the holes, in place; return the rest."""
     # Half of the way back restores the squares that have room; the other half is what is near.
     wide = _dilated(_eroded(hole, chain.narrow_px), 2 * chain.narrow_px) & hole
-    _fill_smoothly(ground, hole, hole & ~wide, cover, 1, join)
+    _fill_smoothly(ground, hole, hole & ~wide, 1, join)
     return wide
 
 
-def _fill_smoothly(ground, hole, here, cover, context_px, join):
+def _fill_smoothly(ground, hole, here, context_px, join):
     """Fill the ground where `here`, bool (H, W), by what is no hole up to context_px around."""
     for window in windows(here, context_px=context_px, least_px=1):
         rows, columns = window[:2]
         for strip, made in coarse_fill(Part(ground, rows, columns), hole[rows, columns]):
             at = slice(rows.start + strip.start, rows.start + strip.stop), columns
-            ground[at] = join(ground[at], made, cover[at], here[at])
+            ground[at] = join(at, made, here[at])
 
 
-def _join(chain, white, cleared, painted, cover, here):
-    """Return the cleared pixels, and where `here`, bool (h, w), painted ones in their place.
+def _join(chain, white, ground, opacity, cover, at, painted, here):
+    """Return the cleared pixels of a place, and where `here`, bool (h, w), painted ones instead.
 
-    As far as their share by the cover, uint8 (h, w), and wherever cloud was left; that is marked
-    in the cover.
+    As far as their share by the cover, and wherever cloud was left; that is marked in the cover,
+    and how opaque it was in the opacity.
     """
-    joined = cleared.copy()
-    came, made = (pixels[here].astype(np.float32) for pixels in (cleared, painted))
-    found = cover[here]
-    own, left = chain.own[found], (came - made).min(axis=1) / white
+    joined, opacity, cover = np.array(ground[at]), opacity[at], cover[at]
+    came, made = (pixels[here].astype(np.float32) for pixels in (joined, painted))
+    found, brighter = cover[here], came - made
+    own, left = chain.own[found], brighter.min(axis=1) / white
     left = np.clip((left - _LEFT_OF_OWN * own) / _LEFT, 0, 1)
     share = np.maximum(chain.share[found], left)
-    joined[here] = np.rint(came + share[:, None] * (made - came)).astype(cleared.dtype)
+    joined[here] = np.rint(came + share[:, None] * (made - came)).astype(joined.dtype)
     # Of what was the photograph's own nothing is, once a trace of the painted ground is in it.
-    cover[here] = np.where(np.where(own, left > 0, left >= 0.5), 255, found)
+    marked = np.where(own, left > 0, left >= 0.5)
+    cover[here] = np.where(marked, 255, found)
+    # At least as opaque as white cloud over the painted ground is, beneath what was found.
+    least = np.clip((brighter / np.maximum(white - made, _LEFT * white)).min(axis=1), 0, 1)
+    least *= marked & (chain.share[found] == 0)
+    opacity[here] = np.rint(255 - (255 - opacity[here]) * (1 - least)).astype(np.uint8)
     return joined
 
 
