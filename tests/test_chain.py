@@ -312,19 +312,19 @@ def squares(*frames):
 
 
 def test_of_wide_cloud_the_rim_is_painted_and_of_its_fringe_what_is_brighter_than_the_ground():
-    """White of 255 is found opaque, of 254 as half; of 250, as of all else, nothing is found."""
+    """White of 255 is found opaque, of 245 as half; of 240, as of all else, nothing is found."""
 
     def found(batch):
         steps = np.rint(batch["cloudy"][..., :1] * 255)
-        opacity = np.where(steps == 255, 1, np.where(steps == 254, 0.5, 0))
+        opacity = np.where(steps == 255, 1, np.where(steps == 245, 0.5, 0))
         return {"restored": batch["cloudy"], "found_opacity": opacity.astype(np.float32)}
 
     chain, _ = chain_of()
     chain = replace(chain, clear=replace(chain.clear, restore=found))
-    cloud = squares((52, 250), (36, 254), (24, 255))
+    cloud = squares((52, 240), (36, 245), (24, 255))
     came = np.full((120, 120, 3), 100, np.uint8)
     came[cloud > 0] = cloud[cloud > 0][:, None]
-    came[:, 20:24] = 250  # as bright, and no cloud is near
+    came[:, 20:24] = 240  # as bright, and no cloud is near
     came[34:36, 50:70] = 0, 255, 90  # in the fringe, but no brighter in red
     came[84:86, 50:70] = 20
     kept = np.ones((120, 120), bool)
@@ -335,9 +335,50 @@ def test_of_wide_cloud_the_rim_is_painted_and_of_its_fringe_what_is_brighter_tha
     assert not confidence[~kept].any()
     np.testing.assert_array_equal(made[kept], came[kept])
     assert (confidence[kept] == 255).all()
-    # As it was found; of the fringe as white cloud over the ground, (250 - 100) / (255 - 100).
-    wanted = squares((52, 247), (36, 128), (24, 255))
+    # As it was found; of the fringe as white cloud over the ground, (240 - 100) / (255 - 100).
+    wanted = squares((52, 230), (36, 128), (24, 255))
     np.testing.assert_array_equal(opacity, np.where(kept, 0, wanted))
+
+
+@pytest.mark.parametrize("white", [255, 10_000])
+def test_what_is_all_white_and_touches_cloud_is_cloud(white):
+    """White is found as cloud in the left half of the picture alone."""
+
+    def found(batch):
+        opacity = (np.asarray(batch["cloudy"])[..., :1] > 0.999).astype(np.float32)
+        opacity[:, :, 60:] = 0
+        return {"restored": batch["cloudy"], "found_opacity": opacity}
+
+    chain, _ = chain_of()
+    chain = replace(chain, clear=replace(chain.clear, restore=found))
+    came = np.full((120, 160, 3), 0.4)
+    came[50:54, 40:72] = 1  # found as far as column 60
+    came[50:54, 73:90] = 0.98  # over a gap of a pixel
+    came[50:54, 100:106] = 1  # too far from it
+    came[54:58, 76:78] = 0.98, 0.98, 0.9  # not quite white, but near
+    came = np.rint(came * white).astype(np.uint8 if white == 255 else np.uint16)
+    made, opacity, _ = restore_picture(chain, came, white=white)
+    cloud = np.zeros((120, 160), bool)
+    cloud[50:54, 40:72] = cloud[50:54, 73:90] = True
+    near = np.zeros((120, 160), bool)
+    near[54:58, 76:78] = True
+    assert (opacity[cloud] >= 0.96 * 255).all()
+    np.testing.assert_allclose(opacity[near], (0.9 - 0.4) / 0.6 * 255, atol=1)
+    np.testing.assert_allclose(made[cloud | near] / white, 0.4, atol=0.002)
+    assert not opacity[~(cloud | near)].any()
+    np.testing.assert_array_equal(made[~(cloud | near)], came[~(cloud | near)])
+
+
+def test_white_is_followed_for_64_pixels():
+    opacity, white = np.zeros((20, 120), np.uint8), np.zeros((20, 120), bool)
+    opacity[10, 10:20], opacity[10, 20:30] = 255, 100
+    white[10, 15:] = True
+    missed = of_chain._add_white(opacity, opacity > 191, white)
+    wanted = np.zeros((20, 120), np.uint8)
+    wanted[10, 10 : 20 + 64] = 255
+    np.testing.assert_array_equal(opacity, wanted)
+    np.testing.assert_array_equal(np.flatnonzero(missed[10]), np.arange(30, 84))
+    assert missed.sum() == 54
 
 
 @pytest.mark.parametrize("white", [255, 10_000])
