@@ -379,7 +379,7 @@ class Deblur(Common):
     norm: str = "none"  # of the generator: none, batch (source), own, group, instance
     output: str = "light"  # light (haze off, + tanh), add (hazy + tanh), half (source), direct
     critic: str = "patch"  # patch (a map of scores) or source (dense layers over that map)
-    field_px: int = 142  # of a score of that map: 16, 34, 70 (the paper that it cites), 142 or 286
+    field_px: int = 70  # a score of that map sees a square of 16, 34, 70, 142 or 286 pixels
     critic_centred: bool = False  # the critic sees pictures as -1..1, not 0..1 (source true)
     critic_width: int = 32  # channels of the critic's first level (source 64)
     critic_norm: str = "none"  # none, batch (source; not with wgan-gp), group, instance
@@ -873,5 +873,5 @@ Common.unsaid = {
     "average": 0.0,
     "cleared_share": 0.0,
 }
-Deblur.unsaid = Common.unsaid | _EVEN_HAZE
+Deblur.unsaid = Common.unsaid | _EVEN_HAZE | {"field_px": 142}
 Pix2pix.unsaid = Common.unsaid | {"discriminator_rate_share": 1.0, "upsampling": "transposed"}

@@ -59,7 +59,7 @@ def test_only_the_form_of_the_source_bounds_the_scores(critic, form, made):
     scores = network(batch()["clear"]).numpy()
     bounded = scores.min() >= 0 and scores.max() <= 1
     assert bounded == (form == "source")
-    assert scores.shape == ((4, 4, 4, 1) if critic == "patch" else (4, 1))
+    assert scores.shape == ((4, 8, 8, 1) if critic == "patch" else (4, 1))
 
 
 def test_vgg16_is_in_no_checkpoint(made):
