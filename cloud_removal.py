@@ -144,7 +144,7 @@ def remove_clouds(
 
 
 @cache
-def _loaded(clear, repaint, repaint_from, sizes=None):
+def _loaded(clear, repaint, repaint_from, sizes):
     options = {} if sizes is None else {"setting_sizes": str(sizes)}
     settings, _ = command.settings_from(Defog, argparse.Namespace(**options), [])
     how = {"clear": clear, "repaint": repaint, "repaint_from": repaint_from}

@@ -4,7 +4,8 @@
 
 The ground is relieved of coloured fringes first. What the second step knows of a picture is that
 ground, but for a rim around what is hidden: there cloud ends, and its cleared ground is worst. Of
-wide cloud that rim is painted, too, and of any cloud what was left of it near by.
+wide cloud that rim is painted, too, and of any cloud what was left of it near by, or touches it and
+is all white.
 """
 
 import math
@@ -41,7 +42,7 @@ _LEFT, _LEFT_OF_OWN = 0.04, 0.08
 # found next to none it found no rim either, so nothing near tells how to paint. On crops of 128 px
 # small cumulus loses .02 dB, by white fields and roofs; from .9 of white on, .5.
 _ALL_WHITE, _STEP_PX, _MOST_STEPS = 0.97, 2, 32
-_MISSED, _MISSED_PX = 64, 8  # of 255, and how far it goes
+_MISSED, _MISSED_PX = 64, 8  # found opacity of 0..255 that is next to none, and what is near it
 _MOST_RINGS = 8  # further inside a hole the filling stays smooth
 
 
@@ -130,12 +131,12 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None, hi
     ground = np.empty(source.shape, source.dtype) if ground is None else ground
     white = white or np.iinfo(source.dtype).max
     opacity, all_white = (np.empty(source.shape[:2], kind) for kind in (np.uint8, bool))
-    least_most = (math.ceil(_ALL_WHITE * white),) * 3, (np.iinfo(source.dtype).max,) * 3
+    least, most = (math.ceil(_ALL_WHITE * white),) * 3, (np.iinfo(source.dtype).max,) * 3
     parts = bands(chain.clear, source, white=white, progress=progress)
     for top, made, found in without_fringes(parts, white):
         at = slice(top, top + len(made))
         ground[at], opacity[at] = made, found
-        all_white[at] = cv2.inRange(made, *least_most) > 0
+        all_white[at] = cv2.inRange(made, least, most) > 0
     share, confidence = chain.share, chain.confidence
     missed = _add_white(opacity, (share > 0)[opacity], all_white)
     cover, fringe = _cover(opacity, share, chain.repaint_from)
