@@ -128,6 +128,7 @@ def remove_clouds(
         raise ValueError(f"valid must be bool {pixels.shape[:2]}")
     original = Original(np.array(pixels, order="C"))
     original.mask = valid
+    original.leave_out_border()
     try:
         seen, white = original.picture(full_scale)
         seen = original.fill(seen)

@@ -384,8 +384,28 @@ def test_what_is_no_ground_has_no_say_and_stays(tmp_path, kind, dtype, fills):
         made.append(result)
     np.testing.assert_array_equal(made[0][:, ~COLLAR], made[1][:, ~COLLAR])
     np.testing.assert_array_equal(*seen)
-    row = slice(35, 36)  # the nearest ground is on the same row there
-    np.testing.assert_array_equal(seen[0][row, 40:50], np.repeat(seen[0][row, 50:51], 10, axis=1))
+    row = seen[0][35]  # the nearest ground is on the same row there
+    np.testing.assert_array_equal(row[40:50], row[60:50:-1])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "float32"])
+def test_a_black_border_that_no_tag_tells_of_is_no_ground(tmp_path, dtype):
+    values = values_of(3, dtype)
+    values[:3, COLLAR] = 0
+    told = write_scene(tmp_path / "told.tif", values, photometric="RGB", nodata=0)
+    source = write_scene(tmp_path / "a.tif", values, photometric="RGB")
+    with open_scene(source) as scene, open_scene(told) as other:
+        valid = scene.valid(slice(0, HEIGHT), slice(0, WIDTH))
+        np.testing.assert_array_equal(valid, ~COLLAR)
+        np.testing.assert_array_equal(
+            scene.valid(slice(30, 60), slice(20, 70)), ~COLLAR[30:60, 20:70]
+        )
+        assert scene.stretch == other.stretch
+        np.testing.assert_array_equal(scene[30:60, 20:70], other[30:60, 20:70])
+    restore(source, tmp_path / "b.tif", brighter)
+    result = read(tmp_path / "b.tif")
+    np.testing.assert_array_equal(result[:, COLLAR], values[:, COLLAR])
+    assert (result[:3, 40:100, 50:100] != values[:3, 40:100, 50:100]).mean() > 0.9
 
 
 @pytest.mark.parametrize(
@@ -770,13 +790,11 @@ def test_a_jpeg_within_is_written_without_loss_and_that_is_told(tmp_path):
 
 # 17, 19
 @pytest.mark.parametrize("format", ["same", "cog"])
-@pytest.mark.parametrize("gaps", [True, False])
-def test_opacity_lies_on_the_same_grid(tmp_path, format, gaps):
+@pytest.mark.parametrize(("nodata", "gaps"), [(0, True), (None, True), (None, False)])
+def test_opacity_lies_on_the_same_grid(tmp_path, format, nodata, gaps):
     values = values_of(4, "uint16")
-    values[:3, COLLAR] = 0
-    source = write_scene(
-        tmp_path / "a.tif", values, photometric="RGB", nodata=0 if gaps else None, alpha="NO"
-    )
+    values[:3, COLLAR] = 0 if gaps else 7
+    source = write_scene(tmp_path / "a.tif", values, photometric="RGB", nodata=nodata, alpha="NO")
     found = noise(HEIGHT, WIDTH)[..., 0]
     tags = {"SCRIPT": "cloud_removal.py", "CHECKPOINT": "sha256:0123", "DATE": "2026-01-02"}
     with open_scene(source) as scene, contextlib.ExitStack() as both:

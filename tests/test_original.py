@@ -82,11 +82,11 @@ def test_one_band_of_nodata_0_is_dark_ground_but_of_9999_below_zero_is_none():
     assert Original(came.astype(np.uint8), nodata=-9999.0).ground is None  # cannot have it
 
 
-def test_filled_takes_the_nearest():
+def test_filled_mirrors_the_nearest_ground():
     pixels = np.zeros((1, 9, 3), np.uint8)
     pixels[0, :, 0] = [0, 10, 99, 99, 99, 99, 60, 70, 99]
     ground = pixels[..., 0] != 99
-    assert filled(pixels, ground)[0, :, 0].tolist() == [0, 10, 10, 10, 60, 60, 60, 70, 70]
+    assert filled(pixels, ground)[0, :, 0].tolist() == [0, 10, 0, 0, 60, 70, 60, 70, 60]
     with pytest.raises(PictureError, match="nothing of it is ground"):
         Original(pixels, nodata=0.0).fill(pixels, np.ones((1, 9), bool))
 

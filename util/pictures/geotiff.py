@@ -13,14 +13,17 @@ files are left to `util.pictures.read`.
 """
 
 import contextlib
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import tifffile
 
 from util.pictures import gdal, geotiff_write
+from util.pictures.border import border_in, is_black, near_border, step_of
 from util.pictures.carried import exif_of
 from util.pictures.geotiff_facts import facts_of
 from util.pictures.geotiff_layout import packing
@@ -30,9 +33,9 @@ from util.pictures.read import TIFF_STARTS, check_whole, reason_of
 from util.pictures.stretch import BITS_8, stretch_of
 
 available = gdal.available
-_SAMPLE_PX = 1024  # greatest side of the sample that percentiles are of
 _MOST_BLOCK_BYTES = 2**30
 _RGB = ("red", "green", "blue")
+_WHOLE = slice(None), slice(None)
 _GEO_TAGS = (33550, 33922, 34264, 34735)  # scale, tie points, transform, keys
 
 
@@ -161,16 +164,19 @@ class Scene:
         flags = [flag.name for flag in dataset.mask_flag_enums[self.bands[0] - 1]]
         self._alpha = self._roles.index("alpha") + 1 if "alpha" in self._roles else None
         self.has_mask = "per_dataset" in flags and "alpha" not in flags
+        self.packing, note = packing(self.facts)
+        self.notes += [note] if note else []
+        self.shape = (dataset.height, dataset.width, 3)
+        self._check_blocks()
+        self._border = None
+        self._border = self._find_border()
         self.has_gaps = (
-            self.has_mask
+            self._border is not None
+            or self.has_mask
             or self._alpha is not None
             or self.nodata is not None
             or self.type.kind == "f"
         )
-        self.packing, note = packing(self.facts)
-        self.notes += [note] if note else []
-        self._check_blocks()
-        self.shape = (dataset.height, dataset.width, 3)
         self.stretch = self._stretch(full_scale)
         self.dtype = np.dtype(np.uint8 if self.stretch is BITS_8 else np.uint16)
         self.white = float(top_of(self.dtype))
@@ -178,7 +184,7 @@ class Scene:
             self.notes.append("has no georeference, so its results have none")
 
     def __getitem__(self, at: tuple[slice, slice]) -> np.ndarray:
-        """Return pixels (h, w, 3); what is no ground has the nearest ground's value."""
+        """Return pixels (h, w, 3); what is no ground mirrors the nearest ground."""
         values = self._read(at)
         pixels, ground = self.pixels(values), self.ground(values, at)
         if ground is None or ground.all():
@@ -280,6 +286,9 @@ class Scene:
         They were read `at` two slices, or as the whole, decimated to `shape`.
         """
         found = tells_ground(values, self.nodata)
+        if self._border is not None:
+            at_border = near_border(self._border, shape or self.shape, *(at or _WHOLE))
+            found.append(~(at_border & is_black(values)))
         how = {"window": self.window(at)} if at else {"out_shape": shape}
         with gdal.reading(self.path):
             if self._alpha:
@@ -317,13 +326,25 @@ class Scene:
             raise PictureError(NO_GROUND, self.path)
         return stretch
 
-    def _sample(self):
-        """Return values of ground, (N, 3), of the whole scene, decimated."""
-        height, width, _ = self.shape
-        step = max(1, math.ceil(max(height, width) / _SAMPLE_PX))
-        shape = max(1, height // step), max(1, width // step)
+    def _find_border(self):
+        """Return the black border that no tag tells of, thinned out, None without one."""
+        ends = [(slice(0, 1), slice(side - 1, side)) for side in self.shape[:2]]
+        corners = itertools.product(*ends)
+        if not any(is_black(self._read(at)) & self.valid(*at) for at in corners):
+            return None
+        return border_in(is_black(self._thinned), step_of(*self.shape[:2]))
+
+    @cached_property
+    def _thinned(self):
+        """The values of the three bands, a pixel of many, (h, w, 3)."""
+        step = step_of(*self.shape[:2])
+        shape = [max(1, side // step) for side in self.shape[:2]]
         with gdal.reading(self.path):
             values = self._dataset.read(self._three(), out_shape=(3, *shape))
-        values = np.moveaxis(values, 0, -1)
-        ground = self.ground(values, shape=shape)
+        return np.ascontiguousarray(np.moveaxis(values, 0, -1))
+
+    def _sample(self):
+        """Return values of ground, (N, 3), of the whole scene, thinned out."""
+        values = self._thinned
+        ground = self.ground(values, shape=values.shape[:2])
         return values.reshape(-1, 3) if ground is None else values[ground]

@@ -9,6 +9,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+from util.pictures.border import border_in, is_black, near_border, step_of
 from util.pictures.pixels import (
     Picture,
     PictureError,
@@ -32,6 +33,8 @@ _EVEN = 0.02  # colours that vary by no more of the range are even
 # Of a picture in colour more than this share has bands that are further apart, of their range.
 _COLOURED_SHARE, _TINT = 0.001, 0.08
 _AT_ONCE = 4_194_304  # values brought back at once
+# What is no ground is filled so many rows at once, from ground no further than that from them.
+_FILLED_ROWS, _FILLED_FROM_PX = 512, 256
 # An alpha channel of which more than this share, in more than so many steps, lies in between is
 # some other band, such as infra-red, or a soft layer.
 _MIDDLE_SHARE, _MIDDLE_STEPS = 0.1, 32
@@ -57,18 +60,21 @@ class Original:
         What errors call it.
     mask : bool (H, W) or None
         As stored, and where there is ground, besides what the values say.
+    border : bool (H, W) or None
+        As stored, what `leave_out_border` found.
     """
 
     def __init__(self, values, orientation=1, alpha=None, nodata=None):
-        self.path, self.values, self.orientation, self.mask = None, values, orientation, None
+        self.path, self.values, self.orientation = None, values, orientation
+        self.mask, self.border = None, None
         self.alpha, self.nodata = alpha, in_type(nodata, values.dtype)
 
     @cached_property
     def ground(self):
         """Where the picture shows ground, upright, bool (H, W); None if it does everywhere.
 
-        Not where the mask says so, nor where alpha is 0, unless alpha is no mask; else as
-        `tells_ground` says.
+        Not where the mask says so, nor where alpha is 0, unless alpha is no mask, nor at a border
+        that is left out; else as `tells_ground` says.
         """
         colours = self.values[..., :3]
         found = tells_ground(colours, self.nodata)
@@ -76,8 +82,20 @@ class Original:
             found.append(self.values[..., self.alpha] != 0)
         if self.mask is not None:
             found.append(self.mask)
+        if self.border is not None:
+            found.append(~self.border)
         ground = np.logical_and.reduce(found) if found else None
         return None if ground is None or ground.all() else self._upright(ground)
+
+    def leave_out_border(self):
+        """From now on take a black border that no tag tells of for no ground either."""
+        black = is_black(self.values[..., :3])
+        step = step_of(*black.shape)
+        border = border_in(np.ascontiguousarray(black[::step, ::step]), step)
+        if border is not None:
+            whole = slice(None)
+            self.border = black & near_border(border, black.shape, whole, whole)
+            self.__dict__.pop("ground", None)
 
     @cached_property
     def opaque(self):
@@ -270,14 +288,33 @@ def is_coloured(pixels):
 
 
 def filled(pixels, ground):
-    """Return pixels (H, W, C) in which those that are no ground have the nearest ground's value.
+    """Return pixels (H, W, C) in which those that are no ground mirror it at its nearest place.
+
+    Where ground does not go on for as long they have the value of that place. Those that are
+    further from any than networks see may stay as they are.
 
     ground : bool (H, W), True somewhere
     """
+    result, height = pixels.copy(), len(pixels)
+    for top in range(0, height, _FILLED_ROWS):
+        start, end = max(0, top - _FILLED_FROM_PX), min(height, top + _FILLED_ROWS)
+        at = slice(start, min(height, end + _FILLED_FROM_PX))
+        here = np.zeros_like(ground[at])
+        here[top - start : end - start] = ~ground[top:end]
+        if here.any() and ground[at].any():
+            result[at][here] = _mirrored(pixels[at], ground[at], here)
+    return result
+
+
+def _mirrored(pixels, ground, here):
+    """Return the values (N, C) of `filled` where `here`, bool (H, W)."""
     how = {"distanceType": cv2.DIST_L2, "maskSize": 5, "labelType": cv2.DIST_LABEL_PIXEL}
     _, label = cv2.distanceTransformWithLabels((~ground).view(np.uint8), **how)
-    source = np.empty(label.max() + 1, np.intp)  # the place of the ground that has a label
-    source[label[ground]] = np.flatnonzero(ground)
-    result = pixels.copy()
-    result[~ground] = pixels.reshape(-1, pixels.shape[2])[source[label[~ground]]]
-    return result
+    place = np.empty(label.max() + 1, np.int32)  # of the ground that has a label
+    place[label[ground]] = np.flatnonzero(ground)
+    nearest, own = place[label[here]], np.flatnonzero(here).astype(np.int32)
+    (height, width), flat = ground.shape, pixels.reshape(-1, pixels.shape[2])
+    y = np.clip(2 * (nearest // width) - own // width, 0, height - 1)
+    x = np.clip(2 * (nearest % width) - own % width, 0, width - 1)
+    mirrored = y * width + x
+    return flat[np.where(ground.ravel()[mirrored], mirrored, nearest)]

@@ -172,6 +172,8 @@ def _pairs(trained, damaged, clear, holes, count):
         for stem, sides in both.items():
             try:
                 both_of = [read_original(side, max_pixels=settings.max_pixels) for side in sides]
+                for original in both_of:
+                    original.leave_out_border()
                 pixels = [original.picture(scale).over_range() for original in both_of]
                 # Pixels are rescaled by now: full scale is the type's greatest value.
                 hole = finder.find(sides[0], stem, pixels[0]) if finder else None

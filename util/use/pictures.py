@@ -255,6 +255,7 @@ def restore_file(way, job, note):
     settings = way.settings
     scale = settings.full_scale or None
     original = read_original(job.source, max_pixels=settings.max_pixels)
+    original.leave_out_border()
     pixels, white = original.picture(scale)
     check_format(job.restored, original.values)
     unused = original.unused_range(scale)
