@@ -24,6 +24,7 @@ if __name__ == "__main__":
 
 import argparse
 import re
+import warnings
 from functools import cache
 from typing import NamedTuple
 
@@ -85,9 +86,10 @@ def remove_clouds(
     bands : {"last", "first"}
         Which axis the bands are. It is never guessed.
     valid : bool (H, W), optional
-        False where there is no ground (nodata). NaN is none either.
+        False where there is no ground (nodata). NaN and a black border are none either.
     full_scale : float, optional
-        The value of white in uint16 or float32, such as 10000 [65535, or 1].
+        The value of white in uint16 or float32, such as 10000 [65535, or 1]. A warning says if
+        little of that is used.
     clear : {"mod_defog", "mod_mend", "dcp"}
         Who finds the cloud and clears what shines through; dcp is the dark channel prior.
     repaint : {"mod_GAN_poly", "telea", "ns", "biharmonic", "harmonic"}, optional
@@ -124,11 +126,15 @@ def remove_clouds(
         raise ValueError(f"picture must have shape {wanted} with bands={bands!r}: {picture.shape}")
     if pixels.dtype not in (np.uint8, np.uint16, np.float32):
         raise ValueError(f"picture must be uint8, uint16 or float32, not {pixels.dtype}")
-    if valid is not None and (np.shape(valid) != pixels.shape[:2] or valid.dtype != bool):
+    valid = None if valid is None else np.asarray(valid)
+    if valid is not None and (valid.shape != pixels.shape[:2] or valid.dtype != bool):
         raise ValueError(f"valid must be bool {pixels.shape[:2]}")
     original = Original(np.array(pixels, order="C"))
     original.mask = valid
     original.leave_out_border()
+    unused = original.unused_range(full_scale)
+    if unused:
+        warnings.warn(unused, stacklevel=2)
     try:
         seen, white = original.picture(full_scale)
         seen = original.fill(seen)

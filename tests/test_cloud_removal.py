@@ -245,6 +245,12 @@ def test_two_sizes_see_otherwise_and_leave_the_photograph_its_own():
     np.testing.assert_array_equal(two.ground[own], came[own])
 
 
+def test_reflectance_without_its_white_is_warned_of():
+    picture = np.full((40, 40, 3), 2000, np.uint16)
+    with pytest.warns(UserWarning, match="set full_scale"):
+        remove_clouds(picture, valid=[[True] * 40] * 40)
+
+
 def test_what_is_not_valid_has_no_say_and_stays():
     came = read_picture(CLOUDY)[:70, :90].astype(np.float32) / 255
     valid = np.ones((70, 90), bool)

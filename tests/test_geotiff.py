@@ -388,6 +388,74 @@ def test_what_is_no_ground_has_no_say_and_stays(tmp_path, kind, dtype, fills):
     np.testing.assert_array_equal(row[40:50], row[60:50:-1])
 
 
+@pytest.mark.parametrize(("declared", "given"), [(0, 9), (9, 0), (0, 1), (1, 0)])
+def test_nor_what_the_file_declares_where_the_user_says_otherwise(tmp_path, declared, given):
+    values = np.clip(values_of(3, "uint8"), 10, None)
+    source = write_scene(tmp_path / "a.tif", values, photometric="RGB", nodata=declared)
+    for made in (0, 1, 9):
+        restore(
+            source,
+            tmp_path / "b.tif",
+            lambda _, rows, made=made: np.full_like(rows, made),
+            nodata=given,
+        )
+        with rasterio.open(tmp_path / "b.tif") as file:
+            assert file.nodata == declared
+            assert not np.isin(file.read(), [declared, given]).any()
+
+
+def test_alpha_that_is_another_band_hides_nothing(tmp_path):
+    """GDAL calls the fourth of four bands of 8 bits alpha, unless it is told otherwise."""
+    values = values_of(4, "uint8")
+    values[3, :50] = 0  # infra-red of water
+    source = write_scene(tmp_path / "a.tif", values, photometric="RGB", alpha="YES")
+    with open_scene(source) as scene:
+        assert scene.valid(slice(0, HEIGHT), slice(0, WIDTH)).all()
+        assert any("band 4 has too many values for alpha" in note for note in scene.notes)
+    restore(source, tmp_path / "b.tif", brighter)
+    result = read(tmp_path / "b.tif")
+    np.testing.assert_array_equal(result[3], values[3])
+    assert (result[:3, 40:50, 40:100] != values[:3, 40:50, 40:100]).mean() > 0.9
+
+
+def test_tags_that_cannot_be_written_are_told_and_end_nothing(tmp_path):
+    tagged = b"<GDALMetadata><Item name='ns'>1</Item><Item name='bidx' sample='0'>2</Item>"
+    tagged += b"<Item name='kept'>3</Item></GDALMetadata>"
+    source = write_scene(
+        tmp_path / "a.tif", values_of(3, "uint8"), after=lambda f: f.update_tags(a=" " * 200)
+    )
+    with tifffile.TiffFile(source, mode="r+b") as tiff:
+        tiff.pages.first.tags[42112].overwrite(tagged)
+    with open_scene(source) as scene:
+        told = [note for note in scene.notes if "stays behind" in note]
+    assert told == ["its tag 'bidx' stays behind", "its tag 'ns' stays behind"]
+    restore(source, tmp_path / "b.tif", brighter)
+    with rasterio.open(tmp_path / "b.tif") as file:
+        assert file.tags()["kept"] == "3"
+
+
+def test_byte_order_stays_and_further_pages_are_told(tmp_path):
+    values = values_of(3, "uint16")
+    source = write_scene(tmp_path / "a.tif", values, endianness="BIG")
+    with rasterio.open(source, "r+") as file:
+        assert not file.subdatasets
+    restore(source, tmp_path / "b.tif", brighter)
+    with tifffile.TiffFile(tmp_path / "b.tif") as tiff:
+        assert tiff.byteorder == ">"
+    with rasterio.open(
+        tmp_path / "a.tif",
+        "w",
+        append_subdataset=True,
+        **{**PLACE, "dtype": "uint16", "count": 3},
+        driver="GTiff",
+        height=HEIGHT,
+        width=WIDTH,
+    ) as file:
+        file.write(values)
+    with open_scene(tmp_path / "a.tif") as scene:
+        assert "its further pages stay behind" in scene.notes
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "float32"])
 def test_a_black_border_that_no_tag_tells_of_is_no_ground(tmp_path, dtype):
     values = values_of(3, dtype)

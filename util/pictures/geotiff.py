@@ -24,12 +24,18 @@ import tifffile
 
 from util.pictures import gdal, geotiff_write
 from util.pictures.border import border_in, is_black, near_border, step_of
-from util.pictures.carried import exif_of
-from util.pictures.geotiff_facts import facts_of
+from util.pictures.geotiff_facts import Unfit, facts_of, head_of
 from util.pictures.geotiff_layout import packing
-from util.pictures.original import NO_GROUND, filled, in_type, tells_ground
+from util.pictures.original import (
+    NO_GROUND,
+    as_opaque,
+    filled,
+    in_type,
+    is_no_mask,
+    tells_ground,
+)
 from util.pictures.pixels import PictureError, checked_scale, top_of
-from util.pictures.read import TIFF_STARTS, check_whole, reason_of
+from util.pictures.read import TIFF_STARTS
 from util.pictures.stretch import BITS_8, stretch_of
 
 available = gdal.available
@@ -37,10 +43,6 @@ _MOST_BLOCK_BYTES = 2**30
 _RGB = ("red", "green", "blue")
 _WHOLE = slice(None), slice(None)
 _GEO_TAGS = (33550, 33922, 34264, 34735)  # scale, tie points, transform, keys
-
-
-class Unfit(PictureError):
-    """A TIFF whose values are no brightness as they are stored, or that is no picture upright."""
 
 
 def is_tiff(path: str | Path) -> bool:
@@ -94,7 +96,7 @@ def open_scene(
     """
     path, full_scale = Path(path), checked_scale(full_scale or None)
     with gdal.session():
-        page, exif = _head_of(path)
+        page, exif = head_of(path)
         with gdal.reading(path):
             # An absolute path is never taken for an address of another kind.
             dataset = gdal.library().open(path.absolute(), driver="GTiff")
@@ -106,31 +108,6 @@ def open_scene(
         finally:
             with contextlib.suppress(*gdal.failures()):
                 dataset.close()
-
-
-def _head_of(path: Path) -> tuple[tifffile.TiffPage, dict]:
-    """Return the first page of a TIFF that can be taken, as its head tells it, and its EXIF."""
-    try:
-        with open(path, "rb") as file, tifffile.TiffFile(file, name="tiff") as tiff:
-            page = tiff.pages.first
-            check_whole(page, tiff.filehandle.size)
-            kind = tifffile.PHOTOMETRIC(page.photometric)
-            if kind == 3:
-                raise Unfit("has a palette; turn it into RGB first: gdal_translate -expand rgb")
-            if kind not in (1, 2, 6):
-                raise Unfit(f"its colours are {kind.name}; turn them into RGB or grey")
-            bits = int(np.min(page.bitspersample))
-            if bits < 8:
-                raise Unfit(f"{bits} bits hold no brightness; it takes 8 or more")
-            if page.tags.valueof(274, 1) in range(2, 9):
-                raise Unfit("its orientation tag turns it; store it upright")
-            with contextlib.suppress(Exception):  # the pixels are what matters
-                return page, exif_of(file, tiff)
-            return page, {}
-    except PictureError as error:
-        raise type(error)(error.reason, path) from None
-    except Exception as error:  # decoders meet damage with errors of every class
-        raise PictureError(reason_of(error), path) from error
 
 
 class Scene:
@@ -160,7 +137,10 @@ class Scene:
             raise Unfit(f"pixels of type {self.type} are no brightness", path)
         self._roles = [role.name for role in self.facts.roles]
         self.bands = self._bands(bands)
-        self.nodata = in_type(dataset.nodata if nodata is None else nodata, self.type)
+        declared = in_type(dataset.nodata, self.type)
+        self.nodata = declared if nodata is None else in_type(nodata, self.type)
+        # What the file declares it will go on declaring, whatever the user says.
+        self._taken = sorted({self.nodata, declared} - {None})
         flags = [flag.name for flag in dataset.mask_flag_enums[self.bands[0] - 1]]
         self._alpha = self._roles.index("alpha") + 1 if "alpha" in self._roles else None
         self.has_mask = "per_dataset" in flags and "alpha" not in flags
@@ -168,6 +148,9 @@ class Scene:
         self.notes += [note] if note else []
         self.shape = (dataset.height, dataset.width, 3)
         self._check_blocks()
+        if self._alpha and is_no_mask(as_opaque(self._thinned_of(self._alpha))):
+            self.notes.append(f"its band {self._alpha} has too many values for alpha, and is none")
+            self._alpha = None
         self._border = None
         self._border = self._find_border()
         self.has_gaps = (
@@ -180,6 +163,9 @@ class Scene:
         self.stretch = self._stretch(full_scale)
         self.dtype = np.dtype(np.uint8 if self.stretch is BITS_8 else np.uint16)
         self.white = float(top_of(self.dtype))
+        if dataset.subdatasets:
+            self.notes.append("its further pages stay behind")
+        self.notes += self.facts.left_behind()
         if not self.facts.is_placed:
             self.notes.append("has no georeference, so its results have none")
 
@@ -217,10 +203,11 @@ class Scene:
         whole = self.type.kind in "iu"
         if "nbits" in self.packing and whole:
             np.minimum(values, 2 ** int(self.packing["nbits"]) - 1, out=values)
-        if self.nodata is not None:
-            step = 1 if whole else self.stretch.step
-            down = self.nodata >= np.min(self.stretch.high)
-            values[values == self.nodata] = self.nodata - step if down else self.nodata + step
+        step = 1 if whole else self.stretch.step
+        for _ in self._taken:  # as often: beside one may be the other
+            for taken in self._taken:
+                down = taken >= np.min(self.stretch.high)
+                values[values == taken] = taken - step if down else taken + step
         return values
 
     def create(
@@ -337,11 +324,14 @@ class Scene:
     @cached_property
     def _thinned(self):
         """The values of the three bands, a pixel of many, (h, w, 3)."""
+        return np.ascontiguousarray(np.moveaxis(self._thinned_of(self._three()), 0, -1))
+
+    def _thinned_of(self, bands):
+        """Return a pixel of many of a band, (h, w), or of several."""
         step = step_of(*self.shape[:2])
         shape = [max(1, side // step) for side in self.shape[:2]]
         with gdal.reading(self.path):
-            values = self._dataset.read(self._three(), out_shape=(3, *shape))
-        return np.ascontiguousarray(np.moveaxis(values, 0, -1))
+            return self._dataset.read(bands, out_shape=(*np.shape(bands), *shape))
 
     def _sample(self):
         """Return values of ground, (N, 3), of the whole scene, thinned out."""

@@ -3,16 +3,27 @@
 A new file gets size, type, nodata, CRS and transform from its layout; all else is put here.
 """
 
+import contextlib
 from collections.abc import Mapping, Set
+from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import tifffile
 
 from util.pictures import gdal
+from util.pictures.carried import exif_of
+from util.pictures.pixels import PictureError
+from util.pictures.read import check_whole, reason_of
 
 # What the file itself makes; and EXIF, which GDAL reads and does not write.
 _NOT_CARRIED = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "EXIF")
 _PER_BAND = ("descriptions", "units", "scales", "offsets")
+_UNWRITEABLE = {"ns", "bidx"}  # rasterio takes tags of these names for its own arguments
+
+
+class Unfit(PictureError):
+    """A TIFF whose values are no brightness as they are stored, or that is no picture upright."""
 
 
 class Facts(NamedTuple):
@@ -49,6 +60,37 @@ class Facts(NamedTuple):
     is_placed: bool
     page: tifffile.TiffPage
     exif: dict
+
+    def left_behind(self) -> list[str]:
+        """Return what to tell of tags that cannot be written."""
+        spaces = [self.tags, *self.band_tags]
+        names = {name for space in spaces for tags in space.values() for name in tags}
+        return [f"its tag {name!r} stays behind" for name in sorted(names & _UNWRITEABLE)]
+
+
+def head_of(path: Path) -> tuple[tifffile.TiffPage, dict]:
+    """Return the first page of a TIFF that can be taken, as its head tells it, and its EXIF."""
+    try:
+        with open(path, "rb") as file, tifffile.TiffFile(file, name="tiff") as tiff:
+            page = tiff.pages.first
+            check_whole(page, tiff.filehandle.size)
+            kind = tifffile.PHOTOMETRIC(page.photometric)
+            if kind == 3:
+                raise Unfit("has a palette; turn it into RGB first: gdal_translate -expand rgb")
+            if kind not in (1, 2, 6):
+                raise Unfit(f"its colours are {kind.name}; turn them into RGB or grey")
+            bits = int(np.min(page.bitspersample))
+            if bits < 8:
+                raise Unfit(f"{bits} bits hold no brightness; it takes 8 or more")
+            if page.tags.valueof(274, 1) in range(2, 9):
+                raise Unfit("its orientation tag turns it; store it upright")
+            with contextlib.suppress(Exception):  # the pixels are what matters
+                return page, exif_of(file, tiff)
+            return page, {}
+    except PictureError as error:
+        raise type(error)(error.reason, path) from None
+    except Exception as error:  # decoders meet damage with errors of every class
+        raise PictureError(reason_of(error), path) from error
 
 
 def facts_of(dataset: object, page: tifffile.TiffPage, exif: dict) -> Facts:
@@ -97,7 +139,7 @@ def put(facts: Facts, result: object, changed: Set[int]) -> None:
             kept = tags.items()
             if band in changed:
                 kept = [(n, v) for n, v in kept if not n.startswith("STATISTICS_")]
-            result.update_tags(band, ns=space or None, **dict(kept))
+            tag(result, space, dict(kept), band)
     for name, values in facts.per_band.items():
         setattr(result, name, values)
 
@@ -108,12 +150,12 @@ def put_place(facts: Facts, result: object) -> None:
     tag(result, "RPC", facts.tags.get("RPC", {}))
 
 
-def tag(result: object, space: str, tags: Mapping[str, object]) -> None:
-    """Set tags of a domain, "" for a dataset's own."""
-    tags = {name: str(value) for name, value in tags.items()}
+def tag(result: object, space: str, tags: Mapping[str, object], band: int = 0) -> None:
+    """Set tags of a domain, "" for the own one, of a band, or of the dataset: 0."""
+    tags = {name: str(value) for name, value in tags.items() if name not in _UNWRITEABLE}
     if space.startswith("xml:"):
         # rasterio joins name and value by an equals sign, which GDAL takes for the document.
         name, _, value = next(iter(tags.values())).partition("=")
         tags = {name: value}
     if tags:
-        result.update_tags(ns=space or None, **tags)
+        result.update_tags(band, ns=space or None, **tags)

@@ -69,7 +69,8 @@ def layout_of(facts: Facts, contents: dict, format: str, options: dict) -> Layou
     grid = facts.profile.keys() & {"height", "width", "crs", "transform"}
     # Classic TIFF ends at 4 GB, and how far compression gets nobody knows.
     big = "YES" if facts.page.parent.is_bigtiff else "IF_SAFER"
-    tiles = {"driver": "GTiff", "bigtiff": big, **contents}
+    order = {"<": "LITTLE", ">": "BIG"}[facts.page.parent.byteorder]
+    tiles = {"driver": "GTiff", "bigtiff": big, "endianness": order, **contents}
     tiles |= {name: facts.profile[name] for name in grid}
     if is_cog or format == "cog":
         cog = {"driver": "COG", "bigtiff": big, "overview_resampling": "AVERAGE"}

@@ -99,14 +99,10 @@ class Original:
 
     @cached_property
     def opaque(self):
-        """How opaque each pixel is, as stored, uint8 (H, W), of 16 bits the upper 8; None."""
+        """How opaque each pixel is, as stored, uint8 (H, W); None."""
         if self.alpha is None:
             return None
-        alpha = self.values[..., self.alpha]
-        if alpha.dtype.kind == "u":
-            return (alpha >> 8 * (alpha.dtype.itemsize - 1)).astype(np.uint8)
-        top = np.iinfo(alpha.dtype).max if alpha.dtype.kind == "i" else 1
-        return as_pixels(np.nan_to_num(alpha) / top, np.uint8)
+        return as_opaque(self.values[..., self.alpha])
 
     def picture(self, full_scale=None):
         """Return the three bands upright as a `util.pictures.pixels.Picture`.
@@ -245,6 +241,14 @@ def hint_of_range(values):
         f"its values reach {greatest:g} of {top:g}, so it passes for nearly black; "
         f"set full_scale to the value that means white, perhaps {usual:g}"
     )
+
+
+def as_opaque(alpha):
+    """Return an alpha channel (H, W) of any type as uint8, of 16 bits the upper 8."""
+    if alpha.dtype.kind == "u":
+        return (alpha >> 8 * (alpha.dtype.itemsize - 1)).astype(np.uint8)
+    top = np.iinfo(alpha.dtype).max if alpha.dtype.kind == "i" else 1
+    return as_pixels(np.nan_to_num(alpha) / top, np.uint8)
 
 
 def is_no_mask(opaque):
