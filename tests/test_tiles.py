@@ -156,3 +156,20 @@ def test_a_unet_in_tiles_equals_the_unet_in_one_piece(norm):
     np.testing.assert_allclose(exact, whole, atol=1e-4 * np.abs(whole).max())
     assert np.abs(near - whole).max() > 1e-2 * np.abs(whole).max()
     assert function.experimental_get_tracing_count() == 1
+
+
+@pytest.mark.parametrize("size", [(2400, 90), (2400, 700)])
+def test_black_tiles_go_through_once(size):
+    picture = np.random.default_rng(1).random((*size, 3), np.float32)
+    picture[400:2000] = 0
+    calls = []
+
+    def brighter(batch):
+        calls.append(batch["cloudy"].any())
+        return {name: values + 0.25 for name, values in blur(batch).items()}
+
+    tiled = tiles.run(brighter, {"cloudy": picture}, **SMALL)["restored"]
+    assert calls.count(False) == 1
+    assert len(calls) < tiles.plan(*size, **SMALL).tiles - 2
+    whole = tiles.run(brighter, {"cloudy": picture}, tile_px=2048, margin_px=16)["restored"]
+    np.testing.assert_allclose(tiled, whole, atol=1e-6)

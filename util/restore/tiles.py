@@ -209,6 +209,7 @@ def bands(function, pictures, *, white=None, progress=None, **how):
     p, margin_px = plan(height, width, **how), how["margin_px"]
     carry = {}  # the last rows of the row of tiles above
     strip = {}  # the row of tiles in hand
+    blank = None  # what is made of a black tile, as there are beside a turned scene: made once
     for i, top in enumerate(p.tops):
         for j, left in enumerate(p.lefts):
             batch = {
@@ -216,7 +217,11 @@ def bands(function, pictures, *, white=None, progress=None, **how):
                 for name, picture in pictures.items()
             }
             shared = p.lefts[j - 1] + p.tile_width - left if j else 0
-            for name, found in function(batch).items():
+            is_blank = not any(values.any() for values in batch.values())
+            made = blank if is_blank and blank else function(batch)
+            if is_blank:
+                blank = {name: np.array(found) for name, found in made.items()}
+            for name, found in made.items():
                 found = np.asarray(found)[0]
                 if found.shape[:2] != (p.tile_height, p.tile_width):
                     raise ValueError(f"{name} {found.shape} does not fit the tile")
