@@ -112,6 +112,8 @@ def test_lines_of_a_list(tmp_path):
     low = digest.lower()
     names = {"a.png": None, "in/b.png": None, "in/c d.png": low, "in/e.png": low, "in/f.png": None}
     assert read_list(file) == names
+    file.write_text("a.png\nb.png\n", encoding="utf-8-sig")  # as Windows' Notepad may write it
+    assert list(read_list(file)) == ["a.png", "b.png"]
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ def read_list(path):
         It cannot be read, or names something outside of its folder, or twice.
     """
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
             lines = file.read(_LIST_BYTES).splitlines()
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
