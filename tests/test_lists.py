@@ -80,6 +80,17 @@ def test_hashes_are_those_of_sha256sum_and_check_compares_them(tmp_path, capsys)
     assert "not fit: 2 not as listed\n" in said
 
 
+@pytest.mark.parametrize("words", [[], ["--hashes"]])
+def test_names_that_begin_as_comments_do_are_listed(tmp_path, capsys, words):
+    names = [f"{first}{n}.png" for first in ("#", " ", "##/# ") for n in range(4)]
+    for n, name in enumerate(names):
+        save(tmp_path / name, picture(n))
+    assert prepare_data.run(["split", str(tmp_path), *words]) == 0
+    lists = listed(tmp_path)
+    assert sorted(lists["train"] + lists["val"]) == sorted(names)
+    assert checked(capsys, tmp_path)[0] == 0
+
+
 def test_a_test_picture_that_is_trained_on_leaks(tmp_path, capsys):
     folder = scenes(tmp_path / "clear")
     assert prepare_data.run(["split", str(folder), "--test-share=.2"]) == 0

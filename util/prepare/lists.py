@@ -73,7 +73,7 @@ def write_lists(folder, settings, *, test_share=0.0, hashes=False, overwrite=Fal
 
 def _line(folder, name, hashes, bar):
     if not hashes:
-        return f"{name}\n"
+        return "./" * name.startswith(("#", " ")) + f"{name}\n"  # else a comment, or cut off
     with open(folder / name, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     bar.update()
