@@ -161,6 +161,22 @@ def test_lists_of_which_nothing_fits_are_named_with_a_way_out(tmp_path):
     assert sides(folder, validation_by="scene")[0] == by_scene
 
 
+@pytest.mark.parametrize("lines", [["0/0", "0/1"], ["0/0.png 0/1.png"], ["0/0.png 3"], ["0.png"]])
+def test_a_list_of_another_kind_is_one_line_that_says_what_is_expected(tmp_path, capsys, lines):
+    folder = scenes(tmp_path / "clear")
+    put(folder, train=lines)
+    status, said = checked(capsys, folder)
+    assert status == 1
+    assert "not fit: 1 not as listed\n" in said
+    assert (
+        "another kind: a line must be one picture's path within the folder, such as a/b.png; "
+        f"the first is {lines[0]}\n" in said
+    )
+    put(folder, val=["5/0.png"])
+    with pytest.raises(UserError, match=rf"^FOLDER = {folder}: train\.txt names none .*{lines[0]}"):
+        checked(capsys, folder)
+
+
 def test_a_run_keeps_its_sides_when_lists_change(tmp_path):
     folder = scenes(tmp_path / "clear", count=2, each=3)
     names = [p.relative_to(folder).as_posix() for p in find_pictures(folder)]

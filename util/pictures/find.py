@@ -221,6 +221,15 @@ def lists_of(folder):
     return found
 
 
+def another_kind(kind, names):
+    """Return what to say of a list "train", "val" or "test" that names no picture of its folder."""
+    first = next(iter(names), "")
+    return (
+        f"{kind}.txt names none of its pictures, so it is a list of another kind: a line must be "
+        f"one picture's path within the folder, such as a/b.png; the first is {first:.60}"
+    )
+
+
 def _pictures_listed(file):
     """Return the pictures that a list names and that are there; the others are told."""
     names = read_list(file)

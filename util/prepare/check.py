@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from util.pictures.find import in_nfc, lists_of, pictures_of, place_in
+from util.pictures.find import another_kind, in_nfc, lists_of, pictures_of, place_in
 from util.pictures.pairs import find_pairs
 from util.pictures.pixels import PictureError, luma
 from util.pictures.read import read
@@ -79,7 +79,7 @@ def check(folder, settings, *, hazy=None, against=None):
         bad["no pairs"] = _unlike(pairs, looks, partners)
         _say_what(hazy, partners, partners, settings)
         trained = [path for path, _ in pairs]
-    split = Split(settings).sides("clear_folder", folder, trained, crop_px=settings.crop_px)
+    split = Split(settings).sides("FOLDER", folder, trained, crop_px=settings.crop_px)
     show(f"  split: {len(split[0].paths)} to train on, {len(split[1].paths)} held back")
     # A single picture is divided, which is no leak.
     side_of = dict.fromkeys(split[1].paths, "held back") | dict.fromkeys(split[0].paths, "trained")
@@ -140,6 +140,9 @@ def _not_as_listed(folder, looks):
     here = {_listed_as(path, folder): seen for path, seen in looks.items()}
     lines = []
     for kind, names in lists_of(folder).items():
+        if names and not here.keys() & names:
+            lines.append(another_kind(kind, names))
+            continue
         for name, digest in names.items():
             if name not in here:
                 lines.append(f"{name} of {kind}.txt: is not there, or unreadable")
