@@ -74,6 +74,8 @@ def test_colour_infrared_becomes_layers_and_stopped_work_goes_on(tmp_path, capsy
         (["noaa", "nowhere", "--out", "o"], "nowhere: No such file"),
         (["noaa", ".", "--out", "o"], "no picture found"),
         (["layers", ".", "--out", "o", "--max-pixels", "few"], "must be INT"),
+        (["layers", ".", "--out", "o", "--max-pixel=9"], "did you mean --max-pixels"),
+        (["layers", ".", "--out", "o", "--full-scale=9"], "not understood; see --help"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, monkeypatch, words, why):
