@@ -20,7 +20,7 @@ from functools import partial
 
 from configure import Common
 from util import command
-from util.say import UserError
+from util.say import UserError, say_first
 
 COMMANDS = {
     "noaa": """Make cloud layers of colour infrared: the colder a cloud's top, the more opaque.
@@ -31,8 +31,9 @@ of which the nearest counts. White border lines are found by their colour and wi
 what is beside them.""",
     "layers": """Make cloud layers of what holds opacity already.
 
-Of a picture in colour its alpha counts, of a grey one its brightness. With --limits it is the
-first band between two values, such as temperatures or probabilities, in the file's own numbers.""",
+Alpha alone counts where it is soft or the picture is in colour, else brightness. With --limits it
+is the first band between two values, such as temperatures or probabilities, in the file's own
+numbers.""",
     "check": """Look through clear pictures before they are trained on.
 
 Says how many there are and how large, which are unreadable, which are there twice (the same file,
@@ -116,8 +117,10 @@ def _noaa(options, settings):
 def _layers(options, settings):
     from util.prepare.layers import opacity_of_layer
 
-    how = {"limits": options.limits, "max_pixels": settings.max_pixels}
-    return _layers_of(options, partial(opacity_of_layer, **how))
+    how = {"limits": options.limits, "max_pixels": settings.max_pixels, "dim": []}
+    status = _layers_of(options, partial(opacity_of_layer, **how))
+    say_first(how["dim"])
+    return status
 
 
 def _layers_of(options, opacity_of):

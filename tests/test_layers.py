@@ -105,6 +105,31 @@ def test_alpha_of_a_coloured_layer_is_its_opacity(tmp_path):
     np.testing.assert_allclose(opacity_in(tmp_path / "c.png"), RAMP, atol=0.003)
 
 
+def test_soft_alpha_of_a_grey_picture_counts_alone_and_a_mask_does_not(tmp_path):
+    alpha, shade = np.rint(RAMP * 255).astype(np.uint8), noise(8, 8)[..., :1].repeat(3, axis=2)
+    Image.fromarray(np.dstack([shade, alpha])).save(tmp_path / "a.png")
+    np.testing.assert_allclose(opacity_in(tmp_path / "a.png"), RAMP, atol=0.003)
+    mask = np.where(np.arange(64).reshape(8, 8) < 20, 0, 255).astype(np.uint8)
+    Image.fromarray(np.dstack([shade, mask])).save(tmp_path / "b.png")
+    expected = shade[..., 0] / 255 * (mask > 0)
+    np.testing.assert_allclose(opacity_in(tmp_path / "b.png"), expected, atol=0.003)
+
+
+def test_values_of_another_range_need_limits_and_are_told_so(tmp_path, capsys):
+    for n, values in enumerate([200 + 100 * RAMP, *3 * [np.uint16(10_000 * RAMP)]]):
+        tifffile.imwrite(tmp_path / f"{n}.tif", values, photometric="minisblack")
+    words = ["layers", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert prepare_data.run(words) == 0
+    said = capsys.readouterr().err
+    remedy = "; give --limits, the values of no cloud and of opaque cloud\n"
+    assert f"values from 200 to 300 have no known range{remedy}" in said
+    assert f"{tmp_path / '3.tif'}: its values reach 10000 of 65535" in said
+    assert said.count(remedy) == 4
+    assert "full_scale" not in said
+    assert prepare_data.run([*words, "--limits=0,10000", "--overwrite"]) == 0
+    assert "--limits" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.int16, np.uint16])
 def test_the_first_band_of_a_raster_between_its_limits(tmp_path, dtype):
     kelvin = (300 - 100 * RAMP).astype(dtype)
