@@ -94,7 +94,8 @@ def _arguments_of_output(parser):
     parser.add_argument("--overwrite", action="store_true", help="make layers anew that exist")
     text = "rows cut off at the bottom, such as a caption (source 20) [%(default)s]"
     parser.add_argument("--bottom-px", type=_number(0, 10_000), default=0, metavar="N", help=text)
-    parser.add_argument("--half", action="store_true", help="half the size (source)")
+    text = "half the size (source); then --preset source needs --cloud-window-px 128,128"
+    parser.add_argument("--half", action="store_true", help=text)
     text = "side of a box to smooth with, as training does too (source 5) [none]"
     parser.add_argument("--blur-px", type=_number(0, 100), default=0, metavar="N", help=text)
     text = "from the least to the greatest opacity of each, as training does of its windows"

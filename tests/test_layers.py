@@ -6,15 +6,18 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from conftest import PROJECT
 from make_zoo import noise
 from PIL import Image
 from test_noaa import drawn_by_noaa
 
 import prepare_data
+from configure import Defog
 from util.pictures.pixels import PictureError
 from util.pictures.read import read_picture
 from util.prepare.layers import Finish, make_layers, opacity_of_layer
 from util.say import UserError
+from util.settings import from_texts
 
 RAMP = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
 
@@ -89,6 +92,19 @@ def test_numbers_have_their_limits(word):
     with pytest.raises(SystemExit) as end:
         prepare_data.run(["layers", "x", "--out", "o", word])
     assert end.value.code == 2
+
+
+def test_layers_of_half_the_size_have_windows_of_half_the_size(capsys):
+    option = "--cloud-window-px 128,128"
+    with pytest.raises(SystemExit):
+        prepare_data.run(["noaa", "--help"])
+    for text in (capsys.readouterr().out, (PROJECT / "docs" / "data.md").read_text("utf-8")):
+        assert option in " ".join(text.split())
+    source = {"preset": "source"}
+    settings = from_texts(Defog, source)
+    assert settings.cloud_window_px == 2 * (2 * settings.crop_px,)
+    settings = from_texts(Defog, source | {"cloud_window_px": option.split()[1]})
+    assert settings.cloud_window_px == 2 * (settings.crop_px,)
 
 
 # --- what holds opacity -------------------------------------------------------------------------
