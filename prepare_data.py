@@ -47,7 +47,8 @@ or on both sides.""",
 
 A line a picture, by its path there. Training keeps to the first two where they are
 (validation_by = list or auto) and never sees the third; "evaluate --data FOLDER/test.txt" measures
-on it. With --hashes the lines are those of sha256sum, and check compares them with the files.""",
+on it. Pictures that check calls the same, or nearly, go into one list; by scene, so do all of their
+scenes. With --hashes the lines are those of sha256sum, and check compares them with the files.""",
 }
 
 
@@ -212,7 +213,7 @@ _SETTINGS = {
     "noaa": ["max_pixels"],
     "layers": ["max_pixels"],
     "check": ["crop_px", "validation_by", "validation_share", "max_pixels", "full_scale"],
-    "split": ["validation_by", "validation_share"],
+    "split": ["validation_by", "validation_share", "max_pixels", "full_scale"],
 }
 _WORK = {"noaa": _noaa, "layers": _layers, "check": _check, "split": _split}
 

@@ -4,6 +4,7 @@ import hashlib
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
 from test_check import checked, picture, save, scenes
 
@@ -58,6 +59,47 @@ def test_lists_hold_every_picture_once_and_training_keeps_to_them(tmp_path, caps
     (folder / "test.txt").unlink()
     assert prepare_data.run(words) == 0
     assert all(f"{n}/" in " ".join(listed(folder)["val"]) for n in range(10))
+
+
+def test_pictures_of_one_place_are_in_one_list(tmp_path, capsys):
+    """As in RICE, where one clear picture is there under several clouds."""
+    for n in range(30):
+        light = np.clip(picture(n // 3) * 1.02 + n % 3, 0, 255).astype(np.uint8)
+        save(tmp_path / f"{n:02}.png", light)
+    assert checked(capsys, tmp_path)[0] == 1
+    assert prepare_data.run(["split", str(tmp_path), "--test-share=.2"]) == 0
+    assert "20 pictures are the same as another, or nearly" in capsys.readouterr().err
+    assert [len(names) for names in listed(tmp_path).values()] == [18, 6, 6]
+    assert checked(capsys, tmp_path)[0] == 0
+
+
+def test_scenes_that_share_a_picture_are_in_one_list(tmp_path, capsys):
+    folder = scenes(tmp_path / "clear", count=6, each=3)
+    shutil.copy(folder / "1" / "0.png", folder / "5" / "copy.png")  # the last would be held back
+    assert checked(capsys, folder)[0] == 1
+    assert prepare_data.run(["split", str(folder), "--hashes"]) == 0
+    kinds = {name.split("/")[0]: kind for kind, names in lists_of(folder).items() for name in names}
+    assert kinds["1"] == kinds["5"]
+    assert sum(len(names) for names in lists_of(folder).values()) == 19
+    assert len({(n.split("/")[0], k) for k, names in listed(folder).items() for n in names}) == 6
+    assert checked(capsys, folder)[0] == 0
+    for n in range(5):
+        save(folder / f"{n}" / "shared.png", picture(90))
+    with pytest.raises(
+        UserError, match="24 pictures are too few for 2 lists of whole scenes; --val"
+    ):
+        prepare_data.run(["split", str(folder), "--overwrite"])
+    assert prepare_data.run(["split", str(folder), "--overwrite", "--validation-by=tile"]) == 0
+    assert checked(capsys, folder)[0] == 0
+
+
+def test_what_cannot_be_compared_is_listed_all_the_same(tmp_path, capsys):
+    folder = scenes(tmp_path / "clear")
+    (folder / "0" / "cut.png").write_bytes((folder / "0" / "0.png").read_bytes()[:300])
+    assert prepare_data.run(["split", str(folder), "--hashes"]) == 0
+    assert f"{folder / '0' / 'cut.png'}: damaged" in capsys.readouterr().err
+    digest = hashlib.sha256((folder / "0" / "cut.png").read_bytes()).hexdigest()
+    assert lists_of(folder)["train"]["0/cut.png"] == digest
 
 
 def test_hashes_are_those_of_sha256sum_and_check_compares_them(tmp_path, capsys):
