@@ -20,7 +20,7 @@ from functools import partial
 
 from configure import Common
 from util import command
-from util.say import UserError
+from util.say import UserError, say_first
 
 COMMANDS = {
     "noaa": """Make cloud layers of colour infrared: the colder a cloud's top, the more opaque.
@@ -31,8 +31,9 @@ of which the nearest counts. White border lines are found by their colour and wi
 what is beside them.""",
     "layers": """Make cloud layers of what holds opacity already.
 
-Of a picture in colour its alpha counts, of a grey one its brightness. With --limits it is the
-first band between two values, such as temperatures or probabilities, in the file's own numbers.""",
+Alpha alone counts where it is soft or the picture is in colour, else brightness. With --limits it
+is the first band between two values, such as temperatures or probabilities, in the file's own
+numbers.""",
     "check": """Look through clear pictures before they are trained on.
 
 Says how many there are and how large, which are unreadable, which are there twice (the same file,
@@ -46,7 +47,8 @@ or on both sides.""",
 
 A line a picture, by its path there. Training keeps to the first two where they are
 (validation_by = list or auto) and never sees the third; "evaluate --data FOLDER/test.txt" measures
-on it. With --hashes the lines are those of sha256sum, and check compares them with the files.""",
+on it. Pictures that check calls the same, or nearly, go into one list; by scene, so do all of their
+scenes. With --hashes the lines are those of sha256sum, and check compares them with the files.""",
 }
 
 
@@ -93,7 +95,8 @@ def _arguments_of_output(parser):
     parser.add_argument("--overwrite", action="store_true", help="make layers anew that exist")
     text = "rows cut off at the bottom, such as a caption (source 20) [%(default)s]"
     parser.add_argument("--bottom-px", type=_number(0, 10_000), default=0, metavar="N", help=text)
-    parser.add_argument("--half", action="store_true", help="half the size (source)")
+    text = "half the size (source); then --preset source needs --cloud-window-px 128,128"
+    parser.add_argument("--half", action="store_true", help=text)
     text = "side of a box to smooth with, as training does too (source 5) [none]"
     parser.add_argument("--blur-px", type=_number(0, 100), default=0, metavar="N", help=text)
     text = "from the least to the greatest opacity of each, as training does of its windows"
@@ -116,8 +119,10 @@ def _noaa(options, settings):
 def _layers(options, settings):
     from util.prepare.layers import opacity_of_layer
 
-    how = {"limits": options.limits, "max_pixels": settings.max_pixels}
-    return _layers_of(options, partial(opacity_of_layer, **how))
+    how = {"limits": options.limits, "max_pixels": settings.max_pixels, "dim": []}
+    status = _layers_of(options, partial(opacity_of_layer, **how))
+    say_first(how["dim"])
+    return status
 
 
 def _layers_of(options, opacity_of):
@@ -208,7 +213,7 @@ _SETTINGS = {
     "noaa": ["max_pixels"],
     "layers": ["max_pixels"],
     "check": ["crop_px", "validation_by", "validation_share", "max_pixels", "full_scale"],
-    "split": ["validation_by", "validation_share"],
+    "split": ["validation_by", "validation_share", "max_pixels", "full_scale"],
 }
 _WORK = {"noaa": _noaa, "layers": _layers, "check": _check, "split": _split}
 

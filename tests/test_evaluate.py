@@ -71,6 +71,20 @@ def test_pairs_are_those_of_training(tmp_path, capsys, monkeypatch):
     assert float(rows["0005_1_0.2"]["psnr_whole"]) == pytest.approx(wanted, abs=1e-3)
 
 
+def test_a_list_may_leave_out_most_hazy_pictures(tmp_path, capsys, monkeypatch):
+    for n in range(14):
+        for name in (f"hazy/{n:04}_0.8_0.1.png", f"clear/{n:04}.png"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            write_picture(tmp_path / name, picture(n, 40, 40))
+    listed, file = tmp_path / "clear" / "test.txt", tmp_path / "e.csv"
+    listed.write_text("0003.png\n0007.png\n")
+    words = ("--pairs", tmp_path / "hazy", listed, "--csv", file)
+    said = evaluated(capsys, monkeypatch, dehazer()[0], *words)
+    assert {row["picture"] for row in read(file)} == {"0003_0.8_0.1", "0007_0.8_0.1"}
+    assert said.count("left out") == 10
+    assert "\nand 2 more\n" in said
+
+
 def test_neither_table_nor_csv_is_lost_with_the_other(folders, tmp_path, capsys, monkeypatch):
     file = tmp_path / "e.csv"
     (tmp_path / "file").write_text("a file where a folder belongs")

@@ -6,15 +6,18 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from conftest import PROJECT
 from make_zoo import noise
 from PIL import Image
 from test_noaa import drawn_by_noaa
 
 import prepare_data
+from configure import Defog
 from util.pictures.pixels import PictureError
 from util.pictures.read import read_picture
 from util.prepare.layers import Finish, make_layers, opacity_of_layer
 from util.say import UserError
+from util.settings import from_texts
 
 RAMP = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
 
@@ -74,6 +77,8 @@ def test_colour_infrared_becomes_layers_and_stopped_work_goes_on(tmp_path, capsy
         (["noaa", "nowhere", "--out", "o"], "nowhere: No such file"),
         (["noaa", ".", "--out", "o"], "no picture found"),
         (["layers", ".", "--out", "o", "--max-pixels", "few"], "must be INT"),
+        (["layers", ".", "--out", "o", "--max-pixel=9"], "did you mean --max-pixels"),
+        (["layers", ".", "--out", "o", "--full-scale=9"], "not understood; see --help"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, monkeypatch, words, why):
@@ -89,6 +94,19 @@ def test_numbers_have_their_limits(word):
     assert end.value.code == 2
 
 
+def test_layers_of_half_the_size_have_windows_of_half_the_size(capsys):
+    option = "--cloud-window-px 128,128"
+    with pytest.raises(SystemExit):
+        prepare_data.run(["noaa", "--help"])
+    for text in (capsys.readouterr().out, (PROJECT / "docs" / "data.md").read_text("utf-8")):
+        assert option in " ".join(text.split())
+    source = {"preset": "source"}
+    settings = from_texts(Defog, source)
+    assert settings.cloud_window_px == 2 * (2 * settings.crop_px,)
+    settings = from_texts(Defog, source | {"cloud_window_px": option.split()[1]})
+    assert settings.cloud_window_px == 2 * (settings.crop_px,)
+
+
 # --- what holds opacity -------------------------------------------------------------------------
 
 
@@ -101,6 +119,31 @@ def test_alpha_of_a_coloured_layer_is_its_opacity(tmp_path):
         opacity_in(tmp_path / "b.png")
     Image.fromarray(alpha).save(tmp_path / "c.png")
     np.testing.assert_allclose(opacity_in(tmp_path / "c.png"), RAMP, atol=0.003)
+
+
+def test_soft_alpha_of_a_grey_picture_counts_alone_and_a_mask_does_not(tmp_path):
+    alpha, shade = np.rint(RAMP * 255).astype(np.uint8), noise(8, 8)[..., :1].repeat(3, axis=2)
+    Image.fromarray(np.dstack([shade, alpha])).save(tmp_path / "a.png")
+    np.testing.assert_allclose(opacity_in(tmp_path / "a.png"), RAMP, atol=0.003)
+    mask = np.where(np.arange(64).reshape(8, 8) < 20, 0, 255).astype(np.uint8)
+    Image.fromarray(np.dstack([shade, mask])).save(tmp_path / "b.png")
+    expected = shade[..., 0] / 255 * (mask > 0)
+    np.testing.assert_allclose(opacity_in(tmp_path / "b.png"), expected, atol=0.003)
+
+
+def test_values_of_another_range_need_limits_and_are_told_so(tmp_path, capsys):
+    for n, values in enumerate([200 + 100 * RAMP, *3 * [np.uint16(10_000 * RAMP)]]):
+        tifffile.imwrite(tmp_path / f"{n}.tif", values, photometric="minisblack")
+    words = ["layers", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert prepare_data.run(words) == 0
+    said = capsys.readouterr().err
+    remedy = "; give --limits, the values of no cloud and of opaque cloud\n"
+    assert f"values from 200 to 300 have no known range{remedy}" in said
+    assert f"{tmp_path / '3.tif'}: its values reach 10000 of 65535" in said
+    assert said.count(remedy) == 4
+    assert "full_scale" not in said
+    assert prepare_data.run([*words, "--limits=0,10000", "--overwrite"]) == 0
+    assert "--limits" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int16, np.uint16])

@@ -25,6 +25,8 @@ from util.samples.pairs import paired_samples
 STEP = 16  # between two values of a band: JPEG changes a colour by less than half of it
 CLASSES = ("AnnualCrop", "Forest", "Highway", "River", "SeaLake")
 CITIES = ("austin", "chicago", "kitsap", "tyrol-w", "vienna")
+# Its authors read the clear pictures from "reference"; others call that folder "label".
+T_CLOUD = [f"{side}/{n}" for side in ("train", "test") for n in ("cloud", "reference", "label")]
 
 
 def in_folders(count, *folders):
@@ -60,7 +62,7 @@ LAYOUTS = {
         *in_folders(5, "indoor/gt", "indoor/hazy"),
     ],
     "RICE2": in_folders(12, "cloud", "label", "mask"),
-    "T-CLOUD": in_folders(8, "train/cloud", "train/label", "test/cloud", "test/label"),
+    "T-CLOUD": in_folders(8, *T_CLOUD),
     "CUHK-CR1": in_folders(8, "train/cloud", "train/label", "test/cloud", "test/label"),
 }
 
@@ -117,6 +119,9 @@ def settings_of(words, folder):
 def test_every_layout_has_its_command():
     named = {word.split("/")[0] for words in commands() for word in words}
     assert named >= LAYOUTS.keys()
+    words = {word for words in commands() for word in words}
+    assert words >= {f"T-CLOUD/{folder}" for folder in T_CLOUD}
+    assert all(words[1] == "mod_deblurgan.py" for words in EVALUATING), "what was trained above it"
 
 
 TRAINING = [words for words in commands() if "evaluate" not in words]

@@ -4,6 +4,7 @@ import hashlib
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
 from test_check import checked, picture, save, scenes
 
@@ -60,6 +61,47 @@ def test_lists_hold_every_picture_once_and_training_keeps_to_them(tmp_path, caps
     assert all(f"{n}/" in " ".join(listed(folder)["val"]) for n in range(10))
 
 
+def test_pictures_of_one_place_are_in_one_list(tmp_path, capsys):
+    """As in RICE, where one clear picture is there under several clouds."""
+    for n in range(30):
+        light = np.clip(picture(n // 3) * 1.02 + n % 3, 0, 255).astype(np.uint8)
+        save(tmp_path / f"{n:02}.png", light)
+    assert checked(capsys, tmp_path)[0] == 1
+    assert prepare_data.run(["split", str(tmp_path), "--test-share=.2"]) == 0
+    assert "20 pictures are the same as another, or nearly" in capsys.readouterr().err
+    assert [len(names) for names in listed(tmp_path).values()] == [18, 6, 6]
+    assert checked(capsys, tmp_path)[0] == 0
+
+
+def test_scenes_that_share_a_picture_are_in_one_list(tmp_path, capsys):
+    folder = scenes(tmp_path / "clear", count=6, each=3)
+    shutil.copy(folder / "1" / "0.png", folder / "5" / "copy.png")  # the last would be held back
+    assert checked(capsys, folder)[0] == 1
+    assert prepare_data.run(["split", str(folder), "--hashes"]) == 0
+    kinds = {name.split("/")[0]: kind for kind, names in lists_of(folder).items() for name in names}
+    assert kinds["1"] == kinds["5"]
+    assert sum(len(names) for names in lists_of(folder).values()) == 19
+    assert len({(n.split("/")[0], k) for k, names in listed(folder).items() for n in names}) == 6
+    assert checked(capsys, folder)[0] == 0
+    for n in range(5):
+        save(folder / f"{n}" / "shared.png", picture(90))
+    with pytest.raises(
+        UserError, match="24 pictures are too few for 2 lists of whole scenes; --val"
+    ):
+        prepare_data.run(["split", str(folder), "--overwrite"])
+    assert prepare_data.run(["split", str(folder), "--overwrite", "--validation-by=tile"]) == 0
+    assert checked(capsys, folder)[0] == 0
+
+
+def test_what_cannot_be_compared_is_listed_all_the_same(tmp_path, capsys):
+    folder = scenes(tmp_path / "clear")
+    (folder / "0" / "cut.png").write_bytes((folder / "0" / "0.png").read_bytes()[:300])
+    assert prepare_data.run(["split", str(folder), "--hashes"]) == 0
+    assert f"{folder / '0' / 'cut.png'}: damaged" in capsys.readouterr().err
+    digest = hashlib.sha256((folder / "0" / "cut.png").read_bytes()).hexdigest()
+    assert lists_of(folder)["train"]["0/cut.png"] == digest
+
+
 def test_hashes_are_those_of_sha256sum_and_check_compares_them(tmp_path, capsys):
     folder = scenes(tmp_path / "clear")
     save(folder / "5" / "with some  spaces.png", picture(77))
@@ -78,6 +120,17 @@ def test_hashes_are_those_of_sha256sum_and_check_compares_them(tmp_path, capsys)
     assert f"{name} of train.txt: has another SHA-256" in said
     assert "val.txt: is not there" in said
     assert "not fit: 2 not as listed\n" in said
+
+
+@pytest.mark.parametrize("words", [[], ["--hashes"]])
+def test_names_that_begin_as_comments_do_are_listed(tmp_path, capsys, words):
+    names = [f"{first}{n}.png" for first in ("#", " ", "##/# ") for n in range(4)]
+    for n, name in enumerate(names):
+        save(tmp_path / name, picture(n))
+    assert prepare_data.run(["split", str(tmp_path), *words]) == 0
+    lists = listed(tmp_path)
+    assert sorted(lists["train"] + lists["val"]) == sorted(names)
+    assert checked(capsys, tmp_path)[0] == 0
 
 
 def test_a_test_picture_that_is_trained_on_leaks(tmp_path, capsys):
@@ -112,6 +165,8 @@ def test_lines_of_a_list(tmp_path):
     low = digest.lower()
     names = {"a.png": None, "in/b.png": None, "in/c d.png": low, "in/e.png": low, "in/f.png": None}
     assert read_list(file) == names
+    file.write_text("a.png\nb.png\n", encoding="utf-8-sig")  # as Windows' Notepad may write it
+    assert list(read_list(file)) == ["a.png", "b.png"]
 
 
 @pytest.mark.parametrize(
@@ -146,6 +201,22 @@ def test_lists_of_which_nothing_fits_are_named_with_a_way_out(tmp_path):
     with pytest.raises(UserError, match=r"train\.txt names none.*validation_by to tile"):
         sides(folder)
     assert sides(folder, validation_by="scene")[0] == by_scene
+
+
+@pytest.mark.parametrize("lines", [["0/0", "0/1"], ["0/0.png 0/1.png"], ["0/0.png 3"], ["0.png"]])
+def test_a_list_of_another_kind_is_one_line_that_says_what_is_expected(tmp_path, capsys, lines):
+    folder = scenes(tmp_path / "clear")
+    put(folder, train=lines)
+    status, said = checked(capsys, folder)
+    assert status == 1
+    assert "not fit: 1 not as listed\n" in said
+    assert (
+        "another kind: a line must be one picture's path within the folder, such as a/b.png; "
+        f"the first is {lines[0]}\n" in said
+    )
+    put(folder, val=["5/0.png"])
+    with pytest.raises(UserError, match=rf"^FOLDER = {folder}: train\.txt names none .*{lines[0]}"):
+        checked(capsys, folder)
 
 
 def test_a_run_keeps_its_sides_when_lists_change(tmp_path):

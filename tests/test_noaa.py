@@ -110,6 +110,8 @@ def test_a_table_is_read_from_a_text_file(tmp_path):
     np.testing.assert_array_equal(
         noaa.read_table(file), np.float32([[0, 0, 0], [10, 20, 30.5], [255, 255, 255]])
     )
+    file.write_text("0 0 0\n9 9 9\n", encoding="utf-8-sig")
+    assert noaa.read_table(file).tolist() == [[0, 0, 0], [9, 9, 9]]
 
 
 @pytest.mark.parametrize(

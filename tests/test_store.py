@@ -55,6 +55,24 @@ def test_a_part_of_a_picture_is_served_as_if_it_were_all(three_files, capsys):
     assert np.array_equal(padded.whole(0)[:, 5:15], as_float(arrays[2][40:, :10]))
 
 
+def test_grey_ones_beside_those_that_are_refused_as_colour_are_told(tmp_path, capsys):
+    for folder in ("infrared", "layers"):
+        (tmp_path / folder).mkdir()
+        for name in "ab":
+            write_picture(tmp_path / folder / f"{name}.png", np.full((32, 32), 90, np.uint8))
+    how = {"crop_px": 32, "grey": True, "progress": False}
+    PictureStore(find_pictures(tmp_path), tmp_path / "cache", **how)
+    assert capsys.readouterr().err == ""
+    yellow = np.full((32, 32, 3), [240, 200, 0], np.uint8)
+    write_picture(tmp_path / "infrared" / "c.png", yellow)
+    store = PictureStore(find_pictures(tmp_path), tmp_path / "cache", **how)
+    assert len(store.paths) == 4
+    assert "; 2 grey ones beside it are taken: " in capsys.readouterr().err
+    (tmp_path / "infrared" / "c.png").rename(tmp_path / "c.png")
+    PictureStore(find_pictures(tmp_path), tmp_path / "cache", **how)
+    assert "beside it" not in capsys.readouterr().err
+
+
 def test_a_part_of_a_mapped_file_is_not_copied(tmp_path):
     pixels = np.arange(64 * 64 * 3, dtype=np.uint16).reshape(64, 64, 3)
     tifffile.imwrite(tmp_path / "a.tif", pixels)

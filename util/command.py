@@ -159,9 +159,11 @@ def settings_from(cls, options, extra):
     extra : list of str
         Words that are no option. They and all mistakes are a UserError.
     """
-    texts = {field.name: getattr(options, f"setting_{field.name}", None) for field in fields(cls)}
+    options = vars(options)
+    offered = [f.name for f in fields(cls) if f"setting_{f.name}" in options]
+    texts = {name: options[f"setting_{name}"] for name in offered}
     given = {name: text for name, text in texts.items() if text is not None}
-    return from_texts(cls, given, extra), given
+    return from_texts(cls, given, extra, offered), given
 
 
 _STATUS = """

@@ -167,7 +167,7 @@ def _is_a(kind, value):
 # --- from text to value, and back ---------------------------------------------------------------
 
 
-def from_texts(cls, texts, unknown=()):
+def from_texts(cls, texts, unknown=(), offered=()):
     """Return the settings of a command line.
 
     Parameters
@@ -178,6 +178,8 @@ def from_texts(cls, texts, unknown=()):
         those of configure.py from the folder of that file.
     unknown : iterable of str
         Words that are no option.
+    offered : iterable of str
+        Settings that are, of which one may have been meant.
 
     Raises
     ------
@@ -187,7 +189,7 @@ def from_texts(cls, texts, unknown=()):
     preset = cls.presets.get(texts.get("preset", cls.preset), {})
     replaced = {cls.instead.get(name) for name in texts}
     values = {name: value for name, value in preset.items() if name not in replaced}
-    found = [f"{word}: not understood{_meant(cls, word)}" for word in unknown]
+    found = [f"{word}: not understood{_meant(cls, offered, word)}" for word in unknown]
     types = {f.name: f.type for f in fields(cls)}
     for name, text in texts.items():
         try:
@@ -221,16 +223,16 @@ def option_of(name):
     return f"--{name.replace('_', '-')}"
 
 
-def _meant(cls, word):
+def _meant(cls, offered, word):
     import difflib
 
     if word.startswith("-") and os.path.lexists(word):
         return f"; if the file is meant: ./{word}, or -- before it"
     said = word.split("=")[0].replace("_", "-")
     for before, now in cls.renamed.items():
-        if said == option_of(before) and now in cls.__dataclass_fields__:
+        if said == option_of(before) and now in offered:
             return f"; it is called {option_of(now)} now"
-    near = difflib.get_close_matches(said, [option_of(f.name) for f in fields(cls)], 1)
+    near = difflib.get_close_matches(said, map(option_of, offered), 1)
     return f"; did you mean {near[0]}?" if near else "; see --help"
 
 

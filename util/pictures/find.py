@@ -187,7 +187,7 @@ def read_list(path):
         It cannot be read, or names something outside of its folder, or twice.
     """
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
             lines = file.read(_LIST_BYTES).splitlines()
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
@@ -219,6 +219,15 @@ def lists_of(folder):
             if other != kind:
                 raise UserError(f"{files[kind]}: {name} is in {other}.txt as well; it leaks")
     return found
+
+
+def another_kind(kind, names):
+    """Return what to say of a list "train", "val" or "test" that names no picture of its folder."""
+    first = next(iter(names), "")
+    return (
+        f"{kind}.txt names none of its pictures, so it is a list of another kind: a line must be "
+        f"one picture's path within the folder, such as a/b.png; the first is {first:.60}"
+    )
 
 
 def _pictures_listed(file):

@@ -1,14 +1,14 @@
 """Serve crops out of many pictures of any size, without holding them in memory."""
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from util.pictures.find import SUFFIXES
-from util.pictures.original import hint_of_range
+from util.pictures.original import IN_COLOUR, hint_of_range
 from util.pictures.pixels import (
     PictureError,
     as_float,
@@ -95,7 +95,13 @@ class PictureStore:
         self.sizes = np.array(sizes, np.int32).reshape(-1, 2)
         if not self.paths:
             raise PictureError(self._nothing(paths))
-        say_first([f"skipped {path}: {reason}" for path, reason in self.skipped])
+        grey, lines = Counter(path.parent for path in self.paths), []
+        for path, reason in self.skipped:
+            lines.append(f"skipped {path}: {reason}")
+            if reason == IN_COLOUR and (count := grey[path.parent]):
+                # As colour infrared of thin cloud is.
+                lines[-1] += f"; {count} grey ones beside it are taken: are they of the same kind?"
+        say_first(lines)
 
     def __len__(self) -> int:
         return len(self.paths)

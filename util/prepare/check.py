@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from util.pictures.find import in_nfc, lists_of, pictures_of, place_in
+from util.pictures.find import another_kind, in_nfc, lists_of, pictures_of, place_in
 from util.pictures.pairs import find_pairs
 from util.pictures.pixels import PictureError, luma
 from util.pictures.read import read
@@ -67,19 +68,19 @@ def check(folder, settings, *, hazy=None, against=None):
     """
     folder, bad = Path(folder), {}
     paths = pictures_of(folder, "FOLDER")
-    looks, bad["unreadable"] = _looks(paths, settings)
+    looks, bad["unreadable"] = looks_at(paths, settings)
     _say_what(folder, paths, looks, settings)
     bad["not as listed"] = _not_as_listed(folder, looks)
     trained = paths
     if hazy:
         pairs, lonely = find_pairs(hazy, folder, "--hazy", "FOLDER")
         bad["without a partner"] = [f"{path}: {reason}" for path, reason in lonely]
-        partners, unreadable = _looks([p for _, found in pairs for p in found], settings)
+        partners, unreadable = looks_at([p for _, found in pairs for p in found], settings)
         bad["unreadable"] += unreadable
         bad["no pairs"] = _unlike(pairs, looks, partners)
         _say_what(hazy, partners, partners, settings)
         trained = [path for path, _ in pairs]
-    split = Split(settings).sides("clear_folder", folder, trained, crop_px=settings.crop_px)
+    split = Split(settings).sides("FOLDER", folder, trained, crop_px=settings.crop_px)
     show(f"  split: {len(split[0].paths)} to train on, {len(split[1].paths)} held back")
     # A single picture is divided, which is no leak.
     side_of = dict.fromkeys(split[1].paths, "held back") | dict.fromkeys(split[0].paths, "trained")
@@ -87,7 +88,7 @@ def check(folder, settings, *, hazy=None, against=None):
     side_of |= {path: "tested on" for path in paths if _listed_as(path, folder) in tested}
     seen = [(path, side_of.get(path, "left out"), found) for path, found in looks.items()]
     if against:
-        others, unreadable = _looks(pictures_of(against, "--against"), settings)
+        others, unreadable = looks_at(pictures_of(against, "--against"), settings)
         bad["unreadable"] += unreadable
         seen += [(path, f"in {against}", found) for path, found in others.items()]
     bad["on both sides"], twice = _shared(seen)
@@ -99,7 +100,7 @@ def check(folder, settings, *, hazy=None, against=None):
     return 1 if wrong else 0
 
 
-def _looks(paths, settings):
+def looks_at(paths, settings):
     """Return a Look at each picture, dict path -> Look, and a line on each that is unreadable."""
     looks, lines = {}, []
     for path in tqdm(paths, "looking", unit="file", disable=None):
@@ -117,9 +118,13 @@ def look(path, max_pixels, full_scale=None):
     pixels = read(path, max_pixels=max_pixels, full_scale=full_scale).over_range()
     small = cv2.resize(pixels, (_SMALL_PX, _SMALL_PX), interpolation=cv2.INTER_AREA)
     small = luma(small) if small.dtype == np.uint8 else (luma(small) >> 8).astype(np.uint8)
+    return Look(pixels.shape[:2], digest_of(path), small)
+
+
+def digest_of(path):
+    """Return the SHA-256 of a file. Raises OSError."""
     with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").digest()
-    return Look(pixels.shape[:2], digest, small)
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _say_what(folder, paths, looks, settings):
@@ -140,6 +145,9 @@ def _not_as_listed(folder, looks):
     here = {_listed_as(path, folder): seen for path, seen in looks.items()}
     lines = []
     for kind, names in lists_of(folder).items():
+        if names and not here.keys() & names:
+            lines.append(another_kind(kind, names))
+            continue
         for name, digest in names.items():
             if name not in here:
                 lines.append(f"{name} of {kind}.txt: is not there, or unreadable")
@@ -202,23 +210,26 @@ def same(looks):
     list of list of int
         Places of two or more, sorted.
     """
-    first = list(range(len(looks)))  # of the group that each is in, or one that leads there
+    by_digest, groups = {}, {}
+    copies = ((by_digest.setdefault(s.digest, place), place) for place, s in enumerate(looks))
+    for place, first in enumerate(joined(len(looks), chain(copies, _nearly_the_same(looks)))):
+        groups.setdefault(first, []).append(place)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def joined(count, pairs):
+    """Return of each of so many places the first that pairs join it to, itself if none do."""
+    first = list(range(count))  # or one that leads there
 
     def of(place):
         while first[place] != place:
             place = first[place]
         return place
 
-    by_digest = {}
-    for place, seen in enumerate(looks):
-        first[place] = by_digest.setdefault(seen.digest, place)
-    for pair in _nearly_the_same(looks):
+    for pair in pairs:
         low, high = sorted(map(of, pair))
         first[high] = low
-    groups = {}
-    for place in range(len(looks)):
-        groups.setdefault(of(place), []).append(place)
-    return [group for group in groups.values() if len(group) > 1]
+    return [of(place) for place in range(count)]
 
 
 def _nearly_the_same(looks):

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from util import files
 from util.pictures.find import by_stem
-from util.pictures.original import brightness, is_coloured
+from util.pictures.original import brightness, is_coloured, is_no_mask
 from util.pictures.pixels import PictureError, as_float, as_pixels, upright
 from util.pictures.read import read_original
 from util.pictures.write import write_picture
@@ -113,11 +113,11 @@ def make_layers(folder, out, opacity_of, finish, *, overwrite=False):
     return 0 if made or kept else 1
 
 
-def opacity_of_layer(path, *, limits=None, max_pixels):
+def opacity_of_layer(path, *, limits=None, max_pixels, dim=None):
     """Return the opacity that a picture of any kind holds.
 
-    With `limits` it is the first band between them; else what brightness says, or, of a picture in
-    colour, its alpha.
+    With `limits` it is the first band between them; else alpha alone if that varies and is no mere
+    mask, or the picture is in colour; else what brightness says.
 
     Parameters
     ----------
@@ -126,6 +126,8 @@ def opacity_of_layer(path, *, limits=None, max_pixels):
         Values of no cloud and of opaque cloud, in the file's own numbers; the second may be less,
         as cold cloud is.
     max_pixels : int
+    dim : list, optional
+        Gets a line if brightness counts and uses little of its range.
 
     Returns
     -------
@@ -139,7 +141,7 @@ def opacity_of_layer(path, *, limits=None, max_pixels):
     """
     original = read_original(path, max_pixels=max_pixels)
     if limits is None:
-        opacity = as_float(_without_limits(original))
+        opacity = as_float(_without_limits(original, [] if dim is None else dim))
     else:
         low, high = limits
         values = upright(original.values[..., 0], original.orientation).astype(np.float32)
@@ -147,8 +149,19 @@ def opacity_of_layer(path, *, limits=None, max_pixels):
     return opacity if original.ground is None else opacity * original.ground
 
 
-def _without_limits(original):
-    pixels = original.picture().over_range()
-    if original.opaque is not None and np.ptp(original.opaque) and is_coloured(pixels):
-        return np.ascontiguousarray(upright(original.opaque, original.orientation))
+def _without_limits(original, dim):
+    try:
+        pixels = original.picture().over_range()
+    except PictureError as error:
+        raise PictureError(_with_limits(error.reason)) from None
+    alpha = original.opaque
+    if alpha is not None and np.ptp(alpha) and (is_no_mask(alpha) or is_coloured(pixels)):
+        return np.ascontiguousarray(upright(alpha, original.orientation))
+    if unused := original.unused_range():
+        dim.append(f"{original.path}: {_with_limits(unused)}")
     return brightness(original, pixels)
+
+
+def _with_limits(reason):
+    """Return a reason with the remedy that there is here, in place of full_scale."""
+    return f"{reason.partition(';')[0]}; give --limits, the values of no cloud and of opaque cloud"

@@ -107,7 +107,7 @@ def read_table(path):
         The file cannot be read, or is no such table; the message names the line.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             lines = file.read(_TABLE_BYTES).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "is no text"

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from util.pictures.find import in_nfc, lists_of, place_in
+from util.pictures.find import another_kind, in_nfc, lists_of, place_in
 from util.say import UserError, say
 
 SCENES_FROM = 4  # "auto" holds whole scenes back from so many on
@@ -139,8 +139,8 @@ class Split:
             for kind in ("train", "val"):
                 if not here & lists[kind].keys():
                     raise UserError(
-                        f"{setting} = {folder}: {kind}.txt names none of its pictures, by their "
-                        "paths within the folder; mend it, or set validation_by to tile"
+                        f"{setting} = {folder}: {another_kind(kind, lists[kind])}. Mend it, or set "
+                        "validation_by to tile"
                     )
             return "list"
         if by == "list":

@@ -16,7 +16,7 @@ from util.pictures.pixels import PictureError, as_float
 from util.pictures.read import read_original
 from util.run.folder import RunFolder
 from util.samples.ground import ground_of, open_store, say_unused_range
-from util.say import UserError, say, show
+from util.say import UserError, say, say_first, show
 from util.use import by_condition, expert_masks
 from util.use.apply import find_holes
 from util.use.methods import methods_of, rows_of
@@ -155,8 +155,7 @@ def _pairs(trained, damaged, clear, holes, count):
     """Return the same as `_samples` for two folders."""
     name = trained.task.measure.damaged
     pairs, lonely = find_pairs(damaged, clear, f"--pairs {name.upper()}", "--pairs CLEAR")
-    for path, reason in lonely:
-        say(f"left out {path}: {reason}")
+    say_first([f"left out {path}: {reason}" for path, reason in lonely])
     both = {}
     for partner, found in pairs:
         for path in found:
