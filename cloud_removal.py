@@ -186,7 +186,8 @@ def run(arguments):
         parser.add_argument("--format", choices=scenes.FORMATS, default="same", help=text)
         group = parser.add_argument_group("GeoTIFF scenes")
         text = "red, green and blue, or one for grey [by their roles, else the first]"
-        group.add_argument("--bands", type=_bands, metavar="R,G,B", help=text)
+        names = "--bands", "--bidx", "-b"  # the latter as in rasterio's own commands
+        group.add_argument(*names, type=_bands, metavar="R,G,B", help=text)
         text = "value of pixels that are no ground [what the file says]"
         group.add_argument("--nodata", type=float, metavar="N", help=text)
         text = "creation option of GDAL for the ground, such as COMPRESS=ZSTD; may be repeated"

@@ -148,6 +148,24 @@ def test_cloud_is_cleared_in_the_bands_that_were_chosen(run, tmp_path):
         assert np.abs(file.read(4) - wanted).max() <= 1
 
 
+# 18
+def test_the_chain_makes_of_a_scene_what_it_makes_of_a_picture_whatever_its_blocks(run, tmp_path):
+    """Through all that the chain does across tiles: rims, rings, fringes, white that touches."""
+    values = cv2.GaussianBlur(np.moveaxis(values_of(3, "uint8", 300, 280), 0, -1), None, 9)
+    values = cv2.normalize(values, None, 0, 255, cv2.NORM_MINMAX)
+    Image.fromarray(values).save(tmp_path / "plain.png")
+    run(tmp_path / "plain.png", "--out", tmp_path / "out", restore=hidden)
+    made = np.array(Image.open(tmp_path / "out" / "plain.png"))
+    assert 0.1 < (made != values).any(axis=-1).mean() < 0.9
+    square = [{"tiled": True, "blockxsize": n, "blockysize": n} for n in (128, 256, 512)]
+    for number, blocks in enumerate([*square, {"tiled": False, "blockysize": 3}]):
+        path = tmp_path / f"{number}.tif"
+        write_scene(path, np.moveaxis(values, -1, 0), photometric="RGB", **blocks)
+        run(path, "--out", tmp_path / "out", restore=hidden)
+        found = np.moveaxis(read(tmp_path / "out" / path.name), 0, -1)
+        np.testing.assert_array_equal(found, made)
+
+
 # 4, 6
 def test_what_no_ground_is_filled_with_has_no_say(run, tmp_path):
     values, results = small(3, "uint16"), []
