@@ -88,8 +88,8 @@ def remove_clouds(
     valid : bool (H, W), optional
         False where there is no ground (nodata). NaN and a black border are none either.
     full_scale : float, optional
-        The value of white in uint16 or float32, such as 10000 [65535, or 1]. A warning says if
-        little of that is used.
+        The value of white in uint16 or float32, such as 6500 of reflectance x 10,000, where
+        cloud is white [65535, or 1]. A warning says if little of that is used.
     clear : {"mod_defog", "mod_mend", "dcp"}
         Who finds the cloud and clears what shines through; dcp is the dark channel prior.
     repaint : {"mod_GAN_poly", "telea", "ns", "biharmonic", "harmonic"}, optional

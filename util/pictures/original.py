@@ -22,6 +22,7 @@ from util.pictures.pixels import (
     upright,
     with_white,
 )
+from util.pictures.stretch import WHITE_REFLECTANCE
 
 IN_COLOUR = (
     "in colour, where brightness alone counts; save it as grey, or make a cloud layer of it with "
@@ -29,6 +30,7 @@ IN_COLOUR = (
 )
 NO_GROUND = "nothing of it is ground: all is nodata, transparent or no number"
 _SAMPLED_ROWS = 64
+_REFLECTANCE = 10_000  # what 1 is stored as
 _EVEN = 0.02  # colours that vary by no more of the range are even
 # Of a picture in colour more than this share has bands that are further apart, of their range.
 _COLOURED_SHARE, _TINT = 0.001, 0.08
@@ -235,11 +237,14 @@ def hint_of_range(values):
     usual = (
         np.ceil(greatest / digit) * digit
         if top == 1
-        else min(white for white in (255, 1023, 2047, 4095, 10_000, 16_384) if white >= greatest)
+        else min(n for n in (255, 1023, 2047, 4095, _REFLECTANCE, 16_384) if n >= greatest)
     )
+    white = f"{usual:g}"
+    if usual == _REFLECTANCE:
+        white += f", or {WHITE_REFLECTANCE * usual:g} if it is reflectance, where cloud is white"
     return (
         f"its values reach {greatest:g} of {top:g}, so it passes for nearly black; "
-        f"set full_scale to the value that means white, perhaps {usual:g}"
+        f"set full_scale to the value that means white, perhaps {white}"
     )
 
 

@@ -9,6 +9,9 @@ import numpy as np
 from util.pictures.pixels import scale_of, scaled, unscaled
 
 _PERCENTILES = (0.5, 99.5)
+# Cloud reflects .3 to 1 of the light, and ground so little that with 1 for white networks that
+# learned from pictures to be seen find next to none of it (docs/results.md).
+WHITE_REFLECTANCE = 0.65
 _AT_ONCE = 1_000_000  # pixels brought to their range at once
 
 
@@ -84,12 +87,12 @@ def stretch_of(
         As `scale_of`.
     """
     if (scales > 0).all() and (np.any(scales != 1) or np.any(offsets)):
-        low, high = -offsets / scales, (1 - offsets) / scales
+        low, full, white = (((n - offsets) / scales) for n in (0, 1, WHITE_REFLECTANCE))
         known = sample()
         # Scales to another unit, degrees or decibels, leave the middle outside of 0..1.
         middle = np.median(known, axis=0) if len(known) else low
-        if ((low <= middle) & (middle <= high)).all():
-            return Stretch(low, high, "the file's scales")
+        if ((low <= middle) & (middle <= full)).all():
+            return Stretch(low, white, "the file's scales")
     if dtype == np.uint8:
         return BITS_8
     known = np.zeros(0, dtype) if full_scale and dtype.kind != "f" else sample()
