@@ -23,15 +23,15 @@ def test_means_leave_empty_regions_out():
 def test_holes_take_the_median_of_sharpness():
     rows = [
         {"method": "network", "cover": c, "hole_l1": 0.25, "hole_psnr": p, "hole_ssim": 0.5,
-         "hole_sharpness": s, "seconds": 1.0, "memory_mb": 3.0}
+         "hole_sharpness": s, "repeats": 0.25, "seconds": 1.0, "memory_mb": 3.0}
         for c, p, s in ((0.05, 10.0, 1.0), (0.05, 20.0, 50.0), (0.15, 30.0, 2.0))
     ]  # fmt: skip
     lines = table(rows, HOLES)
     assert "> 20" not in lines[0]
     cells = [cell.split() for cell in lines[-1].split("|")]
-    assert cells[1] == [".2500", "20.0", ".500", "2.00"]
-    assert cells[2] == [".2500", "15.0", ".500", "25.50"]
-    assert cells[3] == [".2500", "30.0", ".500", "2.00"]
+    assert cells[1] == [".2500", "20.0", ".500", "2.00", ".25"]
+    assert cells[2] == [".2500", "15.0", ".500", "25.50", ".25"]
+    assert cells[3] == [".2500", "30.0", ".500", "2.00", ".25"]
     assert len({len(line) for line in lines[1:]}) == 1
 
 
