@@ -861,17 +861,26 @@ Common.rows = {
 Common.instead = {"steps": "epochs"}
 # What settings were called before, for runs and checkpoints from then.
 Common.renamed = {"history_size": "past_size", "history_share": "past_share"}
-# What they were trained with where a setting is younger than they are.
+# What they were trained with where a setting is younger than they are, or had another default.
 Common.unsaid = {
     "preset": "ours",
     "optimizer": "adam",
+    "upsampling": "transposed",
     # mod_GAN_spot.py, mod_GAN_poly.py
     "generator": "source",
+    "painting": "fill",
+    "detail_gain": 1.0,
     "feature_weight": 0.0,
     "rim_px": 0.0,
+    "past_size": 64,
     "past_bits": 32,
     "average": 0.0,
     "cleared_share": 0.0,
 }
-Deblur.unsaid = Common.unsaid | _EVEN_HAZE | {"field_px": 142}
-Pix2pix.unsaid = Common.unsaid | {"discriminator_rate_share": 1.0, "upsampling": "transposed"}
+Defog.unsaid = Common.unsaid | {"base_width": 8, "head": "unmix"}
+Deblur.unsaid = Common.unsaid | _EVEN_HAZE | {"field_px": 142, "output": "add"}
+Pix2pix.unsaid = Common.unsaid | {
+    "norm": "batch",
+    "output": "add",
+    "discriminator_rate_share": 1.0,
+}
