@@ -370,6 +370,7 @@ class Deblur(Common):
     jpeg_quality: tuple[float, float] = (60.0, 95.0)  # of that file
     sensor_noise: float = 0.015  # noise on the hazy picture: standard deviation up to (source 0)
     crop_px: int = 128  # side of a training crop, a multiple of 32 (source 256)
+    validation_by: str = "auto"  # held back: scene (folder), tile (source), list; see docs/data.md
     validation_share: float = 0.2  # held back to validate on (source 0.05, and 0.05 to test)
 
     # --- networks ---
@@ -422,6 +423,7 @@ Deblur.presets = {
     | _EVEN_HAZE
     | {
         "crop_px": 256,
+        "validation_by": "tile",
         "validation_share": 0.05,
         "generator_width": 64,
         "blocks": 9,
@@ -451,6 +453,7 @@ class GANCloud(Common):
 
     # --- data ---
     crop_px: int = 64  # side of a training crop, a multiple of 32 (source the same: EuroSAT)
+    validation_by: str = "auto"  # held back: scene (folder), tile (source), list; see docs/data.md
     validation_share: float = 0.2  # share of the pictures held back (source 0.3)
 
     # --- clouds ---
@@ -477,13 +480,14 @@ class GANCloud(Common):
     beta_2: float = 0.99  # Adam: memory of its square, 0.5..0.9999 (source 0.999)
 
     # --- schedule ---
-    epochs: int = 0  # passes over the pictures; 0 = as steps says (source 15)
-    rate_drop_every: int = 0  # the rate falls to a tenth after so many steps (source 2950); 0 = no
+    epochs: int = 0  # passes over the pictures; 0 = as steps says (source 15, over EuroSAT)
+    rate_drop_every: int = 0  # a tenth after so many steps (source 2950: 10 epochs of its EuroSAT)
 
 
 GANCloud.presets = {
     "source": _PLAIN
     | {
+        "validation_by": "tile",
         "validation_share": 0.3,
         "base_width": 32,
         "discriminator_width": 16,

@@ -585,6 +585,18 @@ def test_a_run_keeps_the_networks_that_were_the_default(settings_of, tmp_path, c
     assert start("--fresh").upsampling == "resize"
 
 
+def test_a_run_keeps_how_it_was_split(settings_of, tmp_path):
+    """Begun with the preset before that said by what: by scene, where there are enough."""
+    start = partial(settings_of, "--runs-folder", str(tmp_path), cls=configure.Deblur)
+    source = start("--preset", "source")
+    assert source.validation_by == "tile"
+    RunFolder("mod_defog", dataclasses.replace(source, validation_by="auto")).take_up()
+    again = start()
+    assert (again.preset, again.validation_by) == ("source", "auto")
+    assert start("--validation-by", "scene").validation_by == "scene"
+    assert start("--fresh", "--preset", "source") == source
+
+
 WERE = {  # what cannot change within a run, and was the default once
     configure.Defog: {"base_width": 8, "head": "unmix"},
     configure.GANPoly: {"painting": "fill", "upsampling": "transposed", "past_size": 64},
