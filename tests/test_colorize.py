@@ -12,6 +12,7 @@ from skimage.color import lab2rgb, rgb2lab
 
 import mod_colorize
 from configure import Colorize
+from util.networks.attention import SelfAttention
 from util.networks.blocks import bounded
 from util.networks.colorize import colour_generator
 from util.networks.multiscale import multi_scale_discriminator
@@ -86,6 +87,21 @@ def test_the_discriminators_weights():
     ]
     published = 2_764_737  # 4 x 4 kernels: 3, 64, 128, 256, 512, 1 channels
     assert of_scale == [published + attention_weights(c) for c in (128, 64, 64)]
+
+
+def test_the_discriminators_attention_is_bounded_beyond_the_published_crop():
+    model = multi_scale_discriminator(8, spectral_norm=False)
+    looks = [layer for layer in model.layers if isinstance(layer, SelfAttention)]
+    assert len(looks) == 3
+    ends = {128: [], 288: []}  # pixels: their first map has 72 x 72 places at most
+    for most in (looks[0].most, None):
+        for layer in looks:
+            layer.most = most
+            layer.gamma.assign(0.5)
+        for side, found in ends.items():
+            found.append(model(noise(1, side, side, 3))[0][-1].numpy())
+    np.testing.assert_array_equal(*ends[128])
+    assert np.abs(ends[288][0] - ends[288][1]).max() > 1e-7
 
 
 def test_a_bounded_kernel_goes_to_its_own_direction():
