@@ -591,6 +591,7 @@ class Colorize(Common):
     # --- optimiser ---
     batch_size: int = 8  # pictures a step over all devices
     learning_rate: float = 5e-4  # highest rate of the run, 1e-5..1e-3 (source 2e-4, falling)
+    discriminator_rate_share: float = 1.0  # the discriminators' rate, of the generator's
     beta_2: float = 0.99  # Adam: memory of its square, 0.5..0.9999 (source 0.999)
     final_rate_share: float = 0.01  # rate at the end, of the highest (source the same)
 
