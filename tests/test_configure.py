@@ -291,6 +291,20 @@ def test_a_preset_holds_what_differs_and_the_comments_say_the_same(cls):
     assert not wrong, f"configure.py: comments whose value no preset has: {wrong}"
 
 
+def test_comments_say_what_cloudremovals_later_state_had():
+    """Those of the command line that docs/systems.md gives for it."""
+    page = (PROJECT / "docs" / "systems.md").read_text(encoding="utf-8")
+    words = re.search(r"state of 2019[^`]*`([^`]+)`", page)[1].split()
+    comments, options = settings.comments_of(configure.Clouds), words[::2]
+    assert "--opacity-offset" in options
+    for option, text in zip(options, words[1::2], strict=True):
+        name = option.removeprefix("--").replace("-", "_")
+        said = re.search(r"; 2019 ([^)]+)\)", comments[name])
+        assert said, name
+        kind = FIELDS[name][1].type
+        assert settings._parsed(kind, said[1]) == settings._parsed(kind, text), name
+
+
 def test_every_script_has_its_source():
     assert {task_of(script).settings for script in SCRIPTS} == set(WITH_SOURCE)
 
