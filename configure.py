@@ -4,9 +4,9 @@ Any of them can also be set for one start: ``python mod_defog.py --batch-size 8`
 Relative folders and files are meant from the folder of this file, on the command line from where
 you are.
 "Source" in a comment is the value of the published system where ours differs from it: of
-CloudRemoval as it stood on 2018-10-23 (cloud and holes), of DeblurGanToDehaze (haze), and of those
-that the last three scripts follow. One word sets all of them, ``--preset source``: the tables
-`presets`. docs/systems.md says what is left.
+CloudRemoval as it stood on 2018-10-23 (cloud and holes; 2019 is a later state), of
+DeblurGanToDehaze (haze), and of those that the last three scripts follow. One word sets all of
+them, ``--preset source``: the tables `presets`. docs/systems.md says what is left.
 """
 
 from util.settings import (
@@ -63,8 +63,8 @@ class Common(Settings):
     full_scale: float = 0.0  # value of white in 16-bit files; 0 = the type's range
 
     # --- ground ---
-    ground_gain: float = 0.025  # jitter: brightness of the ground, +- share (source 0)
-    ground_offset: float = 0.01  # jitter: added to each channel of the ground, +- (source 0)
+    ground_gain: float = 0.025  # jitter: brightness, +- share (source 0; 2019 0.025)
+    ground_offset: float = 0.01  # jitter: added to each channel, +- (source 0; 2019 0.01)
     ground_zoom: tuple[float, float] = (0.7, 2.5)  # training: window cut, in crops (source 1, 1)
     ground_curve: float = 0.3  # training: middle tones of the ground up or down (source 0)
     ground_tint: float = 0.15  # training: each channel of the ground, +- share (source 0)
@@ -158,7 +158,7 @@ class Clouds(CloudShapes):
     """Settings of the scripts that draw half-transparent cloud over clear ground."""
 
     # --- ground: many scenes, lights and scales ---
-    ground_gain: float = 0.15  # jitter: brightness of the ground, +- share (source 0)
+    ground_gain: float = 0.15  # jitter: brightness, +- share (source 0; 2019 0.025)
     ground_zoom: tuple[float, float] = (0.5, 4.0)  # training: window cut, in crops (source 1, 1)
     ground_curve: float = 0.35  # training: middle tones of the ground up or down (source 0)
     ground_saturation: float = 0.2  # training: colours of the ground stronger or weaker (source 0)
@@ -175,11 +175,11 @@ class Clouds(CloudShapes):
     cumulus_edge: tuple[float, float] = (0.1, 1.2)  # width of its edge, in deviations of the noise
     haze_share: float = 0.1  # share of samples with flat haze over all of them besides (source 0)
     haze_opacity: tuple[float, float] = (0.0, 0.3)  # how opaque that is
-    opacity_offset: tuple[float, float] = (0.0, 0.0)  # jitter: added to opacity
+    opacity_offset: tuple[float, float] = (0.0, 0.0)  # jitter, added (source 0, 0; 2019 -.05, .25)
 
     # --- light and sensor ---
     cloud_brightness: tuple[float, float] = (0.88, 1.25)  # of cloud; above 1: white (source 1, 1)
-    cloud_colour: tuple[float, float] = (0.96, 1.0)  # jitter: tint, by channel (source 1, 1)
+    cloud_colour: tuple[float, float] = (0.96, 1.0)  # tint, by channel (source 1, 1; 2019 0.98, 1)
     cloud_shading: float = 0.15  # thick cloud is darker in places, by up to this share (source 0)
     wavelength_exponent: tuple[float, float] = (0.0, 1.5)  # thin haze is bluish (source 0, 0)
     shadow_share: float = 0.5  # share of samples whose cloud throws a shadow (source 0)
@@ -278,14 +278,14 @@ class Inpaint(Common):
     adversarial_rise_steps: int = 300  # steps over which it then rises to its weight (source 0)
     balance_ratio: float = 8.0  # who is behind by this factor trains alone; 0 = both always
     balance_window: int = 50  # steps whose mean losses decide that (source 1; before, an epoch)
-    critic_steps: int = 3  # wgan, wgan-gp: updates of the critic for one of the generator
+    critic_steps: int = 3  # wgan(-gp): critic's updates for one of the generator (1 in the source)
     gradient_penalty_weight: float = 10.0  # wgan-gp: weight of the gradient penalty
     weight_limit: float = 0.01  # wgan: the critic's weights are clipped to +- this
 
     # --- earlier generated pictures ---
     past_size: int = 768  # earlier pictures, judged again with new ones; 0 = none (source 1024+)
     past_share: float = 0.0625  # share of a batch that joins them each step: 1 of 16 (source 0.25)
-    past_bits: int = 8  # of a value of theirs: 8 (50 MB at 128 px), or 32 as they were made
+    past_bits: int = 8  # of a value of theirs: 8 (50 MB at 128 px), or 32 (as in the source)
 
     # --- optimiser ---
     learning_rate: float = 2e-4  # highest rate of the run, 1e-5..1e-3 (source 1e-4, constant)
@@ -370,6 +370,7 @@ class Deblur(Common):
     jpeg_quality: tuple[float, float] = (60.0, 95.0)  # of that file
     sensor_noise: float = 0.015  # noise on the hazy picture: standard deviation up to (source 0)
     crop_px: int = 128  # side of a training crop, a multiple of 32 (source 256)
+    validation_by: str = "auto"  # held back: scene (folder), tile (source), list; see docs/data.md
     validation_share: float = 0.2  # held back to validate on (source 0.05, and 0.05 to test)
 
     # --- networks ---
@@ -388,9 +389,9 @@ class Deblur(Common):
     adversarial: str = "wgan-gp"  # wgan-gp, wgan (clipped), source (sigmoid, not constrained)
     adversarial_weight: float = 0.01  # of the critic's score; 0 = no critic (source 1)
     perceptual_weight: float = 1.0  # of VGG16's features (source 100)
-    perceptual_layer: str = "block3_conv3"  # of VGG16; several: a,b,c; beyond it, Keras downloads
+    perceptual_layer: str = "block3_conv3"  # of VGG16; several: a,b,c (three in the source's text)
     perceptual_input: str = "scaled"  # VGG16 sees pictures scaled as it learnt, or raw (source)
-    vgg_weights_file: str = ""  # .npz; empty = the bundled data/vgg16_block1to3.npz
+    vgg_weights_file: str = ""  # .npz; empty = data/vgg16_block1to3.npz; later layers: a download
     reconstruction_weight: float = 50.0  # of the pixels' own L1, for PSNR (source 0)
     critic_steps: int = 4  # updates of the critic for one of the generator (5 in the source's code)
     critic_turn: str = "after"  # the critic learns after the generator, or before (source) as there
@@ -422,6 +423,7 @@ Deblur.presets = {
     | _EVEN_HAZE
     | {
         "crop_px": 256,
+        "validation_by": "tile",
         "validation_share": 0.05,
         "generator_width": 64,
         "blocks": 9,
@@ -451,6 +453,7 @@ class GANCloud(Common):
 
     # --- data ---
     crop_px: int = 64  # side of a training crop, a multiple of 32 (source the same: EuroSAT)
+    validation_by: str = "auto"  # held back: scene (folder), tile (source), list; see docs/data.md
     validation_share: float = 0.2  # share of the pictures held back (source 0.3)
 
     # --- clouds ---
@@ -477,13 +480,14 @@ class GANCloud(Common):
     beta_2: float = 0.99  # Adam: memory of its square, 0.5..0.9999 (source 0.999)
 
     # --- schedule ---
-    epochs: int = 0  # passes over the pictures; 0 = as steps says (source 15)
-    rate_drop_every: int = 0  # the rate falls to a tenth after so many steps (source 2950); 0 = no
+    epochs: int = 0  # passes over the pictures; 0 = as steps says (source 15, over EuroSAT)
+    rate_drop_every: int = 0  # a tenth after so many steps (source 2950: 10 epochs of its EuroSAT)
 
 
 GANCloud.presets = {
     "source": _PLAIN
     | {
+        "validation_by": "tile",
         "validation_share": 0.3,
         "base_width": 32,
         "discriminator_width": 16,
@@ -587,6 +591,7 @@ class Colorize(Common):
     # --- optimiser ---
     batch_size: int = 8  # pictures a step over all devices
     learning_rate: float = 5e-4  # highest rate of the run, 1e-5..1e-3 (source 2e-4, falling)
+    discriminator_rate_share: float = 1.0  # the discriminators' rate, of the generator's
     beta_2: float = 0.99  # Adam: memory of its square, 0.5..0.9999 (source 0.999)
     final_rate_share: float = 0.01  # rate at the end, of the highest (source the same)
 
@@ -861,17 +866,26 @@ Common.rows = {
 Common.instead = {"steps": "epochs"}
 # What settings were called before, for runs and checkpoints from then.
 Common.renamed = {"history_size": "past_size", "history_share": "past_share"}
-# What they were trained with where a setting is younger than they are.
+# What they were trained with where a setting is younger than they are, or had another default.
 Common.unsaid = {
     "preset": "ours",
     "optimizer": "adam",
+    "upsampling": "transposed",
     # mod_GAN_spot.py, mod_GAN_poly.py
     "generator": "source",
+    "painting": "fill",
+    "detail_gain": 1.0,
     "feature_weight": 0.0,
     "rim_px": 0.0,
+    "past_size": 64,
     "past_bits": 32,
     "average": 0.0,
     "cleared_share": 0.0,
 }
-Deblur.unsaid = Common.unsaid | _EVEN_HAZE | {"field_px": 142}
-Pix2pix.unsaid = Common.unsaid | {"discriminator_rate_share": 1.0, "upsampling": "transposed"}
+Defog.unsaid = Common.unsaid | {"base_width": 8, "head": "unmix"}
+Deblur.unsaid = Common.unsaid | _EVEN_HAZE | {"field_px": 142, "output": "add"}
+Pix2pix.unsaid = Common.unsaid | {
+    "norm": "batch",
+    "output": "add",
+    "discriminator_rate_share": 1.0,
+}

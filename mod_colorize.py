@@ -80,7 +80,8 @@ def make_state(settings):
     if settings.perceptual_weight:
         file = settings.vgg_weights_file or None
         frozen["features"] = vgg16_features(settings.perceptual_layer, file)
-    return TrainState.of(networks, settings, frozen=frozen)
+    rates = {"discriminator": settings.discriminator_rate_share * settings.learning_rate}
+    return TrainState.of(networks, settings, frozen=frozen, rates=rates)
 
 
 # --- samples: what it eats --------------------------------------------------------------------

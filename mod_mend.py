@@ -107,19 +107,30 @@ def losses(networks, batch, settings):
     }
 
 
+_AT_FIRST = 10.0  # the mean loss by which the gate goes, before there was any
+_KEPT = 0.98  # of that mean in a step: so it is over about 50 of them
+
+
 def make_state(settings):
     """Build networks, optimisers and the gate; call within the strategy's scope."""
-    # A mean over about 50 steps; it begins far above any gate.
-    variables = {"stage1_mean_loss": variable(10.0, "stage1_mean_loss")}
+    variables = {"stage1_mean_loss": variable(_AT_FIRST, "stage1_mean_loss")}
     rates = {"stage2": settings.stage2_rate_share * settings.learning_rate}
     return TrainState.of(make_networks(settings), settings, variables=variables, rates=rates)
+
+
+def gate_is_open(state, settings):
+    """Tell whether the mean of the first network's losses so far is at most `gate_loss`."""
+    taken = tf.cast(state.step - state.skipped, tf.float32)
+    # So much of the mean is still what it began with: at .1 it would hide a loss for 300 steps.
+    first, mean = _KEPT**taken, state.variables["stage1_mean_loss"]
+    low = mean - first * _AT_FIRST <= (1.0 - first) * settings.gate_loss
+    return (mean <= settings.gate_loss) | (low & (taken > 0.0))
 
 
 def train_step(state, batch, settings):
     """Take one step on a batch; return its losses, means over all replicas, and who trained."""
     # 1. Is the first network good enough for the second to learn from it?
-    mean_loss = state.variables["stage1_mean_loss"]
-    gate_open = mean_loss <= settings.gate_loss
+    mean_loss, gate_open = state.variables["stage1_mean_loss"], gate_is_open(state, settings)
 
     def compute(batch):
         # 2. How far off are the two, and which way should their weights go?
@@ -133,7 +144,7 @@ def train_step(state, batch, settings):
     # 3. Move the first, and the second if the gate is open.
     metrics = state.update(compute, batch, trains={"stage2": gate_open}).metrics
     # 4. The gate follows the first one's loss.
-    moved = 0.98 * mean_loss + 0.02 * metrics["loss"]
+    moved = _KEPT * mean_loss + (1.0 - _KEPT) * metrics["loss"]
     # A step that was skipped leaves the gate as it was, too.
     taken = tf.math.is_finite(moved) & tf.math.is_finite(metrics["gradient_norm"])
     mean_loss.assign(tf.where(taken, moved, mean_loss))

@@ -36,7 +36,8 @@ def compare(task, folder, options):
     with choose_device(usual).scope():
         for preset, tried in PRESETS.items():
             # Both hold the same scenes back.
-            settings = {"preset": preset, "validation_share": usual.validation_share}
+            held = {n: getattr(usual, n) for n in ("validation_by", "validation_share")}
+            settings = {"preset": preset, **held}
             how = task.name, Path(folder, preset), settings, tried
             networks[preset] = load(task, usual, trained_for(options.minutes, *how))
         ours = networks["ours"]

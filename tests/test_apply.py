@@ -294,6 +294,10 @@ def test_help_says_what_this_script_takes_and_gives(capsys):
         ({"norm": "none", "attention_at": 0}, []),
         ({"norm": "batch", "attention_at": 8}, ["attention_at"]),
         ({"norm": "group"}, ["norm"]),
+        ({"norm": "own"}, ["norm"]),
+        ({"norm": "batch", "used_as_trained": False}, []),
+        ({"norm": "batch", "used_as_trained": True}, ["norm"]),
+        ({"norm": "none", "used_as_trained": True}, []),
     ],
 )
 def test_it_is_said_where_a_result_depends_on_the_tile(settings, said):

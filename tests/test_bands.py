@@ -184,6 +184,24 @@ def test_a_kind_in_one_line():
     np.testing.assert_array_equal(found["restored"], 1 - sample["rainy"])
 
 
+def test_what_is_brighter_than_white_stays_where_it_was_left_white():
+    """A network is shown 12,000 as 1.0 where 10,000 is white, and so gives 1.0 back."""
+    pixels = picture(11, 300, 70, np.uint16) % 14_000
+    pixels[:40] = 10_000 + np.arange(40)[:, None, None]
+    pixels[:, :35, 2] = 0  # by which the stand-in knows rain
+
+    def halved(batch):
+        rainy = batch["rainy"]
+        return {"restored": np.where(rainy[..., 2:] == 0, 0.5 * rainy, rainy)}
+
+    network = of_kind(whole.every_pixel("rainy"), halved)
+    restored, _ = restore_picture(network, pixels, white=10_000.0)
+    rain = pixels[..., 2] == 0
+    np.testing.assert_array_equal(restored[~rain], pixels[~rain])
+    wanted = 0.5 * np.minimum(pixels[rain], 10_000)
+    np.testing.assert_allclose(restored[rain], wanted, atol=0.51)
+
+
 def drops_only(came, found, settings, white):
     """Restored where there are drops, as it came elsewhere."""
     made, _ = whole.every_row(came, found, settings, white)

@@ -12,6 +12,7 @@ from skimage.color import lab2rgb, rgb2lab
 
 import mod_colorize
 from configure import Colorize
+from util.networks.attention import SelfAttention
 from util.networks.blocks import bounded
 from util.networks.colorize import colour_generator
 from util.networks.multiscale import multi_scale_discriminator
@@ -88,6 +89,21 @@ def test_the_discriminators_weights():
     assert of_scale == [published + attention_weights(c) for c in (128, 64, 64)]
 
 
+def test_the_discriminators_attention_is_bounded_beyond_the_published_crop():
+    model = multi_scale_discriminator(8, spectral_norm=False)
+    looks = [layer for layer in model.layers if isinstance(layer, SelfAttention)]
+    assert len(looks) == 3
+    ends = {128: [], 288: []}  # pixels: their first map has 72 x 72 places at most
+    for most in (looks[0].most, None):
+        for layer in looks:
+            layer.most = most
+            layer.gamma.assign(0.5)
+        for side, found in ends.items():
+            found.append(model(noise(1, side, side, 3))[0][-1].numpy())
+    np.testing.assert_array_equal(*ends[128])
+    assert np.abs(ends[288][0] - ends[288][1]).max() > 1e-7
+
+
 def test_a_bounded_kernel_goes_to_its_own_direction():
     """A kernel known by its singular values: 3 and 1 become 1 and 1/3."""
     layer = keras.layers.Conv2D(2, 1, use_bias=False)
@@ -139,6 +155,10 @@ def made(one_by_one):
 def test_no_discriminator_is_moved_by_the_generators_losses(made):
     """All three: what they have learnt must not depend on what the generator is weighed by."""
     state, _, batch, settings = made(clip_norm=0.0)
+    for network in state.networks.values():
+        for layer in network.layers:
+            if isinstance(layer, SelfAttention):
+                layer.gamma.assign(0.5)  # at 0 nothing reaches its other weights
     given, before, ends = batch(), state.arrays(), []
     for weights in ((1.0, 3.33, 0.33), (0.0, 50.0, 20.0)):
         state.assign(before)
@@ -148,10 +168,19 @@ def test_no_discriminator_is_moved_by_the_generators_losses(made):
         state.end_step()
         ends.append(state.arrays())
     for name, value in before.items():
-        if name.startswith("networks/") and "attention" not in name:  # gamma is 0 still
+        if name.startswith("networks/"):
             same = np.array_equal(ends[0][name], ends[1][name])
+            if name.endswith("/key/bias"):  # alike for all places: to a softmax it is nothing
+                assert same or "generator" in name, name
+                continue
             assert same == ("discriminator" in name), name
             assert not np.array_equal(value, ends[1][name]), name
+
+
+@pytest.mark.parametrize(("how", "rate"), [({}, 3e-4), ({"discriminator_rate_share": 2.0}, 6e-4)])
+def test_the_discriminators_have_a_rate_of_their_own(made, how, rate):
+    state, *_ = made(learning_rate=3e-4, **how)
+    assert state.rates == {"generator": 3e-4, "discriminator": rate}
 
 
 def test_the_losses_are_the_formula(made):

@@ -251,7 +251,7 @@ def test_a_run_from_before_a_setting_is_told_what_changes_now():
     assert changed["uneven_share"] == (0.0, 0.5)
     assert changed["wavelength_exponent"] == ([0.0, 0.0], [0.0, 1.5])
     as_it_was = configure.Deblur(**configure.Deblur.presets["source"])
-    same = set(configure.Deblur.unsaid) & set(configure.Deblur.presets["source"])
+    same = set(configure.Deblur.unsaid) & set(configure.Deblur.presets["source"]) - {"output"}
     assert same
     assert not same & set(settings.changes(as_it_was, before))
 
@@ -289,6 +289,20 @@ def test_a_preset_holds_what_differs_and_the_comments_say_the_same(cls):
     said = {name for name, comment in comments.items() if "(source" in comment} & kinds.keys()
     wrong = [name for name in said - source.keys() if not is_said(name, getattr(ours, name))]
     assert not wrong, f"configure.py: comments whose value no preset has: {wrong}"
+
+
+def test_comments_say_what_cloudremovals_later_state_had():
+    """Those of the command line that docs/systems.md gives for it."""
+    page = (PROJECT / "docs" / "systems.md").read_text(encoding="utf-8")
+    words = re.search(r"state of 2019[^`]*`([^`]+)`", page)[1].split()
+    comments, options = settings.comments_of(configure.Clouds), words[::2]
+    assert "--opacity-offset" in options
+    for option, text in zip(options, words[1::2], strict=True):
+        name = option.removeprefix("--").replace("-", "_")
+        said = re.search(r"; 2019 ([^)]+)\)", comments[name])
+        assert said, name
+        kind = FIELDS[name][1].type
+        assert settings._parsed(kind, said[1]) == settings._parsed(kind, text), name
 
 
 def test_every_script_has_its_source():
@@ -390,7 +404,7 @@ def settings_of(monkeypatch, capsys):
 
     monkeypatch.setattr(command, "_train", catch)
     monkeypatch.setattr(command.interrupt, "listen", lambda: None)
-    classes = configure.Defog, configure.GANPoly, configure.Pix2pix
+    classes = configure.Defog, configure.GANPoly, configure.Deblur, configure.Pix2pix
     tasks = {c: Task("mod_defog", c, *[None] * 8) for c in classes}
 
     def run(*words, cls=configure.Defog):
@@ -583,6 +597,36 @@ def test_a_run_keeps_the_networks_that_were_the_default(settings_of, tmp_path, c
     with pytest.raises(UserError, match="upsampling: 'transposed' before, 'resize' now"):
         RunFolder("mod_defog", start("--upsampling", "resize")).take_up()
     assert start("--fresh").upsampling == "resize"
+
+
+def test_a_run_keeps_how_it_was_split(settings_of, tmp_path):
+    """Begun with the preset before that said by what: by scene, where there are enough."""
+    start = partial(settings_of, "--runs-folder", str(tmp_path), cls=configure.Deblur)
+    source = start("--preset", "source")
+    assert source.validation_by == "tile"
+    RunFolder("mod_defog", dataclasses.replace(source, validation_by="auto")).take_up()
+    again = start()
+    assert (again.preset, again.validation_by) == ("source", "auto")
+    assert start("--validation-by", "scene").validation_by == "scene"
+    assert start("--fresh", "--preset", "source") == source
+
+
+WERE = {  # what cannot change within a run, and was the default once
+    configure.Defog: {"base_width": 8, "head": "unmix"},
+    configure.GANPoly: {"painting": "fill", "upsampling": "transposed", "past_size": 64},
+    configure.Deblur: {"output": "add", "field_px": 142},
+    configure.Pix2pix: {"norm": "batch", "output": "add", "upsampling": "transposed"},
+}
+
+
+@pytest.mark.parametrize("cls", WERE)
+def test_a_run_with_the_defaults_of_its_time_goes_on_with_them(cls, settings_of, tmp_path):
+    start = partial(settings_of, "--runs-folder", str(tmp_path), cls=cls)
+    before = dataclasses.replace(start(), **WERE[cls])
+    RunFolder("mod_defog", before).take_up()
+    again = start()
+    assert again == before
+    RunFolder("mod_defog", again).take_up()
 
 
 def test_what_is_used_has_the_preset_that_it_was_trained_with(settings_of):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import task_of
 from stand_ins import at, clearer, dehazer, run
 
 import mod_GAN_poly
@@ -116,6 +117,41 @@ def test_each_format_takes_a_hole(untrained, tmp_path, capsys, kind):
     assert "restored: " in said.out
     assert "patch: " in said.out
     assert [p.name for p in tmp_path.iterdir()] == [f"net{export.FORMATS[kind]}"]
+
+
+# ---- the layers that only some scripts have ----
+
+
+AS_TRAINED = {"norm": "batch", "used_as_trained": True, "output": "direct"}
+
+
+@pytest.mark.parametrize("kind", ["keras", pytest.param("onnx", marks=[pytest.mark.slow, ONNX])])
+@pytest.mark.parametrize(
+    ("script", "changes"),
+    [
+        ("mod_GAN_cloud", {"base_width": 2}),
+        ("mod_pix2pix", {"generator_width": 2, "levels": 5}),
+        ("mod_pix2pix", {"generator_width": 2, "levels": 5, **AS_TRAINED}),
+        ("mod_colorize", {"generator_width": 2, "levels": 5}),
+    ],
+)
+def test_networks_of_every_kind_are_exported(script, changes, kind, tmp_path, capsys):
+    """Dropout by the place; attention, which sees means over areas where the picture is larger."""
+    task = task_of(script)
+    settings = task.settings(crop_px=64, **changes)
+    networks = task.make_networks(settings)
+    for layer in networks["generator"].layers:
+        if layer.name == "attention":
+            layer.gamma.assign(0.5)
+
+    def restore(batch):
+        return task.restore(networks, batch, settings)
+
+    network = Trained(task, settings, networks, Path("none.npz"), 0, restore)
+    status = export.export(network, kind, tmp_path / "net")
+    said = capsys.readouterr()
+    assert status == 0, said
+    assert "restored: " in said.out
 
 
 def test_the_picture_to_compare_on_has_a_hole():

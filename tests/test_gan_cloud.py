@@ -104,6 +104,18 @@ def test_the_best_network_has_the_lowest_validation_loss(tiny_settings, tmp_path
     assert [float(row["validation_loss_generator"]) for row in rows] == [3.0, 1.0, 2.0]
 
 
+@pytest.mark.parametrize(("epochs", "steps"), [(1, 2), (4, 5)])
+def test_epochs_of_few_pictures_are_told(epochs, steps, tiny_settings, tmp_path, capsys):
+    """Those of the preset are meant for 27,000 tiles."""
+    settings = tiny_settings(tmp_path, TASK.name, epochs=epochs, batch_size=4, validate_every=4)
+    still = replace(TASK, train_step=lambda state, batch, settings: {"loss": tf.constant(1.0)})
+    assert loop.train(still, settings, tf.distribute.get_strategy()) == 0
+    said = capsys.readouterr().err
+    assert f"finished {steps} steps" in said
+    told = f"note: {epochs} epochs of these pictures are {steps} step(s)"
+    assert (told in said) == ("--steps sets" in said) == (epochs == 1)
+
+
 def test_every_veil_has_lattices_of_its_own():
     """There each was the same noise at another zoom."""
     maps = [layered_noise(keyed_rng(0, n, "cloud"), 64, (8.0, 8.0)).ravel() for n in range(4)]

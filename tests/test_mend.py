@@ -56,6 +56,22 @@ def test_gate_follows_the_mean_of_stage1_loss_and_is_part_of_the_state(made):
     assert "variables/stage1_mean_loss" in state.arrays()
 
 
+@pytest.mark.parametrize(("loss", "opens_at"), [(0.59, 1), (0.61, None)])
+def test_the_gate_goes_by_the_losses_alone_from_the_first_on(made, loss, opens_at):
+    """Not by the 10 with which their mean begins."""
+    state, _, settings = made(gate_loss=0.6)
+    mean, found = state.variables["stage1_mean_loss"], []
+    for _ in range(400):
+        found.append(bool(mod_mend.gate_is_open(state, settings)))
+        mean.assign(0.98 * mean + 0.02 * loss)
+        state.step.assign_add(1)
+    assert found == [opens_at is not None and step >= opens_at for step in range(400)]
+    state.step.assign(3)
+    state.skipped.assign(3)  # steps that changed nothing tell nothing
+    mean.assign(10.0)
+    assert not mod_mend.gate_is_open(state, settings)
+
+
 def test_a_loss_that_is_not_finite_leaves_gate_and_weights_alone(made):
     state, batch, settings = made()
     digest = {n: a.copy() for n, a in state.arrays().items()}

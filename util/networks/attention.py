@@ -56,8 +56,9 @@ class SelfAttention(layers.Layer):
 
 def _places(x):
     """Return (B, H, W, C) as (B, H W, C)."""
-    batch, height, width, channels = ops.shape(x)
-    return ops.reshape(x, (batch, height * width, channels))
+    batch, _, _, channels = ops.shape(x)
+    # Not their product: where it is known at run time only, ONNX converters make 1 of it.
+    return ops.reshape(x, (batch, -1, channels))
 
 
 def _area_means(x, most, axis):

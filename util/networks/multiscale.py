@@ -1,10 +1,16 @@
 """Discriminators that look at one picture at several sizes."""
 
+from functools import partial
+
 import keras
 from keras import layers
 
 from util.networks.attention import SelfAttention
-from util.networks.blocks import bounded, leaky
+from util.networks.blocks import bounded
+from util.networks.patchgan import patch_maps, patch_widths
+
+_FIELD_PX = 70
+_MOST = 64  # places a side that attention sees: all that a crop of 256 has, the published one
 
 
 def multi_scale_discriminator(
@@ -26,7 +32,8 @@ def multi_scale_discriminator(
     spectral_norm : bool
         See `bounded`.
     attention : bool
-        Self-attention after the second level at full size, after the first at the others.
+        Self-attention after the second level at full size, after the first at the others; of crops
+        of more than 256 pixels it sees means over areas, or its weights would take a GB at 512.
 
     Returns
     -------
@@ -40,19 +47,18 @@ def multi_scale_discriminator(
     GANs", CVPR 2018, section 3.2.
     """
     picture = keras.Input((None, None, channels), name="picture")
-    found = []
+    widths, found = patch_widths(_FIELD_PX, width), []
     for scale in range(1, scales + 1):
-        x, maps = picture, []
+        at, x = f"scale{scale}", picture
         if scale > 1:
-            x = layers.AveragePooling2D(2 ** (scale - 1), name=f"scale{scale}")(x)
-        for level, strides in enumerate((2, 2, 2, 1), start=1):
-            layer = layers.Conv2D(
-                2 ** (level - 1) * width, 4, strides, "same", name=f"scale{scale}_level{level}"
-            )
-            maps.append(bounded(layer, spectral_norm)(x))
-            x = leaky(maps[-1])
-            if attention and level == (2 if scale == 1 else 1):
-                x = SelfAttention(name=f"scale{scale}_attention")(x)
-        layer = layers.Conv2D(1, 4, padding="same", name=f"scale{scale}_scores", dtype="float32")
-        found.append([*maps, bounded(layer, spectral_norm)(x)])
+            x = layers.AveragePooling2D(2 ** (scale - 1), name=at)(x)
+        look = {2 if scale == 1 else 1: SelfAttention(_MOST, name=f"{at}_attention")}
+        maps = patch_maps(
+            x,
+            widths,
+            wrapped=partial(bounded, spectral_norm=spectral_norm),
+            after=look if attention else None,
+            names=[*(f"{at}_level{n + 1}" for n in range(len(widths))), f"{at}_scores"],
+        )
+        found.append(maps)
     return keras.Model(picture, found, name=name)

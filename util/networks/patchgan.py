@@ -1,8 +1,7 @@
 """PatchGAN: a discriminator that scores patches of a picture, of any receptive field.
 
-mod_pix2pix.py's discriminator and mod_deblurgan.py's critics are made of `patch_maps`. Others may
-be as well: `wrapped` normalises the kernels' spectrum, `after` puts attention between two levels,
-and the maps that come back are what feature matching compares.
+mod_pix2pix.py's discriminator, mod_deblurgan.py's critics and the discriminators of mod_colorize.py
+are made of `patch_maps`.
 
 P. Isola et al., "Image-to-image translation with conditional adversarial networks", CVPR 2017.
 """
@@ -36,10 +35,12 @@ def patch_maps(
     initializer=lambda: "glorot_uniform",
     wrapped=lambda layer: layer,
     after=None,
+    names=None,
 ):
     """Return what every level makes of a picture, list of tensors; the last one is the scores.
 
-    Each level halves the side, but the last one of `widths` and the scores, which keep it.
+    What a level makes is taken before it is bent, as feature matching compares it. Each level
+    halves the side, but the last one of `widths` and the scores, which keep it.
 
     Parameters
     ----------
@@ -57,6 +58,8 @@ def patch_maps(
         ``keras.layers.SpectralNormalization``.
     after : dict level -> callable, optional
         ``after[level](x) -> x``, what follows a level; the first is 1.
+    names : list of str, optional
+        Of the convolutions [down1, down2 .., wide, scores].
 
     Returns
     -------
@@ -68,15 +71,15 @@ def patch_maps(
         how |= {"padding": "same", "kernel_initializer": initializer()}
         return wrapped(layers.Conv2D(channels, side, name=name, **how))(x)
 
+    names = names or [*(f"down{level}" for level in range(1, len(widths))), "wide", "scores"]
     maps = []
-    for level, channels in enumerate(widths, start=1):
-        name = "wide" if level == len(widths) else f"down{level}"
+    for level, (channels, name) in enumerate(zip(widths, names[:-1], strict=True), start=1):
         strides = 1 if level == len(widths) or side == 1 else 2
         x = convolved(x, channels, name, strides=strides)
-        x = leaky(x if level == 1 else normalise(x, norm, name))
+        maps.append(x if level == 1 else normalise(x, norm, name))
+        x = leaky(maps[-1])
         x = after[level](x) if after and level in after else x
-        maps.append(x)
-    return [*maps, convolved(x, 1, "scores", dtype="float32")]
+    return [*maps, convolved(x, 1, names[-1], dtype="float32")]
 
 
 def patchgan(field_px=70, width=64, channels=3, norm="batch", name="discriminator", **how):

@@ -38,7 +38,10 @@ def every_row(came, found, settings, white):
     ValueError
         The network found NaN.
     """
-    return made_pixels(found["restored"], came.dtype, white), None
+    made = made_pixels(found["restored"], came.dtype, white)
+    # To a network all that is brighter than white is white: what it left so has come out as it is.
+    np.copyto(made, came, where=(came > white) & (made == np.rint(white)))
+    return made, None
 
 
 def clear_kept(came, found, settings, white):

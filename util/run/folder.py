@@ -92,13 +92,14 @@ class RunFolder:
     def kept(self):
         """What the run keeps unless the user says otherwise, dict name -> value; {} without a run.
 
-        Its preset; and of what cannot change within a run that which was the default once: whoever
-        set nothing goes on with the networks that the run has.
+        Its preset, and how it was split; and of what cannot change within a run that which was the
+        default once: whoever set nothing goes on with the networks and the pictures of the run.
         """
         cls, known = type(self._settings), vars(self._settings)
-        once = [n for n in cls.unsaid if n in known and row_of(cls, n).kind == FIXED]
-        before = {n: v for n, v in self._settings_before().items() if n in once}
-        return {n: v for n, v in before.items() if v == cls.unsaid[n] or n == "preset"}
+        before = {n: v for n, v in self._settings_before().items() if n in known}
+        once = [n for n, v in cls.unsaid.items() if n in before and before[n] == v]
+        once = [n for n in once if row_of(cls, n).kind == FIXED]
+        return {n: v for n, v in before.items() if n in ("preset", "validation_by", *once)}
 
     def take_up(self):
         """Compare the settings with those of the run's last start, and keep them in their place.

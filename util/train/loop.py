@@ -1,9 +1,8 @@
 """The only training loop: step, watch, stop, save, go on."""
 
 import contextlib
-import math
 import platform
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime
 
 import keras
@@ -18,7 +17,7 @@ from util.run.report import Report
 from util.samples.batches import batches, drawing, stack
 from util.samples.split import Split
 from util.say import UserError, say
-from util.train.schedule import learning_rate, sheet_due
+from util.train.schedule import learning_rate, sheet_due, with_steps
 
 SKIPS_BEFORE_STOPPING = 20
 
@@ -161,7 +160,7 @@ def train(task, settings, strategy, begin_with=None):
             "that all machines share"
         )
     if chief:
-        _greet(task, run, found, start, strategy)
+        _greet(task, settings, run, found, start, strategy)
     if start >= settings.steps:
         say(f"this run has reached its {settings.steps:,} steps; raise {_goal(settings)} to go on")
         return 0
@@ -178,13 +177,6 @@ def train(task, settings, strategy, begin_with=None):
             going.validate(start)  # what it begins with is its best network until it is bettered
         how = {"batch_size": settings.batch_size, "first_step": start, "fill": fill}
         return going.steps(iter(batches(train_sample, strategy=strategy, **how)), agreement)
-
-
-def with_steps(settings, sample):
-    """Return the settings with the steps that their epochs take, if they count in epochs."""
-    if not settings.epochs:
-        return settings
-    return replace(settings, steps=math.ceil(settings.epochs * len(sample) / settings.batch_size))
 
 
 def _goal(settings):
@@ -350,9 +342,15 @@ def _begin_with(path, state):
     say(f"the networks begin as those of {path} (step {step:,})")
 
 
-def _greet(task, run, found, start, strategy):
+def _greet(task, settings, run, found, start, strategy):
     devices = f"{strategy.num_replicas_in_sync} device(s)"
     if found:
         say(f"{task.name}: going on at step {start:,} from {found}, on {devices}")
     else:
         say(f"{task.name}: a new run in {run.path}, on {devices}; Ctrl-C stops and saves")
+    if settings.epochs and settings.steps < settings.validate_every:
+        say(
+            f"note: {settings.epochs} epochs of these pictures are {settings.steps} step(s), fewer "
+            f"than validate_every = {settings.validate_every}: too few to learn from; --steps sets "
+            "another number"
+        )

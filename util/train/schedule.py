@@ -1,6 +1,7 @@
-"""What follows from the step alone: the learning rate, and when pictures are shown."""
+"""How many steps there are, and what follows from a step alone: rates, when pictures are shown."""
 
 import math
+from dataclasses import replace
 
 import tensorflow as tf
 
@@ -41,3 +42,10 @@ def sheet_due(step, *, sheet_every, total_steps):
     """Tell whether a sheet is drawn after a step: soon after the start, regularly, at the end."""
     soon = step in _FIRST_SHEETS and step < sheet_every
     return soon or step % sheet_every == 0 or step == total_steps
+
+
+def with_steps(settings, sample):
+    """Return the settings with the steps that their epochs take, if they count in epochs."""
+    if not settings.epochs:
+        return settings
+    return replace(settings, steps=math.ceil(settings.epochs * len(sample) / settings.batch_size))

@@ -25,7 +25,7 @@ KEPT_FORMATS = (".png", ".tif", ".tiff", ".bmp")  # without loss; others become 
 # What a killed process has left is nobody's by then. A scene may take hours, and parts share `out`.
 _STALE_S = 24 * 3600
 # Settings, and values of theirs, with which a pixel's result depends on the whole tile.
-_WHOLE_TILE = {"norm": ("group", "instance"), "attention_at": (2, 4, 8, 16, 32)}
+_WHOLE_TILE = {"norm": ("own", "group", "instance"), "attention_at": (2, 4, 8, 16, 32)}
 
 
 class Way(NamedTuple):
@@ -310,7 +310,9 @@ def _progress(way, job, shape, hole, note):
         say(f"{job.source}: nothing is missing; its pixels go out as they came")
     for name, values in _WHOLE_TILE.items():
         value = getattr(way.settings, name, None)
-        if max(counts, default=0) > 1 and value in values:
+        # Used as it is trained, batch norm takes the statistics of the tile.
+        as_own = value == "batch" and getattr(way.settings, "used_as_trained", False)
+        if max(counts, default=0) > 1 and (as_own or value in values):
             note(
                 name,
                 f"note: {name} = {value}: large pictures go through in tiles, and so each tile is "
