@@ -2,14 +2,16 @@
 
     python benchmarks/reading.py
     python benchmarks/reading.py --tiles 4 --side 5000 --of 180
+    python benchmarks/reading.py --small 27000 --tiles 0
 
 Writes tiles as large as those of the Inria data set, made of this project's clear pictures, in
 each of three forms: strips (uncompressed), LZW, and tiles of 256 x 256 (uncompressed). A process
 of its own opens them as a script does, with an empty cache and again with a full one, and cuts
 crops with the settings of mod_defog; "read" is a window of 256 x 256 alone, neither resized nor
-varied. Times are the processor's, of one thread; what the whole set
-takes is extrapolated from its tiles. Memory is what the process itself holds: pages of mapped files
-are the system's, and it takes them back.
+varied. Times are the processor's, of one thread; what the whole set takes is extrapolated from its
+tiles. With --small as many JPEGs of 64 x 64 in ten folders, as EuroSAT has, are opened for crops of
+64. Memory is what the process itself holds: pages of mapped files are the system's, and it takes
+them back.
 """
 
 import argparse
@@ -35,6 +37,7 @@ from util.samples.ground import open_grounds
 from util.samples.keys import Keys
 
 PROJECT = Path(__file__).resolve().parents[1]
+SMALL_PX = 64
 WINDOW_PX = 256  # as a crop of 128 pixels has in the middle of ground_zoom
 
 FORMS = {
@@ -60,15 +63,31 @@ def write_tiles(folder, form, options):
     return folder
 
 
+def write_small(folder, count):
+    """Write so many small tiles into ten folders; return the folder."""
+    parts = [read_picture(path) for path in find_pictures(PROJECT / "data/clear")]
+    parts = [part for part in parts if part.shape == (512, 512, 3)]
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        place = folder / f"class_{number % 10}"
+        place.mkdir(parents=True, exist_ok=True)
+        y, x = rng.integers(512 - SMALL_PX, size=2)
+        tile = parts[rng.integers(len(parts))][y : y + SMALL_PX, x : x + SMALL_PX]
+        Image.fromarray(tile).save(place / f"{number}.jpg", quality=90)
+    return folder
+
+
 def memory_mb(name):
     """Return what Linux says of this process, such as RssAnon, in MB."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
-def child(folder, cache, crops):
+def child(folder, cache, crops, crop_px):
     """Print what it takes to open the pictures of a folder and to cut crops, as JSON."""
-    settings = replace(Defog(), clear_folder=folder, cache_folder=cache)
+    settings = replace(Defog(), clear_folder=folder, cache_folder=cache, crop_px=crop_px)
+    if crop_px == SMALL_PX:
+        settings = replace(settings, validation_by="tile")
     cv2.setNumThreads(1)
     before = time.process_time(), time.perf_counter()
     ground = open_grounds(settings, progress=False)[0]
@@ -95,9 +114,9 @@ def child(folder, cache, crops):
     print(json.dumps(found))
 
 
-def measured(folder, cache, options):
+def measured(folder, cache, options, crop_px=Defog.crop_px):
     """Return what a new process finds."""
-    words = [sys.executable, __file__, "--child", folder, cache, str(options.crops)]
+    words = [sys.executable, __file__, "--child", folder, cache, options.crops, crop_px]
     run = subprocess.run(map(str, words), check=True, capture_output=True, text=True)
     return json.loads(run.stdout)
 
@@ -108,10 +127,11 @@ def main():
     parser.add_argument("--side", type=int, default=5000)
     parser.add_argument("--of", type=int, default=180, help="tiles that the whole set has")
     parser.add_argument("--crops", type=int, default=4000)
-    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--small", type=int, default=0, help="tiles of 64 x 64, too")
+    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        child(*options.child[:2], int(options.child[2]))
+        child(*options.child[:2], *map(int, options.child[2:]))
         return
     columns = ("first start", f"of {options.of}", "later", "crop ms", "a second", "read us")
     print("".join(f"{name:>15}" for name in ("pictures", *columns, "peak MB", "held MB")))
@@ -121,10 +141,14 @@ def main():
         rows = [
             ("this project's", own, measured(PROJECT / "data/clear", place / "own", options), 1)
         ]
-        for form in FORMS:
+        for form in FORMS if options.tiles else ():
             folder = write_tiles(place / form, form, options)
             found = [measured(folder, place / f"{form} cache", options) for _ in range(2)]
             rows.append((form, *found, options.of / options.tiles))
+        if options.small:
+            folder, cache = write_small(place / "small", options.small), place / "small cache"
+            found = [measured(folder, cache, options, SMALL_PX) for _ in range(2)]
+            rows.append((f"{options.small:,} small", *found, 1))
     for name, first, later, times in rows:
         numbers = (
             *(first["start"], times * first["start"], later["start"], 1e3 * later["crop"]),
