@@ -97,7 +97,7 @@ class Turns:
         return stop or len(self.alone_s) == self.options.rounds
 
 
-def defaults(runs_folder):
+def defaults(runs_folder, clear_folder=None):
     """Return mod_defog's settings on this project's pictures, on the CPU, without interruptions."""
     from configure import Defog
 
@@ -106,6 +106,7 @@ def defaults(runs_folder):
         name: str(PROJECT / getattr(usual, name))
         for name in ("clear_folder", "cloud_folder", "cache_folder")
     }
+    folders |= {"clear_folder": str(clear_folder)} if clear_folder else {}
     return replace(
         usual,
         **folders,
@@ -128,7 +129,7 @@ def measure_loop(options, folder):
     from util.samples.batches import stack
     from util.train import loop
 
-    settings = defaults(folder)
+    settings = defaults(folder, options.clear_folder)
     strategy = machines.choose_strategy(settings.devices)
     made = {}
 
@@ -301,6 +302,8 @@ def main():
     parser.add_argument("--saves", type=int, default=15, help="checkpoints written [15]")
     parser.add_argument("--starts", type=int, default=3, help="starts after the first [3]")
     parser.add_argument("--only", choices=("loop", "start"), help="loop and save, or start")
+    text = "clear pictures for the loop [this project's]"
+    parser.add_argument("--clear-folder", type=Path, metavar="DIR", help=text)
     parser.add_argument("--against", type=Path, metavar="DIR", help="another checkout, for start")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
