@@ -98,7 +98,7 @@ class Turns:
 
 
 def defaults(runs_folder, clear_folder=None):
-    """Return mod_defog's settings on this project's pictures, on the CPU, without interruptions."""
+    """Return mod_defog's settings on the CPU, without interruptions."""
     from configure import Defog
 
     usual = Defog()

@@ -49,6 +49,19 @@ def test_what_either_finds_clear_is_clear(least, share):
         np.testing.assert_allclose(found["restored"], 0.5 - share * 0.25, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("own", "opacity", "ground"), [(0.8, 0.0, 0.5), (0.9, 0.3375, 0.375), (0.96, 0.96, 0.25)]
+)
+def test_what_is_surely_hidden_at_its_own_size_is(own, opacity, ground):
+    """From .85 to .95 more and more so, whatever is found at twice the size."""
+    cloudy = np.full((1, 64, 64, 3), 0.5, np.float32)
+    restore = found_with(lambda height: own if height == 64 else 0.0, tf.square)
+    found = over_sizes(restore, {"cloudy": cloudy})
+    # .9 is half sure: .675 between that and the mean of both, of which half is trusted.
+    np.testing.assert_allclose(found["found_opacity"], opacity, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found["restored"], ground, rtol=1e-4)
+
+
 def test_detail_outlives_the_enlargement():
     cloudy = np.random.default_rng(0).random((1, 64, 64, 3), np.float32)
     found = over_sizes(found_with(lambda _: 0.1, tf.identity), {"cloudy": cloudy})

@@ -14,6 +14,9 @@ _REACH_PX = 80
 _STRIDE_PX = 16  # enlarged, the networks' stride of 32
 # What either size finds clear is clear: below this the cloud of both is believed less and less.
 _TRUSTED_FROM = 0.02
+# But what is surely hidden at its own size is, whatever is found at twice that: real cumulus was
+# left there, white, and samples lose nothing.
+_SURE_FROM, _SURE_FADE = 0.85, 0.1
 
 
 def over_sizes(restore, batch):
@@ -30,11 +33,13 @@ def over_sizes(restore, batch):
     cloudy = tf.convert_to_tensor(batch["cloudy"])
     own, large = restore({"cloudy": cloudy}), _enlarged(restore, cloudy)
     opacity = (own["found_opacity"] + large["found_opacity"]) / 2
+    sure = tf.clip_by_value((own["found_opacity"] - _SURE_FROM) / _SURE_FADE, 0.0, 1.0)
+    opacity += sure * tf.maximum(own["found_opacity"] - opacity, 0.0)
     # What is hidden is filled from what is near, and enlarged nothing is.
     seen = tf.clip_by_value((HIDDEN_FROM - opacity) / (HIDDEN_FROM - KNOWN_BELOW), 0.0, 1.0)
     ground = own["restored"] + seen / 2 * (large["restored"] - own["restored"])
     least = tf.minimum(own["found_opacity"], large["found_opacity"])
-    trust = tf.minimum(least / _TRUSTED_FROM, 1.0)
+    trust = tf.maximum(tf.minimum(least / _TRUSTED_FROM, 1.0), sure)
     restored = tf.clip_by_value(cloudy + trust * (ground - cloudy), 0.0, 1.0)
     return {"restored": restored, "found_opacity": trust * opacity}
 
