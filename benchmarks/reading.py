@@ -47,11 +47,16 @@ FORMS = {
 }
 
 
+def own_parts():
+    """Return this project's clear pictures of 512 x 512."""
+    pictures = map(read_picture, find_pictures(PROJECT / "data/clear"))
+    return [pixels for pixels in pictures if pixels.shape == (512, 512, 3)]
+
+
 def write_tiles(folder, form, options):
     """Write tiles that differ, mosaics of this project's pictures; return the folder."""
     folder.mkdir()
-    parts = [read_picture(path) for path in find_pictures(PROJECT / "data/clear")]
-    parts = [part for part in parts if part.shape == (512, 512, 3)]
+    parts = own_parts()
     rng, count = np.random.default_rng(0), -(-options.side // 512)
     for number in range(options.tiles):
         rows = [
@@ -65,8 +70,7 @@ def write_tiles(folder, form, options):
 
 def write_small(folder, count):
     """Write so many small tiles into ten folders; return the folder."""
-    parts = [read_picture(path) for path in find_pictures(PROJECT / "data/clear")]
-    parts = [part for part in parts if part.shape == (512, 512, 3)]
+    parts = own_parts()
     rng = np.random.default_rng(0)
     for number in range(count):
         place = folder / f"class_{number % 10}"

@@ -107,3 +107,17 @@ def test_nothing_to_measure_and_who_finds_no_opacity(places, tmp_path, capsys, m
     status, said = run_task(capsys, stand_in.task, "evaluate", "--masks", *places)
     assert status == 2
     assert "--masks: not understood" in said
+
+
+def test_a_black_border_is_no_ground_here_either(places, tmp_path, capsys, monkeypatch):
+    """As in what `apply` writes: what a mask says of it has no say."""
+    pixels, mask = picture(0, 64, 64), np.zeros((64, 64), np.uint8)
+    pixels[:, :34], mask[:, 50:] = 0, 255
+    for name, value in (("clear", 0), ("cloud", 255)):
+        mask[:, :34] = value
+        write_picture(places[0] / f"{name}.png", pixels)
+        write_picture(places[1] / f"{name}.png", mask)
+    _, status, _, rows = measured(capsys, monkeypatch, places, tmp_path / "found.csv")
+    assert status == 0
+    found = [row["auc"] for row in rows if row["method"] == "network"]
+    assert found[0] == found[1] != "nan"

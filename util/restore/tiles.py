@@ -186,7 +186,7 @@ def bands(function, pictures, *, white=None, progress=None, **how):
     ----------
     function : callable
         ``function(batch) -> dict name -> (1, h, w, C)`` float32, NumPy or tensor, for a batch
-        dict name -> float32 (1, h, w, C), 0..1.
+        dict name -> float32 (1, h, w, C), 0..1; the same for the same batch.
     pictures : dict name -> (H, W, C)
         Of one size; uint8, uint16, float32 or bool. Arrays, or whatever else has shape and dtype
         and gives an array for ``picture[rows, columns]`` with two slices: it is read tile by tile.

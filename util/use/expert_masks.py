@@ -10,7 +10,7 @@ from util.measure.evaluation import NETWORK, PRIOR, Column
 from util.measure.opacity import CLOUD, SHADOW, mask_scores
 from util.pictures.find import partners
 from util.pictures.pixels import PictureError, as_float
-from util.pictures.read import MAX_PIXELS, read_picture
+from util.pictures.read import MAX_PIXELS, read_original, read_picture
 from util.say import UserError, say
 from util.use.table import grid
 
@@ -44,12 +44,13 @@ def measured(trained, pictures, masks, count):
     rows = []
     for name, paths in tqdm(both.items(), "evaluate", unit="picture", disable=None):
         try:
-            picture, classes = _read(trained.settings, *paths)
+            picture, classes, ground = _read(trained.settings, *paths)
         except PictureError as error:
             say(f"left out {error}")
             continue
         for method, found in _opacities(trained, picture).items():
-            rows.append({"picture": name, "method": method, **mask_scores(found, classes)})
+            scores = mask_scores(found[ground], classes[ground])
+            rows.append({"picture": name, "method": method, **scores})
     head = f"{len(both)} pictures of {pictures} with masks of {masks}"
     return head, rows, table(rows) if rows else []
 
@@ -90,9 +91,14 @@ def read_classes(path, *, max_pixels=MAX_PIXELS):
 
 
 def _read(settings, picture, mask):
-    """Return a picture, float32 (H, W, 3), and its classes, uint8 (H, W)."""
-    max_pixels, full_scale = settings.max_pixels, settings.full_scale or None
-    pixels = read_picture(picture, max_pixels=max_pixels, full_scale=full_scale)
+    """Return a picture, float32 (H, W, 3), its classes, uint8, and its ground, bool (H, W).
+
+    It is shown to methods as `apply` shows it to a network.
+    """
+    max_pixels = settings.max_pixels
+    original = read_original(picture, max_pixels=max_pixels)
+    original.leave_out_border()
+    pixels = original.fill(original.picture(settings.full_scale or None).over_range())
     classes = read_classes(mask, max_pixels=max_pixels)
     if classes.shape != pixels.shape[:2]:
         raise PictureError(
@@ -100,7 +106,8 @@ def _read(settings, picture, mask):
             f"{pixels.shape[1]} x {pixels.shape[0]}",
             picture,
         )
-    return as_float(pixels), classes
+    ground = np.ones_like(classes, bool) if original.ground is None else original.ground
+    return as_float(pixels), classes, ground
 
 
 def _opacities(trained, picture):
