@@ -217,7 +217,10 @@ class Defog(Clouds):
     upsampling: str = "transposed"  # transposed (source) or resize (nearest, then 3x3)
 
     # --- losses ---
-    distance: str = "l1"  # by which pictures are compared: l1 (source) or l2
+    distance: str = "l1"  # by which pictures are compared: l1 (source), l2 or l1_rms (half each)
+    faint_weight: float = (
+        0.0  # 0..1: how much more pictures with faint or no cloud count (source 0)
+    )
     hidden_weight: float = 0.2  # weight of the ground's L1 under thick cloud: no specks (source 0)
 
 
@@ -751,7 +754,8 @@ Common.rows = {
     "opacity_weight": row(AT_ONCE, at_least(0)),
     "seen_weight": row(AT_ONCE, at_least(0)),
     "hidden_weight": row(AT_ONCE, at_least(0)),
-    "distance": row(AT_ONCE, one_of("l1", "l2")),
+    "distance": row(AT_ONCE, one_of("l1", "l2", "l1_rms")),
+    "faint_weight": row(AT_ONCE, between(0, 1)),
     # mod_defog.py
     "base_width": row(FIXED, between(1, 256)),
     "head": row(FIXED, one_of("unmix", "direct")),

@@ -36,7 +36,13 @@ from util.restore import whole
 from util.samples.damage import Samples, cloud_from, open_layers
 from util.samples.ground import open_grounds
 from util.task import Task
-from util.train.losses import DISTANCES, covered_distance, seen_distance
+from util.train.losses import (
+    DISTANCES,
+    covered_distance,
+    faint_weights,
+    hidden_distance,
+    seen_distance,
+)
 from util.train.state import TrainState
 
 # --- networks ---------------------------------------------------------------------------------
@@ -85,20 +91,22 @@ def losses(networks, batch, settings):
     """Return the losses of a batch: dict of scalars; "loss" is the one to minimise."""
     opacity, ground = find(networks, batch["cloudy"], settings, training=True)
     distance = DISTANCES[settings.distance]
-    of_opacity = distance(opacity, batch["opacity"])
-    of_ground = covered_distance(ground, batch["clear"], batch["opacity"], distance)
-    of_seen = seen_distance(ground, batch["clear"], batch["opacity"], distance)
-    of_hidden = distance(ground, batch["clear"]) - of_seen
-    return {
-        "loss": settings.opacity_weight * of_opacity
-        + of_ground
-        + settings.seen_weight * of_seen
-        + settings.hidden_weight * of_hidden,
-        "loss_opacity": of_opacity,
-        "loss_ground": of_ground,
-        "loss_seen": of_seen,
-        "loss_hidden": of_hidden,
+    both, true = (ground, batch["clear"]), batch["opacity"]
+    found = {
+        "opacity": distance(opacity, true),  # (B,) each
+        "ground": covered_distance(*both, true, distance),
+        "seen": seen_distance(*both, true, distance),
+        "hidden": hidden_distance(*both, true, distance),
     }
+    counts = faint_weights(batch["cloudy"], batch["clear"], settings.faint_weight)  # (B,)
+    found = {f"loss_{name}": tf.reduce_mean(counts * each) for name, each in found.items()}
+    loss = (
+        settings.opacity_weight * found["loss_opacity"]
+        + found["loss_ground"]
+        + settings.seen_weight * found["loss_seen"]
+        + settings.hidden_weight * found["loss_hidden"]
+    )
+    return {"loss": loss, **found}
 
 
 def make_state(settings):

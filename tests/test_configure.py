@@ -96,6 +96,7 @@ WRONG = {
     "sensor_noise": [-0.01, 0.6],
     "hidden_weight": [-1.0],
     "distance": ["l3"],
+    "faint_weight": [-0.1, 2.0],
     "sizes": [0, 3],
     "turns": [0, 3, 4],
     "opacity_weight": [-1.0],

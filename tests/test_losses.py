@@ -11,9 +11,11 @@ from util.train.losses import (
     DISTANCES,
     WASSERSTEIN,
     covered_distance,
+    faint_weights,
     feature_matching,
     fooled,
     gradient_penalty,
+    hidden_distance,
     hole_l1,
     judged_fake,
     judged_real,
@@ -312,17 +314,49 @@ def test_what_is_known_has_no_gradient():
 # --- of two grounds -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "power"), [("l1", 1), ("l2", 2)])
-def test_two_grounds_are_compared_beneath_the_cloud_and_where_it_is_thin(name, power):
-    distance = DISTANCES[name]
+def mean_power(power):
+    return lambda apart: np.mean(apart**power, axis=(1, 2, 3))
+
+
+FORMULAS = {
+    "l1": mean_power(1),
+    "l2": mean_power(2),
+    "l1_rms": lambda apart: (mean_power(1)(apart) + np.sqrt(mean_power(2)(apart))) / 2,
+}
+
+
+@pytest.mark.parametrize("name", DISTANCES)
+def test_two_grounds_are_compared_beneath_the_cloud_and_where_it_is_thin(name):
+    distance, formula = DISTANCES[name], FORMULAS[name]
     restored, clear = pictures(9), pictures(10)
     opacity = np.random.default_rng(0).random((3, 4, 5, 1), np.float32)
-    apart = np.abs(restored.numpy() - clear.numpy())
-    found = covered_distance(restored, clear, opacity, distance)
-    assert float(found) == pytest.approx(np.mean((apart * (1 - opacity)) ** power), rel=1e-5)
-    seen = np.mean(apart**power * (opacity < 0.75))
-    assert float(seen_distance(restored, clear, opacity, distance)) == pytest.approx(seen, rel=1e-5)
-    assert float(distance(restored, clear)) == pytest.approx(np.mean(apart**power), rel=1e-5)
+    apart, thin = np.abs(restored.numpy() - clear.numpy()), opacity < 0.75
+    for found, expected in (
+        (distance(restored, clear), apart),
+        (covered_distance(restored, clear, opacity, distance), apart * (1 - opacity)),
+        (seen_distance(restored, clear, opacity, distance), apart * thin),
+        (hidden_distance(restored, clear, opacity, distance), apart * ~thin),
+    ):
+        np.testing.assert_allclose(found, formula(expected), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", DISTANCES)
+def test_equal_pictures_have_no_distance_and_a_gradient_of_numbers(name):
+    same = pictures(9)
+    with tf.GradientTape() as tape:
+        tape.watch(same)
+        found = DISTANCES[name](same, same.numpy())
+    assert (found.numpy() < 2e-4).all()
+    assert np.isfinite(tape.gradient(found, same)).all()
+
+
+def test_faint_cloud_counts_more_than_thick_and_clear_ground_most():
+    clear = np.full((4, 2, 2, 3), 0.2, np.float32)
+    cloudy = clear + np.float32([0.0, 0.06, 0.13, 0.7])[:, None, None, None]
+    np.testing.assert_allclose(faint_weights(cloudy, clear, 0.0), 1.0)
+    found = faint_weights(cloudy, clear, 0.5)
+    np.testing.assert_allclose(found, [math.sqrt(7), 1.0, math.sqrt(0.5), math.sqrt(7 / 71)], 1e-5)
+    np.testing.assert_allclose(faint_weights(cloudy, clear, 1.0), [6.0, 1.0, 0.5, 0.3], 1e-5)
 
 
 # --- features -----------------------------------------------------------------------------------

@@ -15,11 +15,49 @@ def l2(a, b):
     return tf.reduce_mean(tf.square(a - b))
 
 
-DISTANCES = {"l1": l1, "l2": l2}
+def _each_l1(a, b):
+    return tf.reduce_mean(tf.abs(a - b), axis=[1, 2, 3])
+
+
+def _each_l2(a, b):
+    return tf.reduce_mean(tf.square(a - b), axis=[1, 2, 3])
+
+
+_EVEN = 1e-7  # added beneath the root, whose slope is infinite where two pictures are the same
+
+
+def _each_l1_rms(a, b):
+    return 0.5 * (_each_l1(a, b) + tf.sqrt(_each_l2(a, b) + _EVEN))
+
+
+# Of each picture of a batch from its partner: two tensors (B, H, W, C) -> (B,). "l1_rms", half the
+# mean difference and half its root mean square, also minds a roof or a field that is taken for
+# cloud, which a mean hardly shows and a PSNR does.
+DISTANCES = {"l1": _each_l1, "l2": _each_l2, "l1_rms": _each_l1_rms}
+
+_USUAL_DAMAGE, _LEAST_DAMAGE = 0.07, 0.01
+_FAINT_WEIGHTS = (0.3, 6.0)
+
+
+def faint_weights(cloudy, clear, strength):
+    """Return how much each picture of a batch counts, (B,): the more, the less is wrong with it.
+
+    ``(0.07 / (mean |cloudy - clear| + 0.01)) ** strength``, within 0.3..6. A mean over pictures is
+    that of the thick clouds: a network may take faint cloud for thicker, or bright ground for
+    cloud, and lose nothing that shows. In dB, each picture's loss counts by its own size.
+
+    Parameters
+    ----------
+    cloudy, clear : float32 (B, H, W, 3), 0..1
+    strength : float, 0 (all count alike) .. 1 (nearly as in dB)
+    """
+    damage = _each_l1(cloudy, clear)
+    weights = (_USUAL_DAMAGE / (damage + _LEAST_DAMAGE)) ** strength
+    return tf.clip_by_value(weights, *_FAINT_WEIGHTS)
 
 
 def covered_distance(ground, clear, opacity, distance=l1):
-    """Return the distance of two grounds after covering both with one cloud, a scalar.
+    """Return the distance of two grounds after covering both with one cloud, a scalar or (B,).
 
     What lies under thick cloud cannot be known from its colours, and so does not count.
 
@@ -29,19 +67,28 @@ def covered_distance(ground, clear, opacity, distance=l1):
     opacity : float32 (B, H, W, 1), 0..1
         The TRUE opacity.
     distance : callable
-        One of `DISTANCES`.
+        `l1`, `l2`, or one of `DISTANCES`, which give one for each picture.
     """
     return distance(cover(ground, opacity), cover(clear, opacity))
 
 
-def seen_distance(ground, clear, opacity, distance=l1, thick_from=0.75):
-    """Return the distance of two grounds where opacity is below `thick_from`, a scalar.
+_THICK_FROM = 0.75  # opacity of cloud that lets next to nothing through
+
+
+def seen_distance(ground, clear, opacity, distance=l1):
+    """Return the distance of two grounds where opacity is below 0.75; as `covered_distance`.
 
     The mean is over all pixels, those left out counting as 0. Unlike `covered_distance` it asks
     for the ground's own colours under haze, where the covered ones differ by little.
     """
-    seen = tf.cast(opacity < thick_from, tf.float32)
+    seen = tf.cast(opacity < _THICK_FROM, tf.float32)
     return distance(ground * seen, clear * seen)
+
+
+def hidden_distance(ground, clear, opacity, distance=l1):
+    """Return the distance of two grounds where `seen_distance` leaves it out."""
+    hidden = tf.cast(opacity >= _THICK_FROM, tf.float32)
+    return distance(ground * hidden, clear * hidden)
 
 
 # --- adversarial --------------------------------------------------------------------------------
