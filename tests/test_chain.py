@@ -353,13 +353,13 @@ def test_what_is_all_white_and_touches_cloud_is_cloud(white):
     chain = replace(chain, clear=replace(chain.clear, restore=found))
     came = np.full((120, 160, 3), 0.4)
     came[50:54, 40:72] = 1  # found as far as column 60
-    came[50:54, 73:90] = 0.98  # over a gap of a pixel
+    came[50:54, 74:90] = 0.98  # over a gap of two pixels
     came[50:54, 100:106] = 1  # too far from it
     came[54:58, 76:78] = 0.98, 0.98, 0.9  # not quite white, but near
     came = np.rint(came * white).astype(np.uint8 if white == 255 else np.uint16)
     made, opacity, _ = restore_picture(chain, came, white=white)
     cloud = np.zeros((120, 160), bool)
-    cloud[50:54, 40:72] = cloud[50:54, 73:90] = True
+    cloud[50:54, 40:72] = cloud[50:54, 74:90] = True
     near = np.zeros((120, 160), bool)
     near[54:58, 76:78] = True
     assert (opacity[cloud] >= 0.96 * 255).all()
@@ -369,16 +369,16 @@ def test_what_is_all_white_and_touches_cloud_is_cloud(white):
     np.testing.assert_array_equal(made[~(cloud | near)], came[~(cloud | near)])
 
 
-def test_white_is_followed_for_64_pixels():
+def test_white_is_followed_for_63_pixels():
     opacity, white = np.zeros((20, 120), np.uint8), np.zeros((20, 120), bool)
     opacity[10, 10:20], opacity[10, 20:30] = 255, 100
     white[10, 15:] = True
     missed = of_chain._add_white(opacity, opacity > 191, white)
     wanted = np.zeros((20, 120), np.uint8)
-    wanted[10, 10 : 20 + 64] = 255
+    wanted[10, 10 : 20 + 63] = 255
     np.testing.assert_array_equal(opacity, wanted)
-    np.testing.assert_array_equal(np.flatnonzero(missed[10]), np.arange(30, 84))
-    assert missed.sum() == 54
+    np.testing.assert_array_equal(np.flatnonzero(missed[10]), np.arange(30, 83))
+    assert missed.sum() == 53
 
 
 @pytest.mark.parametrize("white", [255, 10_000])
