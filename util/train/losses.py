@@ -10,11 +10,6 @@ def l1(a, b):
     return tf.reduce_mean(tf.abs(a - b))
 
 
-def l2(a, b):
-    """Return the mean squared difference of two tensors, a scalar."""
-    return tf.reduce_mean(tf.square(a - b))
-
-
 def _each_l1(a, b):
     return tf.reduce_mean(tf.abs(a - b), axis=[1, 2, 3])
 
@@ -67,7 +62,7 @@ def covered_distance(ground, clear, opacity, distance=l1):
     opacity : float32 (B, H, W, 1), 0..1
         The TRUE opacity.
     distance : callable
-        `l1`, `l2`, or one of `DISTANCES`, which give one for each picture.
+        `l1`, or one of `DISTANCES`, which give one for each picture.
     """
     return distance(cover(ground, opacity), cover(clear, opacity))
 
