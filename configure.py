@@ -218,7 +218,7 @@ class Defog(Clouds):
 
     # --- losses ---
     distance: str = "l1"  # by which pictures are compared: l1 (source), l2 or l1_rms (half each)
-    faint_weight: float = 0.0  # 0..1: pictures with little or no cloud count more (source 0)
+    faint_weight: float = 0.0  # 0..1: little or no cloud counts more; not early in a run (source 0)
     hidden_weight: float = 0.2  # weight of the ground's L1 under thick cloud: no specks (source 0)
 
 
