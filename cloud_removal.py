@@ -76,6 +76,7 @@ def remove_clouds(
     repaint=None,
     repaint_from=0.75,
     sizes=None,
+    pixel_m=None,
 ):
     """Return the clear ground of a cloudy picture, how opaque the cloud was, and how sure that is.
 
@@ -101,6 +102,9 @@ def remove_clouds(
     sizes : {1, 2}, optional
         2: it is seen at twice its size, too, in up to five times the time, and clean pictures come
         out better [what configure.py says].
+    pixel_m : float, optional
+        Metres of ground that a pixel's side shows. With it what does not fill half of 100 x 100 m
+        (of 106 x 106 pixels where these are small) is no cloud but, say, a roof [not known].
 
     Returns
     -------
@@ -138,7 +142,7 @@ def remove_clouds(
     try:
         seen, white = original.picture(full_scale)
         seen = original.fill(seen)
-        parts = _loaded(clear, repaint, repaint_from, sizes)
+        parts = _loaded(clear, repaint, repaint_from, sizes=sizes, pixel_m=pixel_m)
     except (PictureError, UserError) as error:
         raise ValueError(str(error)) from None
     restored, *maps = restore_picture(parts, seen, white=white)
@@ -151,8 +155,8 @@ def remove_clouds(
 
 
 @cache
-def _loaded(clear, repaint, repaint_from, sizes):
-    options = {} if sizes is None else {"setting_sizes": str(sizes)}
+def _loaded(clear, repaint, repaint_from, **own):
+    options = {f"setting_{name}": str(value) for name, value in own.items() if value is not None}
     settings, _ = command.settings_from(Defog, argparse.Namespace(**options), [])
     how = {"clear": clear, "repaint": repaint, "repaint_from": repaint_from}
     return chain.load(TASKS, settings, **how)

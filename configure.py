@@ -200,6 +200,7 @@ class Clouds(CloudShapes):
     # --- apply ---
     sizes: int = 1  # 2: results are means over its own size and twice that: 5 times as long
     turns: int = 1  # results are means over so many flips: 1, 2 or 8, which takes as many times
+    pixel_m: float = 0.0  # metres of ground a pixel: what fills no half of 100 x 100 m is no cloud
 
     # --- losses ---
     opacity_weight: float = 3.0  # weight of the opacity's L1 against the covered ground's
@@ -749,6 +750,7 @@ Common.rows = {
     "sensor_noise": row(OTHER_SAMPLES, between(0, 0.5)),
     "sizes": row(HERE, one_of(1, 2)),
     "turns": row(HERE, one_of(1, 2, 8)),
+    "pixel_m": row(HERE, at_least(0)),
     "opacity_weight": row(AT_ONCE, at_least(0)),
     "seen_weight": row(AT_ONCE, at_least(0)),
     "hidden_weight": row(AT_ONCE, at_least(0)),

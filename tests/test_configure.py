@@ -98,6 +98,7 @@ WRONG = {
     "distance": ["l3"],
     "faint_weight": [-0.1, 2.0],
     "sizes": [0, 3],
+    "pixel_m": [-1.0],
     "turns": [0, 3, 4],
     "opacity_weight": [-1.0],
     "seen_weight": [-1.0],

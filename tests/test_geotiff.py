@@ -301,6 +301,24 @@ def test_tiny_rotated_and_south_up_scenes(tmp_path, shape, transform):
 
 
 # 3
+@pytest.mark.parametrize(
+    ("place", "metres"),
+    [
+        ({}, 10.0),
+        ({"transform": Affine(0, 9, 500_000, 4, 0, 5_300_000)}, 6.0),
+        # A metre of this map is half a metre of ground there.
+        ({"crs": "EPSG:3857", "transform": Affine(2, 0, 0, 0, -2, 8_399_738)}, 1.0),
+        ({"crs": "EPSG:4326", "transform": Affine(1e-5, 0, 8, 0, -1e-5, 60)}, 0.787),
+        ({"crs": "EPSG:2263", "transform": Affine(1, 0, 980_000, 0, -1, 200_000)}, 0.3048),
+        ({"crs": None}, 0.0),
+    ],
+)
+def test_how_much_ground_a_pixel_shows(tmp_path, place, metres):
+    path = write_scene(tmp_path / "a.tif", values_of(3, "uint8"), photometric="RGB", **place)
+    with open_scene(path) as scene:
+        assert scene.pixel_m == pytest.approx(metres, rel=5e-3)
+
+
 def test_bands_by_role_or_by_number_and_the_others_stay(tmp_path):
     values = values_of(4, "uint16")
     roles = ["blue", "green", "red", "undefined"]

@@ -160,10 +160,24 @@ def test_the_chain_makes_of_a_scene_what_it_makes_of_a_picture_whatever_its_bloc
     square = [{"tiled": True, "blockxsize": n, "blockysize": n} for n in (128, 256, 512)]
     for number, blocks in enumerate([*square, {"tiled": False, "blockysize": 3}]):
         path = tmp_path / f"{number}.tif"
+        # Pixels so large that they tell nothing about the size of clouds.
+        blocks["transform"] = Affine(300, 0, 500_000, 0, -300, 5_000_000)
         write_scene(path, np.moveaxis(values, -1, 0), photometric="RGB", **blocks)
         run(path, "--out", tmp_path / "out", restore=hidden)
         found = np.moveaxis(read(tmp_path / "out" / path.name), 0, -1)
         np.testing.assert_array_equal(found, made)
+
+
+@pytest.mark.parametrize(("metres", "cleared"), [(5, 0), (300, 1)])
+def test_what_is_too_small_for_cloud_by_the_files_scale_is_ground(run, tmp_path, metres, cleared):
+    values = np.full((3, 120, 140), 60, np.uint8)
+    values[:, 50:56, 70:76] = 250  # 30 x 30 m of white
+    place = Affine(metres, 0, 500_000, 0, -metres, 5_000_000)
+    source = write_scene(tmp_path / "a.tif", values, photometric="RGB", transform=place)
+    run(source, "--out", tmp_path / "out", restore=veiled)
+    made = read(tmp_path / "out" / "a.tif")
+    assert (made != values).any(axis=0)[50:56, 70:76].mean() == cleared
+    assert (read(tmp_path / "out" / "a_opacity.tif")[0] > 0).any() == cleared
 
 
 # 4, 6

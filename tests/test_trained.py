@@ -199,3 +199,20 @@ def test_a_network_with_turns_is_the_mean_over_them(saved):
     expected = (one.restore({"cloudy": picture})["restored"] + flipped) / 2
     found = many.restore({"cloudy": picture})["restored"]
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_network_that_is_told_the_scale_finds_no_specks(saved):
+    """Untrained, it finds a little of everything: the fifth that counts here is nowhere dense."""
+    task, settings, _ = saved(apply_margin_px=48)
+    cloudy = np.random.default_rng(0).random((1, 96, 96, 3), np.float32)
+    batch = {"cloudy": tf.constant(cloudy)}
+    found = trained.load(task, settings).restore(batch)["found_opacity"].numpy()
+    own = replace(settings, clear_below=float(np.quantile(found, 0.8)))
+    left = {
+        pixel_m: trained.load(task, replace(own, pixel_m=pixel_m)).restore(batch)["found_opacity"]
+        for pixel_m in (0.0, 5.0)
+    }
+    np.testing.assert_array_equal(left[0.0], found)
+    gone = left[5.0].numpy() != found
+    assert gone.mean() > 0.1
+    assert not left[5.0].numpy()[gone].any()

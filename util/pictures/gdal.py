@@ -33,6 +33,7 @@ def library() -> ModuleType:
     try:
         import rasterio
         import rasterio.shutil
+        import rasterio.warp
     except ImportError:
         raise UserError(MISSING) from None
     log = logging.getLogger("rasterio")

@@ -24,7 +24,7 @@ import tifffile
 
 from util.pictures import gdal, geotiff_write
 from util.pictures.border import border_in, is_black, near_border, step_of
-from util.pictures.geotiff_facts import Unfit, facts_of, head_of
+from util.pictures.geotiff_facts import Unfit, facts_of, head_of, pixel_m
 from util.pictures.geotiff_layout import packing
 from util.pictures.original import (
     NO_GROUND,
@@ -121,6 +121,8 @@ class Scene:
         Of the pixels: uint8 if the file has 8 bits without scales, uint16 of all others.
     white : float
         The pixel value that means 1.0: the type's greatest.
+    pixel_m : float
+        Side of a pixel on the ground, in metres, 0 where the file does not tell.
     stretch : Stretch
         What the file's numbers mean.
     notes : list of str
@@ -163,6 +165,7 @@ class Scene:
         self.stretch = self._stretch(full_scale)
         self.dtype = np.dtype(np.uint8 if self.stretch is BITS_8 else np.uint16)
         self.white = float(top_of(self.dtype))
+        self.pixel_m = pixel_m(self.facts.profile)
         if dataset.subdatasets:
             self.notes.append("its further pages stay behind")
         self.notes += self.facts.left_behind()

@@ -4,6 +4,7 @@ A new file gets size, type, nodata, CRS and transform from its layout; all else 
 """
 
 import contextlib
+import math
 from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from util.pictures.read import check_whole, reason_of
 # What the file itself makes; and EXIF, which GDAL reads and does not write.
 _NOT_CARRIED = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "EXIF")
 _PER_BAND = ("descriptions", "units", "scales", "offsets")
+_DEGREE_M = 111_320  # of a meridian, or of the equator
 _UNWRITEABLE = {"ns", "bidx"}  # rasterio takes tags of these names for its own arguments
 
 
@@ -119,6 +121,24 @@ def facts_of(dataset: object, page: tifffile.TiffPage, exif: dict) -> Facts:
         page=page,
         exif=exif,
     )
+
+
+def pixel_m(profile: Mapping[str, object]) -> float:
+    """Return the side of a pixel on the ground, in metres, 0 where a file's place is not told."""
+    if not profile["crs"] or "transform" not in profile:
+        return 0.0
+    width, height = profile["width"], profile["height"]
+    ends = [(width / 2, height / 2), (width, height / 2), (width / 2, height)]
+    x, y = zip(*(profile["transform"] * end for end in ends), strict=True)
+    try:
+        # By degrees, since metres of a map are not always those of the ground.
+        x, y = gdal.library().warp.transform(profile["crs"], "EPSG:4326", x, y)
+    except gdal.failures():
+        return 0.0
+    across, down = (
+        math.hypot((x[i] - x[0]) * math.cos(math.radians(y[0])), y[i] - y[0]) for i in (1, 2)
+    )
+    return _DEGREE_M * math.sqrt(across / (width / 2) * down / (height / 2))
 
 
 def put_first(facts: Facts, result: object, roles: bool) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from util.pictures.pixels import as_pixels
 from util.restore.bands import tile_counts
 from util.restore.chain import Chain, restore_picture, rows
+from util.restore.specks import told_scale
 from util.say import UserError, say
 from util.settings import from_texts, names_here
 from util.use import classical, trained
@@ -77,6 +78,7 @@ def load(tasks, settings, *, clear, repaint=None, repaint_from=0.75, given=()):
     else:
         task = next(iter(clearers.values()))
         first = classical.dark_channel(task, start[task.name])
+        first = told_scale(first, settings.pixel_m)
     if repaint in painters:
         second = network(painters[repaint], _PAINT_TILE_PX)
         # It has learnt from holes that are hardly deeper.
@@ -126,6 +128,8 @@ def way_of(chain, scenes=None, hidden=None):
         ``hidden((H, W)) -> bool (H, W)``, what is to be repainted whatever is found there.
     """
 
+    known = chain.clear.settings.pixel_m
+
     def how(source, white, bar):
         here = hidden and hidden(source.shape[:2])
         return {"white": white, **_moving(bar), "hidden": here}
@@ -139,7 +143,9 @@ def way_of(chain, scenes=None, hidden=None):
         return {"opacity": opacity, "confidence": confidence}
 
     def restore_scene(scene, sinks, ground, bar):
-        for top, *parts in rows(chain, scene, ground=ground, **how(scene, scene.white, bar)):
+        clear = chain.clear if known else told_scale(chain.clear, scene.pixel_m)
+        here = replace(chain, clear=clear)
+        for top, *parts in rows(here, scene, ground=ground, **how(scene, scene.white, bar)):
             for sink, part in zip(sinks, parts, strict=True):
                 sink.write(top, part)
         return {}

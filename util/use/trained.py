@@ -9,6 +9,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from util.restore.sizes import over_sizes
+from util.restore.specks import told_scale
 from util.restore.turns import over_turns
 from util.run import checkpoint, machines
 from util.run.folder import RunFolder, weights_file
@@ -134,4 +135,5 @@ def _load(task, settings, path, given):
     many = partial(over_sizes, restore) if getattr(settings, "sizes", 1) > 1 else restore
     turns = getattr(settings, "turns", 1)
     many = partial(over_turns, many, turns) if turns > 1 else many
-    return Trained(task, settings, networks, path, step, many, split, meta)
+    whole = Trained(task, settings, networks, path, step, many, split, meta)
+    return told_scale(whole, getattr(settings, "pixel_m", 0))
