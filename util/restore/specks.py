@@ -25,9 +25,10 @@ def told_scale(trained, pixel_m):
     pixel_m : float
         Side of a pixel on the ground, in metres; 0: not known, the network stays as it is.
     """
-    # Cloud counts up to that far from where it is dense: tiles are joined where both see all that.
+    # Three halves of it are looked at: tiles are joined where both see all that.
     most = trained.settings.apply_margin_px * 2 // 3
     least_px = min(int(_LEAST_CLOUD_M / pixel_m), most) if pixel_m else 0
+    least_px -= 1 - least_px % 2  # odd, so that squares have a middle
     if least_px < _LEAST_PX:
         return trained
     how = {"least_px": least_px, "clear_below": trained.settings.clear_below}
@@ -37,20 +38,20 @@ def told_scale(trained, pixel_m):
 def _without_specks(restore, batch, *, least_px, clear_below):
     """Return what `restore` finds in a batch, float32 (B, H, W, C), but for specks of opacity."""
     found = restore(batch)
-    opacity = np.array(found["found_opacity"])
-    for each in opacity[..., 0]:
-        # NaN stays, for whoever looks for it.
-        each[~(wide(each >= clear_below, least_px) | np.isnan(each))] = 0.0
-    return {**found, "found_opacity": tf.constant(opacity)}
+    opacity, cloudy = found["found_opacity"], batch["cloudy"]
+    trust = [_trust(each[..., 0] >= clear_below, least_px) for each in np.asarray(opacity)]
+    trust = tf.constant(np.stack(trust)[..., None])
+    ground = cloudy + trust * (found["restored"] - cloudy)
+    return {**found, "restored": ground, "found_opacity": trust * opacity}
 
 
-def wide(cloud, least_px):
-    """Return where a cloud mask, bool (H, W), belongs to cloud of that width, and what is near it.
+def _trust(cloud, least_px):
+    """Return how far a cloud mask, bool (H, W), is to be believed, float32 (H, W), 0..1.
 
-    That is up to `least_px` from squares of that side more than half of which are cloud: ground may
-    be dark where cloud is thin, and hides it there.
+    1 where more than half of the square around is cloud (ground may be dark where cloud is thin,
+    and hides it there), with sides of `least_px`; less and less up to that far from there.
     """
-    share = cv2.blur(cloud.astype(np.uint8) * 255, (least_px, least_px))
-    side = 2 * least_px + 1
-    dense = (share > 127).astype(np.uint8)
-    return cv2.dilate(dense, np.ones((side, side), np.uint8)).astype(bool)
+    square, how = (least_px, least_px), {"borderType": cv2.BORDER_REFLECT_101}  # as tiles go on
+    dense = cv2.blur(cloud.astype(np.uint8) * 255, square, **how) > 127
+    near = cv2.dilate(dense.astype(np.float32), np.ones(square, np.uint8), **how)
+    return np.minimum(cv2.blur(near, square, **how), 1.0)
