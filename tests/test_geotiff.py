@@ -311,6 +311,7 @@ def test_tiny_rotated_and_south_up_scenes(tmp_path, shape, transform):
         ({"crs": "EPSG:4326", "transform": Affine(1e-5, 0, 8, 0, -1e-5, 60)}, 0.787),
         ({"crs": "EPSG:2263", "transform": Affine(1, 0, 980_000, 0, -1, 200_000)}, 0.3048),
         ({"crs": None}, 0.0),
+        ({"transform": Affine(10, 0, 1e30, 0, -10, 1e30)}, 0.0),
     ],
 )
 def test_how_much_ground_a_pixel_shows(tmp_path, place, metres):

@@ -138,7 +138,8 @@ def pixel_m(profile: Mapping[str, object]) -> float:
     across, down = (
         math.hypot((x[i] - x[0]) * math.cos(math.radians(y[0])), y[i] - y[0]) for i in (1, 2)
     )
-    return _DEGREE_M * math.sqrt(across / (width / 2) * down / (height / 2))
+    side = _DEGREE_M * math.sqrt(across / (width / 2) * down / (height / 2))
+    return side if math.isfinite(side) else 0.0  # beyond what the map can show
 
 
 def put_first(facts: Facts, result: object, roles: bool) -> None:
