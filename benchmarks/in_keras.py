@@ -90,7 +90,7 @@ def _fill_zeros(networks):
 
 def compiled(task, state, settings, batch):
     """Return a function that takes one compiled step, waits for it and returns its metrics."""
-    machines.keep_order(state.strategy)  # as in training
+    machines.fix_order_of_sums(state.strategy)  # as in training
     step = loop.make_step(task, state, settings)
 
     def take():

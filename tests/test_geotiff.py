@@ -300,7 +300,6 @@ def test_tiny_rotated_and_south_up_scenes(tmp_path, shape, transform):
     assert_equal_facts(tmp_path / "b.tif", source)
 
 
-# 3
 @pytest.mark.parametrize(
     ("place", "metres"),
     [
@@ -320,6 +319,7 @@ def test_how_much_ground_a_pixel_shows(tmp_path, place, metres):
         assert scene.pixel_m == pytest.approx(metres, rel=5e-3)
 
 
+# 3
 def test_bands_by_role_or_by_number_and_the_others_stay(tmp_path):
     values = values_of(4, "uint16")
     roles = ["blue", "green", "red", "undefined"]

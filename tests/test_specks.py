@@ -2,8 +2,8 @@
 
 import util  # noqa: F401, I001  first: TensorFlow computes here as in the scripts
 
-from types import SimpleNamespace
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import cv2
 import numpy as np

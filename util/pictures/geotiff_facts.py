@@ -128,8 +128,8 @@ def pixel_m(profile: Mapping[str, object]) -> float:
     if not profile["crs"] or "transform" not in profile:
         return 0.0
     width, height = profile["width"], profile["height"]
-    ends = [(width / 2, height / 2), (width, height / 2), (width / 2, height)]
-    x, y = zip(*(profile["transform"] * end for end in ends), strict=True)
+    middle_right_bottom = (width / 2, height / 2), (width, height / 2), (width / 2, height)
+    x, y = zip(*(profile["transform"] * place for place in middle_right_bottom), strict=True)
     try:
         # By degrees, since metres of a map are not always those of the ground.
         x, y = gdal.library().warp.transform(profile["crs"], "EPSG:4326", x, y)

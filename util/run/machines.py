@@ -62,12 +62,13 @@ def choose_strategy(devices):
     return tf.distribute.OneDeviceStrategy(f"/{wanted[0]}")
 
 
-def keep_order(strategy):
-    """Let a CPU compute a training step as it is written; call before the step is traced.
+def fix_order_of_sums(strategy):
+    """Let a CPU compute as it is written, from now on; call before a training step is traced.
 
     TensorFlow's graph optimiser has a sum of three or more gradients add up whichever is there
     first, or begin with another one from start to start. The last bits followed suit, and a run
-    that was resumed was not the same as one that never stopped. On a CPU it gains no time here.
+    that was resumed was not the same as one that never stopped. On a CPU the optimiser does not
+    make a step faster (docs/results.md), so it is switched off.
     """
     if strategy is tf.distribute.get_strategy():  # the default one, on a CPU
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})

@@ -141,7 +141,7 @@ def train(task, settings, strategy, begin_with=None):
             f"batch_size = {settings.batch_size}: must be a multiple of the number of devices, "
             f"{strategy.num_replicas_in_sync}"
         )
-    machines.keep_order(strategy)
+    machines.fix_order_of_sums(strategy)
     split = _split(settings, run)
     train_sample, validation_sample = task.samples(settings, progress=chief, split=split)
     settings = with_steps(settings, train_sample)

@@ -77,8 +77,7 @@ def load(tasks, settings, *, clear, repaint=None, repaint_from=0.75, given=()):
         first = network(clearers[clear], _CLEAR_TILE_PX[start[clear].sizes])
     else:
         task = next(iter(clearers.values()))
-        first = classical.dark_channel(task, start[task.name])
-        first = told_scale(first, settings.pixel_m)
+        first = told_scale(classical.dark_channel(task, start[task.name]), settings.pixel_m)
     if repaint in painters:
         second = network(painters[repaint], _PAINT_TILE_PX)
         # It has learnt from holes that are hardly deeper.
@@ -128,8 +127,6 @@ def way_of(chain, scenes=None, hidden=None):
         ``hidden((H, W)) -> bool (H, W)``, what is to be repainted whatever is found there.
     """
 
-    known = chain.clear.settings.pixel_m
-
     def how(source, white, bar):
         here = hidden and hidden(source.shape[:2])
         return {"white": white, **_moving(bar), "hidden": here}
@@ -143,8 +140,9 @@ def way_of(chain, scenes=None, hidden=None):
         return {"opacity": opacity, "confidence": confidence}
 
     def restore_scene(scene, sinks, ground, bar):
-        clear = chain.clear if known else told_scale(chain.clear, scene.pixel_m)
-        here = replace(chain, clear=clear)
+        # What the user said of pixels counts more than the file, and `load` has told it.
+        pixel_m = 0 if chain.clear.settings.pixel_m else scene.pixel_m
+        here = replace(chain, clear=told_scale(chain.clear, pixel_m))
         for top, *parts in rows(here, scene, ground=ground, **how(scene, scene.white, bar)):
             for sink, part in zip(sinks, parts, strict=True):
                 sink.write(top, part)
