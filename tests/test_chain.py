@@ -93,7 +93,7 @@ def test_clear_is_kept_thin_is_cleared_and_hidden_is_painted(paint, dtype):
     painted = seen & (made != wanted).any(axis=-1)  # what is brighter in all channels
     assert painted.mean() < 0.02
     assert (made[painted] <= wanted[painted]).all()
-    assert not painted[~of_chain._dilated(found > 0.75 * 255, 6 + 15)].any()
+    assert not painted[~of_chain.dilated(found > 0.75 * 255, 6 + 15)].any()
     rim = ~seen & (found <= 0.75 * 255)
     assert rim.sum() > 300
     assert not confidence[rim].any()

@@ -16,6 +16,8 @@ import cv2
 import numpy as np
 
 from util.pictures.harmonic import coarse_fill
+from util.pictures.morphology import dilated, eroded
+from util.pictures.thin_plate import narrow_fill
 from util.restore.bands import bands, tile_counts
 from util.restore.fringes import without_fringes
 from util.restore.holes import windows
@@ -141,7 +143,7 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None, hi
     share, confidence = chain.share, chain.confidence
     missed = _add_white(opacity, (share > 0)[opacity], all_white)
     cover, fringe = _cover(opacity, share, chain.repaint_from)
-    fringe |= _dilated(missed, _MISSED_PX)
+    fringe |= dilated(missed, _MISSED_PX)
     del all_white, missed  # a byte a pixel each, while painters need memory
     if hidden is not None:
         opacity[hidden] = cover[hidden] = 255
@@ -150,7 +152,7 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None, hi
     join = partial(_join, chain, white, ground, opacity, cover)
     if chain.narrow_px and hole.any():
         hole = _fill_narrow(chain, ground, hole, join)
-    inner = _eroded(hole, chain.reach_px)
+    inner = eroded(hole, chain.reach_px)
     # The inside of deep holes, which the rings then grow towards.
     _fill_smoothly(ground, hole, inner, 2 * chain.reach_px, join)
     for number in range(1, _MOST_RINGS + 1):  # usually one
@@ -166,7 +168,7 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None, hi
                 ground[at] = mixed
         if last:
             return
-        hole, inner = inner, _eroded(inner, chain.reach_px)
+        hole, inner = inner, eroded(inner, chain.reach_px)
 
 
 def _add_white(opacity, hidden, white):
@@ -177,7 +179,7 @@ def _add_white(opacity, hidden, white):
     missed, front = np.zeros_like(white), hidden
     white &= ~hidden
     for _ in range(_MOST_STEPS):
-        front = _dilated(front, _STEP_PX)
+        front = dilated(front, _STEP_PX)
         front &= white
         if not front.any():
             break
@@ -192,20 +194,20 @@ def _cover(opacity, share, repaint_from):
 
     uint8 (H, W), the opacity itself or, around wide cloud, more of it; bool (H, W).
     """
-    wide = _eroded((share > 0)[opacity], _WIDE_PX)
+    wide = eroded((share > 0)[opacity], _WIDE_PX)
     if not wide.any():
         return opacity.copy(), wide
-    rim = _dilated(wide, _WIDE_PX + _RIM_PX)
+    rim = dilated(wide, _WIDE_PX + _RIM_PX)
     rim &= opacity >= np.ceil(255 * _RIM_SHARE * repaint_from)
     cover = opacity.copy()
     cover[rim] = 255
-    return cover, _dilated(wide, _WIDE_PX + _FRINGE_PX)
+    return cover, dilated(wide, _WIDE_PX + _FRINGE_PX)
 
 
 def _hole(cover, share, fringe):
     """Return what painters are told is missing, bool (H, W): hidden ground, its rim and fringe."""
     hidden = (share > 0)[cover]
-    near = _dilated(hidden, _RIM_PX)
+    near = dilated(hidden, _RIM_PX)
     near &= cover >= _RIM_FROM
     near |= hidden
     near |= fringe
@@ -213,24 +215,13 @@ def _hole(cover, share, fringe):
     return np.zeros_like(found) if found.all() else found  # without anything to go by
 
 
-def _eroded(hole, reach_px):
-    """Return what of a hole, bool (H, W), lies further than that from all that is known."""
-    side = 2 * reach_px + 1
-    # Beyond the picture's border nothing is known; OpenCV takes it so.
-    return cv2.erode(hole.view(np.uint8), np.ones((side, side), np.uint8)).view(bool)
-
-
-def _dilated(mask, reach_px):
-    """Return what lies no further than that from a mask, bool (H, W), along either axis."""
-    side = 2 * reach_px + 1
-    return cv2.dilate(mask.view(np.uint8), np.ones((side, side), np.uint8)).view(bool)
-
-
 def _fill_narrow(chain, ground, hole, join):
     """Fill what is narrow of the holes, in place; return the rest."""
     # Half of the way back restores the squares that have room; the other half is what is near.
-    wide = _dilated(_eroded(hole, chain.narrow_px), 2 * chain.narrow_px) & hole
-    _fill_smoothly(ground, hole, hole & ~wide, 1, join)
+    wide = dilated(eroded(hole, chain.narrow_px), 2 * chain.narrow_px) & hole
+    here = hole & ~wide
+    for at, made in narrow_fill(ground, hole, here, chain.narrow_px):
+        ground[at] = join(at, made, here[at])
     return wide
 
 
