@@ -593,7 +593,7 @@ class Colorize(Common):
     # --- optimiser ---
     batch_size: int = 8  # pictures a step over all devices
     learning_rate: float = 5e-4  # highest rate of the run, 1e-5..1e-3 (source 2e-4, falling)
-    discriminator_rate_share: float = 1.0  # the discriminators' rate, of the generator's
+    discriminator_rate_share: float = 0.5  # the discriminators' rate, as a share (source 1)
     beta_2: float = 0.99  # Adam: memory of its square, 0.5..0.9999 (source 0.999)
     final_rate_share: float = 0.01  # rate at the end, of the highest (source the same)
 
@@ -609,6 +609,7 @@ Colorize.presets = {
         "discriminator_width": 64,
         "reconstruction_weight": 1.0,
         "learning_rate": 2e-4,
+        "discriminator_rate_share": 1.0,
         "beta_2": 0.999,
     }
 }

@@ -177,7 +177,7 @@ def test_no_discriminator_is_moved_by_the_generators_losses(made):
             assert not np.array_equal(value, ends[1][name]), name
 
 
-@pytest.mark.parametrize(("how", "rate"), [({}, 3e-4), ({"discriminator_rate_share": 2.0}, 6e-4)])
+@pytest.mark.parametrize(("how", "rate"), [({}, 1.5e-4), ({"discriminator_rate_share": 2.0}, 6e-4)])
 def test_the_discriminators_have_a_rate_of_their_own(made, how, rate):
     state, *_ = made(learning_rate=3e-4, **how)
     assert state.rates == {"generator": 3e-4, "discriminator": rate}
