@@ -341,8 +341,9 @@ def test_of_wide_cloud_the_rim_is_painted_and_of_its_fringe_what_is_brighter_tha
 
 
 @pytest.mark.parametrize("white", [255, 10_000])
-def test_what_is_all_white_and_touches_cloud_is_cloud(white):
+def test_what_is_all_white_and_touches_cloud_is_cloud(white, monkeypatch):
     """White is found as cloud in the left half of the picture alone."""
+    monkeypatch.setattr(of_chain, "_ALIKE", 2)  # not by what is near
 
     def found(batch):
         opacity = (np.asarray(batch["cloudy"])[..., :1] > 0.999).astype(np.float32)
@@ -369,7 +370,8 @@ def test_what_is_all_white_and_touches_cloud_is_cloud(white):
     np.testing.assert_array_equal(made[~(cloud | near)], came[~(cloud | near)])
 
 
-def test_white_is_followed_for_63_pixels():
+def test_white_is_followed_for_63_pixels(monkeypatch):
+    monkeypatch.setattr(of_chain, "_ALIKE", 2)  # not by what is near
     opacity, white = np.zeros((20, 120), np.uint8), np.zeros((20, 120), bool)
     opacity[10, 10:20], opacity[10, 20:30] = 255, 100
     white[10, 15:] = True
@@ -379,6 +381,22 @@ def test_white_is_followed_for_63_pixels():
     np.testing.assert_array_equal(opacity, wanted)
     np.testing.assert_array_equal(np.flatnonzero(missed[10]), np.arange(30, 83))
     assert missed.sum() == 53
+
+
+@pytest.mark.parametrize(("rows", "found"), [(9, False), (11, True)])
+def test_a_missed_clump_is_cloud_where_three_tenths_of_the_white_near_by_are(rows, found):
+    opacity, white = np.zeros((420, 420), np.uint8), np.zeros((420, 420), bool)
+    opacity[200 : 200 + rows, 190:200] = 255
+    white[200 : 200 + rows, 200:220] = True  # touches it, and is followed
+    white[160:180, 230:253] = True  # a clump of 460 pixels, of 640 or 680 in all
+    white[20:40, 20:40] = True  # far away
+    clump, touching = np.zeros_like(white), np.zeros_like(white)
+    clump[160:180, 230:253] = touching[200 : 200 + rows, 200:220] = True
+    missed = of_chain._add_white(opacity, opacity > 191, white)
+    assert (opacity[touching] == 255).all()
+    assert (opacity[clump] == 255 * found).all()
+    assert not opacity[20:40, 20:40].any()
+    np.testing.assert_array_equal(missed, touching | (clump & found))
 
 
 @pytest.mark.parametrize("white", [255, 10_000])

@@ -4,8 +4,8 @@
 
 The ground is relieved of coloured fringes first. What the second step knows of a picture is that
 ground, but for a rim around what is hidden: there cloud ends, and its cleared ground is worst. Of
-wide cloud that rim is painted, too, and of any cloud what was left of it near by, or touches it and
-is all white.
+wide cloud that rim is painted, too, and of any cloud what was left of it near by, or is all white
+and touches it, or is near where much of that does.
 """
 
 import math
@@ -45,6 +45,11 @@ _LEFT, _LEFT_OF_OWN = 0.04, 0.08
 # nothing is lost by it; over gaps of seven or from .9 of white on small cumulus loses .4 dB and .3,
 # by white fields and roofs.
 _ALL_WHITE, _STEP_PX, _MOST_STEPS = 0.97, 3, 21
+# Where three tenths of what is all white within 100 px or so are of that cloud all of it is: the
+# first step misses whole clumps of dense cumulus. Of crops of the Bahamas picture .998 of the white
+# is then found (median of eight; .990 before); by samples it costs nothing. Of five pictures
+# of a white city it takes 177 pixels more.
+_ALIKE, _CELL_PX, _REACH_CELLS = 0.3, 16, 6
 _MISSED, _MISSED_PX = 64, 8  # found opacity of 0..255 that is next to none, and what is near it
 _MOST_RINGS = 8  # further inside a hole the filling stays smooth
 
@@ -129,7 +134,7 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None, hi
         found by the first step; of cloud that it left, what the painted ground tells, too.
         Pixels of opacity up to `repaint_from` are the first step's, bit for bit, but for the rims
         of wide cloud, where those up to .4 of it are, for cloud that was left near by, and for what
-        is all white and touches what is hidden.
+        is all white and touches what is hidden, or is near where much of that does.
     """
     ground = np.empty(source.shape, source.dtype) if ground is None else ground
     white = white or np.iinfo(source.dtype).max
@@ -176,7 +181,7 @@ def _add_white(opacity, hidden, white):
 
     uint8 (H, W), and bool (H, W) three times, of which `white` is used up.
     """
-    missed, front = np.zeros_like(white), hidden
+    missed, front, touches = np.zeros_like(white), hidden, white.copy()
     white &= ~hidden
     for _ in range(_MOST_STEPS):
         front = dilated(front, _STEP_PX)
@@ -186,7 +191,33 @@ def _add_white(opacity, hidden, white):
         white ^= front
         missed |= front & (opacity < _MISSED)
         opacity[front] = 255
+    touches ^= white
+    front = white & _alike(touches, white)
+    missed |= front & (opacity < _MISSED)
+    opacity[front] = 255
     return missed
+
+
+def _alike(touches, rest):
+    """Return, bool (H, W), where near by enough of what is all white touches hidden ground."""
+    counts = [_near_by(mask) for mask in (touches, rest)]
+    cells = counts[0] >= np.maximum(_ALIKE * sum(counts), 1)
+    height, width = rest.shape
+    return cells.repeat(_CELL_PX, axis=0)[:height].repeat(_CELL_PX, axis=1)[:, :width]
+
+
+def _near_by(mask):
+    """Count the pixels of a mask around each cell, float32 (cells, cells)."""
+    tops, lefts = (np.arange(0, side, _CELL_PX) for side in mask.shape)
+    by_rows = np.add.reduceat(mask, tops, axis=0, dtype=np.float32)
+    side = 2 * _REACH_CELLS + 1
+    return cv2.boxFilter(
+        np.add.reduceat(by_rows, lefts, axis=1),
+        ddepth=-1,
+        ksize=(side, side),
+        normalize=False,
+        borderType=cv2.BORDER_CONSTANT,
+    )
 
 
 def _cover(opacity, share, repaint_from):
