@@ -192,9 +192,9 @@ def _add_white(opacity, hidden, white):
         missed |= front & (opacity < _MISSED)
         opacity[front] = 255
     touches ^= white
-    front = white & _alike(touches, white)
-    missed |= front & (opacity < _MISSED)
-    opacity[front] = 255
+    white &= _alike(touches, white)
+    missed |= white & (opacity < _MISSED)
+    opacity[white] = 255
     return missed
 
 
@@ -209,10 +209,11 @@ def _alike(touches, rest):
 def _near_by(mask):
     """Count the pixels of a mask around each cell, float32 (cells, cells)."""
     tops, lefts = (np.arange(0, side, _CELL_PX) for side in mask.shape)
-    by_rows = np.add.reduceat(mask, tops, axis=0, dtype=np.float32)
+    # Of the mask's own size a number, or all of it would be copied as wider ones.
+    by_rows = np.add.reduceat(mask.view(np.uint8), tops, axis=0, dtype=np.uint8)
     side = 2 * _REACH_CELLS + 1
     return cv2.boxFilter(
-        np.add.reduceat(by_rows, lefts, axis=1),
+        np.add.reduceat(by_rows, lefts, axis=1, dtype=np.float32),
         ddepth=-1,
         ksize=(side, side),
         normalize=False,
