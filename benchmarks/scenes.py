@@ -1,6 +1,6 @@
-"""What the black border of a scene costs, and which reflectance should be white.
+"""What the black border of a scene costs, which reflectance should be white, and a dark picture.
 
-    python benchmarks/scenes.py [--only border] [--only white]
+    python benchmarks/scenes.py [--only border|white|dark]
     python benchmarks/scenes.py --clear-folder FOLDER --count 28
 
 cloud_removal.py on samples of scenes held back; prints PSNR for each kind of cloud.
@@ -10,6 +10,7 @@ ground that is left: of the picture that lost nothing, of the border seen as the
 of the border filled as the program does.
 white: the clear pictures are taken for reflectance of 0 to .356, as pictures of Sentinel-2 are made
 of it, and cloud of two ranges of reflectance is laid over them. With several values for white.
+dark: the whole picture is made darker, so that opaque cloud has the value that is said.
 """
 
 import argparse
@@ -35,11 +36,12 @@ KINDS = "clear", "thin .3", "half .5", "mixed", "thick", "small cumulus"
 BRIGHTEST = 0.356  # reflectance that is white in a picture of Sentinel-2 to be seen
 CLOUDS = (0.8, 1.0), (0.45, 0.7)
 WHITES = 1.0, 0.85, 0.75, 0.65, 0.5, BRIGHTEST
+DARKER = 1.0, 0.9, 0.8, 0.65, 0.5
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=["border", "white"])
+    parser.add_argument("--only", choices=["border", "white", "dark"])
     parser.add_argument("--clear-folder", default=Defog.clear_folder)
     parser.add_argument("--count", type=int, default=28)
     parser.add_argument("--crop", type=int, default=256)
@@ -55,11 +57,14 @@ def main():
         kinds = {kind: CONDITIONS[kind] for kind in KINDS}
         return samples_under(first, kinds, None, arguments.count)
 
-    if arguments.only != "white":
+    if arguments.only in (None, "border"):
         report(["no border", "black", "filled"], border(restored, samples()))
-    for cloud in CLOUDS if arguments.only != "border" else ():
+    for cloud in CLOUDS if arguments.only in (None, "white") else ():
         print(f"\ncloud that reflects {cloud[0]:g} to {cloud[1]:g}; white is")
         report(["nothing", *map(str, WHITES)], white(restored, samples(), cloud))
+    if arguments.only in (None, "dark"):
+        print("\nopaque cloud has, of white,")
+        report(["nothing", *map(str, DARKER)], dark(restored, samples()))
 
 
 def border(restored, samples):
@@ -90,6 +95,14 @@ def white(restored, samples, cloud):
             # What stayed as it came stays so beyond white, too.
             made.append(np.where(as_pixels(ground, np.uint16) == pixels, reflectance, ground * top))
         yield kind, [psnr(np.minimum(each / BRIGHTEST, 1), clear) for each in made]
+
+
+def dark(restored, samples):
+    """Yield the kind of cloud and the scores of each sample, as bright as it was."""
+    for kind, _, sample in samples:
+        cloudy, clear = sample["cloudy"], sample["clear"]
+        made = [restored(as_pixels(cloudy * share, np.uint16)) / share for share in DARKER]
+        yield kind, [psnr(each, clear) for each in (cloudy, *made)]
 
 
 def report(names, scored):
