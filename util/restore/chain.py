@@ -161,7 +161,9 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None, hi
     # The inside of deep holes, which the rings then grow towards.
     _fill_smoothly(ground, hole, inner, 2 * chain.reach_px, join)
     for number in range(1, _MOST_RINGS + 1):  # usually one
-        ring, last = hole & ~inner, number == _MOST_RINGS or not inner.any()
+        last = number == _MOST_RINGS or not inner.any()
+        hole &= ~inner
+        ring, hole, inner = hole, None if last else inner, None  # a byte a pixel each
         if more:
             more(sum(tile_counts(chain.paint.settings, source.shape, ring)))
         for top, made, _ in bands(chain.paint, ground, ring, white=white, progress=progress):
@@ -173,7 +175,7 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None, hi
                 ground[at] = mixed
         if last:
             return
-        hole, inner = inner, eroded(inner, chain.reach_px)
+        inner = eroded(hole, chain.reach_px)
 
 
 def _add_white(opacity, hidden, white):
