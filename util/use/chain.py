@@ -17,8 +17,8 @@ from util.use.preview import previewed
 from util.use.scenes import Scenes
 
 # Sides of tiles without the user's own: beside the picture and its maps, and with a painter of base
-# width 16, a scene of 10,000 x 10,000 then takes less than 3 GiB. By `sizes`.
-_CLEAR_TILE_PX, _PAINT_TILE_PX = {1: 1792, 2: 1536}, 1152
+# width 16, a scene of 10,000 x 10,000 then takes less than 3 GiB.
+_CLEAR_TILE_PX, _PAINT_TILE_PX = 1536, 1152
 _NARROW_PX = 20  # no network here paints narrower places nearer to the truth: docs/results.md
 _PREVIEW_PX = 400  # longer side of each of its three pictures, at most
 
@@ -74,7 +74,7 @@ def load(tasks, settings, *, clear, repaint=None, repaint_from=0.75, given=()):
         missing = f"; {' and '.join(painters)} is not trained yet"
         say(f"what is hidden is repainted by {repaint}{'' if ready else missing} (see --repaint)")
     if clear in clearers:
-        first = network(clearers[clear], _CLEAR_TILE_PX[start[clear].sizes])
+        first = network(clearers[clear], _CLEAR_TILE_PX)
     else:
         task = next(iter(clearers.values()))
         first = told_scale(classical.dark_channel(task, start[task.name]), settings.pixel_m)
