@@ -343,7 +343,7 @@ def test_of_wide_cloud_the_rim_is_painted_and_of_its_fringe_what_is_brighter_tha
 @pytest.mark.parametrize("white", [255, 10_000])
 def test_what_is_all_white_and_touches_cloud_is_cloud(white, monkeypatch):
     """White is found as cloud in the left half of the picture alone."""
-    monkeypatch.setattr(of_chain, "_ALIKE", 2)  # not by what is near
+    monkeypatch.setattr(of_chain, "_CLOUD_SHARE", 2)  # not by what is near
 
     def found(batch):
         opacity = (np.asarray(batch["cloudy"])[..., :1] > 0.999).astype(np.float32)
@@ -371,7 +371,7 @@ def test_what_is_all_white_and_touches_cloud_is_cloud(white, monkeypatch):
 
 
 def test_white_is_followed_for_63_pixels(monkeypatch):
-    monkeypatch.setattr(of_chain, "_ALIKE", 2)  # not by what is near
+    monkeypatch.setattr(of_chain, "_CLOUD_SHARE", 2)  # not by what is near
     opacity, white = np.zeros((20, 120), np.uint8), np.zeros((20, 120), bool)
     opacity[10, 10:20], opacity[10, 20:30] = 255, 100
     white[10, 15:] = True

@@ -6,6 +6,8 @@ Seen by a network it hides from it the cloud beside it, which white on black it 
 import cv2
 import numpy as np
 
+from util.pictures.morphology import dilated
+
 _SMALL_PX = 1024  # greatest side of the picture, thinned out, in which a border is looked for
 _LEAST_PX = 32  # a border has the area of such a square at least; less is a shadow, or a deep lake
 _BLACK = 2  # of 8 bits, what JPEG makes of black
@@ -37,7 +39,7 @@ def border_in(black, step):
 
 def near_border(border, shape, rows, columns):
     """Return what may be border of a picture of that shape in two slices of it, bool (h, w)."""
-    near = cv2.dilate(border.view(np.uint8), np.ones((3, 3), np.uint8)).view(bool)
+    near = dilated(border, 1)
     places = [
         np.arange(side)[at] * small // side
         for side, small, at in zip(shape[:2], near.shape, (rows, columns), strict=True)
