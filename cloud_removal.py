@@ -89,8 +89,9 @@ def remove_clouds(
     valid : bool (H, W), optional
         False where there is no ground (nodata). NaN and a black border are none either.
     full_scale : float, optional
-        The value of white in uint16 or float32, such as 6500 of reflectance x 10,000, where
-        cloud is white [65535, or 1]. A warning says if little of that is used.
+        The value of white, such as 6500 of reflectance x 10,000, where cloud is white [the
+        type's greatest, or 1]; in uint8 from 2 to 255. A warning says if little of a greater range
+        is used.
     clear : {"mod_defog", "mod_mend", "dcp"}
         Who finds the cloud and clears what shines through; dcp is the dark channel prior.
     repaint : {"mod_GAN_poly", "telea", "ns", "biharmonic", "harmonic"}, optional

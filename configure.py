@@ -60,7 +60,7 @@ class Common(Settings):
     validation_share: float = 0.2  # share of the scenes, or of each one's tiles, held back
     validation_samples: int = 64  # fixed samples that the scores are measured on
     max_pixels: int = 400_000_000  # larger pictures are refused, against decompression bombs
-    full_scale: float = 0.0  # value of white in 16-bit files; 0 = the type's range
+    full_scale: float = 0.0  # value of white, in 8-bit files 2..255; 0 = the type's range
 
     # --- ground ---
     ground_gain: float = 0.025  # jitter: brightness, +- share (source 0; 2019 0.025)

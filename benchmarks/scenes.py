@@ -10,7 +10,8 @@ ground that is left: of the picture that lost nothing, of the border seen as the
 of the border filled as the program does.
 white: the clear pictures are taken for reflectance of 0 to .356, as pictures of Sentinel-2 are made
 of it, and cloud of two ranges of reflectance is laid over them. With several values for white.
-dark: the whole picture is made darker, so that opaque cloud has the value that is said.
+dark: the whole picture is made darker, so that opaque cloud has the value that is said; and the
+darkest in 8 bits with that value for white (full_scale).
 """
 
 import argparse
@@ -50,8 +51,8 @@ def main():
     own = {"clear_folder": arguments.clear_folder, "crop_px": arguments.crop}
     first = replace(parts.clear, settings=replace(parts.clear.settings, **own))
 
-    def restored(pixels):
-        return as_float(restore_picture(parts, pixels)[0])
+    def restored(pixels, white=None):
+        return as_float(restore_picture(parts, pixels, white=white)[0])
 
     def samples():
         kinds = {kind: CONDITIONS[kind] for kind in KINDS}
@@ -64,7 +65,8 @@ def main():
         report(["nothing", *map(str, WHITES)], white(restored, samples(), cloud))
     if arguments.only in (None, "dark"):
         print("\nopaque cloud has, of white,")
-        report(["nothing", *map(str, DARKER)], dark(restored, samples()))
+        told = f"{DARKER[-1]:g}, told"
+        report(["nothing", *map(str, DARKER), told], dark(restored, samples()))
 
 
 def border(restored, samples):
@@ -102,6 +104,8 @@ def dark(restored, samples):
     for kind, _, sample in samples:
         cloudy, clear = sample["cloudy"], sample["clear"]
         made = [restored(as_pixels(cloudy * share, np.uint16)) / share for share in DARKER]
+        eight, white = as_pixels(cloudy * DARKER[-1], np.uint8), round(255 * DARKER[-1])
+        made.append(restored(eight, white) * (255 / white))
         yield kind, [psnr(each, clear) for each in (cloudy, *made)]
 
 

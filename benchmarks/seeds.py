@@ -28,13 +28,15 @@ def greatest_spike(rows):
     """
     found = [(0.0, "", "")]
     for name in (column for column in rows[0] if column.startswith("loss")):
-        losses = [float(row[name]) for row in rows]
-        for number in range(_BEFORE, len(rows)):
-            usual, now = statistics.median(losses[number - _BEFORE : number]), losses[number]
+        # A last step between two rows has scores alone.
+        losses = [(float(row[name]), row["step"]) for row in rows if row[name]]
+        for number in range(_BEFORE, len(losses)):
+            usual = statistics.median(loss for loss, _ in losses[number - _BEFORE : number])
+            now, step = losses[number]
             if math.isnan(now):
-                found.append((math.inf, name, rows[number]["step"]))
+                found.append((math.inf, name, step))
             elif usual > 0:
-                found.append((now / usual, name, rows[number]["step"]))
+                found.append((now / usual, name, step))
     return max(found)
 
 

@@ -235,6 +235,15 @@ def test_arrays_of_any_type_and_order_of_bands(clear, dtype):
     np.testing.assert_array_equal(first.opacity, found.opacity)
 
 
+def test_a_dark_picture_of_8_bits_is_told_its_white():
+    came = read_picture(CLOUDY)[:70, 60:150]
+    wanted = remove_clouds(came)
+    dark = remove_clouds(came // 2, full_scale=127)
+    assert np.abs(dark.opacity - wanted.opacity).mean() < 0.01
+    assert np.abs(dark.ground * 2.0 - wanted.ground).mean() < 2
+    assert (remove_clouds(came // 2).opacity > 0.5).sum() < (dark.opacity > 0.5).sum() / 2
+
+
 def test_two_sizes_see_otherwise_and_leave_the_photograph_its_own():
     came = read_picture(CLOUDY)[:70, 60:150]
     one, two = (remove_clouds(came, sizes=n) for n in (1, 2))

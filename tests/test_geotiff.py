@@ -574,6 +574,18 @@ def test_what_means_white_is_the_files_word_then_the_persons_then_percentiles(tm
         np.testing.assert_allclose(pixels / 65535, share, atol=2e-4)
 
 
+def test_full_scale_of_8_bits_is_seen_and_comes_out_in_the_files_numbers(tmp_path):
+    values = values_of(3, "uint8")
+    source = write_scene(tmp_path / "a.tif", values, photometric="RGB")
+    for full_scale, expected in [(128, (0, 128, "full_scale")), (10_000, (0, 255, "8 bits"))]:
+        assert tuple(restore(source, tmp_path / "b.tif", full_scale=full_scale)[0]) == expected
+        assert (read(tmp_path / "b.tif") == values).all()  # what is brighter than white, too
+    restore(source, tmp_path / "b.tif", brighter, full_scale=128)
+    part = np.s_[:, 40:100, 40:100]
+    expected = (np.minimum(values[part].astype(float), 128) + 128) / 2
+    np.testing.assert_allclose(read(tmp_path / "b.tif")[part], expected, atol=0.51)
+
+
 def test_bits_that_do_not_fill_the_type_are_not_exceeded(tmp_path):
     values = values_of(3, "uint16") // 4
     source = write_scene(tmp_path / "a.tif", values, photometric="RGB", nbits=12)

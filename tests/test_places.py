@@ -61,6 +61,15 @@ def test_mapped_16_bit_tiff_equals_the_read_one(tmp_path, byteorder):
     assert files_in(tmp_path / "cache") == []
 
 
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_full_scale_of_8_bits(tmp_path, compression):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, noise(60, 50, np.uint8), photometric="rgb", compression=compression)
+    store = PictureStore([path], tmp_path / "cache", crop_px=16, full_scale=128)
+    assert np.array_equal(store.whole(0), as_float(read_picture(path, full_scale=128)))
+    assert (read_picture(path, full_scale=128) != read_picture(path)).any()
+
+
 def test_compressed_tiff_is_converted_once(zoo, tmp_path, monkeypatch):
     paths = [zoo["zlib tiff"], zoo["turned tiff"], zoo["planar tiff"]]
     PictureStore(paths, tmp_path, crop_px=32, progress=False)

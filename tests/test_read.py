@@ -146,6 +146,10 @@ def test_full_scale_rescales_and_clips_16_bit(zoo):
     [
         ("png", None, 255, scene()),
         ("png", 10_000, 255, scene()),
+        ("png", 255.5, 255, scene()),
+        ("png", 128, 128, scene()),
+        ("png", 2, 2, scene()),
+        ("png", 1, 255, scene()),
         ("alpha", None, 255, scene()),
         ("grey 8", 10_000, 255, three(scene()[..., 0])),
         ("rgb 16 png", None, 65535, scene(np.uint16)),
@@ -161,7 +165,7 @@ def test_full_scale_rescales_and_clips_16_bit(zoo):
 def test_pixels_come_as_in_the_file_with_their_white(zoo, name, full_scale, white, shown):
     found = read(zoo[name], full_scale=full_scale)
     assert found.white == white
-    assert found.pixels.dtype == (np.uint8 if white == 255 else np.uint16)
+    assert found.pixels.dtype == (np.uint8 if white <= 255 else np.uint16)
     assert np.array_equal(found.pixels, shown)
     found.pixels[:] = 0  # a result may be written over them
 
@@ -174,6 +178,13 @@ def test_full_scale_leaves_pixels_and_changes_what_they_mean(zoo):
     assert np.array_equal(
         found.over_range(), read_picture(zoo["reflectance 16"], full_scale=10_000)
     )
+
+
+def test_full_scale_of_8_bits(zoo):
+    came = scene()
+    assert came.max() > 128
+    expected = np.rint(np.minimum(came / 128, 1) * 255).astype(np.uint8)
+    assert np.array_equal(read_picture(zoo["png"], full_scale=128), expected)
 
 
 def test_other_types_come_over_the_range_of_16_bits(zoo):

@@ -83,7 +83,7 @@ def open_scene(
     nodata : float
         The value of pixels that are no ground [what the file says].
     full_scale : float
-        What means white in files of more than 8 bits that have no scales themselves.
+        What means white in files that have no scales themselves; of 8 bits from 2 to 255.
 
     Raises
     ------
@@ -118,7 +118,7 @@ class Scene:
     shape : (int, int, int)
         (H, W, 3).
     dtype : dtype
-        Of the pixels: uint8 if the file has 8 bits without scales, uint16 of all others.
+        Of the pixels: uint8 if the file has 8 bits of which 255 is white, uint16 of all others.
     white : float
         The pixel value that means 1.0: the type's greatest.
     pixel_m : float

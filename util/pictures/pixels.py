@@ -35,7 +35,7 @@ class Picture(NamedTuple):
         """
         if self.white == top_of(self.pixels.dtype):
             return self.pixels
-        return _scale_table(self.white)[self.pixels]
+        return _scale_table(self.white, self.pixels.dtype)[self.pixels]
 
 
 def checked_scale(full_scale: float | None) -> float | None:
@@ -49,16 +49,27 @@ def with_white(
 ) -> Picture:
     """Return pixels of any type and shape as uint8 or uint16, with the value that means 1.0.
 
-    Both types stay as they are, 16-bit ones with `full_scale` for white if it is given; other
-    types are brought to the whole range of uint16, by `scale_of`. `ground`, bool (H, W), is where
+    Both types stay as they are, with what `white_of` says; other types are brought to the whole
+    range of uint16, by `scale_of`. `ground`, bool (H, W), is where
     pixels count for it. Raises PictureError if their scale is unknown.
     """
     if pixels.dtype == np.uint8:
-        return Picture(pixels, 255.0)
+        return Picture(pixels, white_of(np.uint8, full_scale))
     if pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2:
         # From either byte order.
-        return Picture(pixels.astype(np.uint16, copy=False), full_scale or 65535.0)
+        return Picture(pixels.astype(np.uint16, copy=False), white_of(np.uint16, full_scale))
     return Picture(scaled(pixels, scale_of(pixels, full_scale, ground)), 65535.0)
+
+
+def white_of(dtype: np.typing.DTypeLike, full_scale: float | None) -> float:
+    """Return the value that means 1.0 in uint8 or uint16: `full_scale`, or the type's greatest.
+
+    In 8 bits it counts from 2 to 255: one setting may serve files of several types, and 10000 is
+    meant for reflectance, 1 for floats.
+    """
+    if full_scale is None or (np.dtype(dtype) == np.uint8 and not 2 <= full_scale <= 255):
+        return float(top_of(dtype))
+    return full_scale
 
 
 def scale_of(
@@ -108,9 +119,9 @@ def unscaled(
 
 
 @lru_cache(maxsize=8)
-def _scale_table(full_scale: float) -> np.ndarray:
-    """Return the rescaled value of each 16-bit value, uint16 (65536,)."""
-    return as_pixels(np.arange(65536) / full_scale, np.uint16)
+def _scale_table(full_scale: float, dtype: np.dtype) -> np.ndarray:
+    """Return the rescaled value of each value of uint8 or uint16, (256,) or (65536,)."""
+    return as_pixels(np.arange(top_of(dtype) + 1) / full_scale, dtype)
 
 
 def three_bands(pixels: np.ndarray) -> np.ndarray:

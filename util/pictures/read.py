@@ -51,8 +51,8 @@ def read(
 
     JPEG, PNG, TIFF, WebP, BMP and GIF, recognised by content. EXIF rotation is applied, alpha
     dropped, grey, palette, 1-bit and CMYK turned into RGB; of a TIFF with more bands the first
-    three are taken. 16-bit values stay exact. `full_scale` is the value that means 1.0 in files of
-    more than 8 bits (10000 for reflectance): it is the white of 16-bit pixels. Floats and other
+    three are taken. Values of 8 and 16 bits stay exact. `full_scale` is the value that means 1.0
+    (10000 for reflectance; in 8 bits it counts from 2 to 255): their white. Floats and other
     integers become uint16 over the whole range, clipped: floats within 0..1 as they are, others by
     `full_scale`; NaN becomes 0.
 

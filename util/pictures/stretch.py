@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from util.pictures.pixels import scale_of, scaled, unscaled
+from util.pictures.pixels import scale_of, scaled, unscaled, white_of
 
 _PERCENTILES = (0.5, 99.5)
 # Cloud reflects .3 to 1 of the light, and ground so little that with 1 for white networks that
@@ -67,7 +67,7 @@ def stretch_of(
 ) -> Stretch | None:
     """Return what values mean, so that cloud is near white; None if the sample is empty.
 
-    What the file says itself, then the type of 8 bits, then `full_scale`, then percentiles: one
+    What the file says itself, then `full_scale`, then the type of 8 bits, then percentiles: one
     pair for all bands, which keeps their colour.
 
     Parameters
@@ -77,7 +77,7 @@ def stretch_of(
     scales, offsets : float (3,)
         Value * scale + offset is what the file says that a value means.
     full_scale : float, optional
-        What means white; as in `util.pictures.pixels.scale_of`.
+        What means white; as in `util.pictures.pixels`, `white_of` and `scale_of`.
     sample : callable
         Returns values of ground, (N, 3).
 
@@ -94,7 +94,8 @@ def stretch_of(
         if ((low <= middle) & (middle <= full)).all():
             return Stretch(low, white, "the file's scales")
     if dtype == np.uint8:
-        return BITS_8
+        white = white_of(dtype, full_scale)
+        return BITS_8 if white == BITS_8.high else Stretch(0.0, white, "full_scale")
     known = np.zeros(0, dtype) if full_scale and dtype.kind != "f" else sample()
     if full_scale:
         return Stretch(0.0, scale_of(known, full_scale), "full_scale")
