@@ -222,9 +222,12 @@ class Defog(Clouds):
     faint_weight: float = 0.0  # 0..1: little or no cloud counts more; not early in a run (source 0)
     hidden_weight: float = 0.2  # weight of the ground's L1 under thick cloud: no specks (source 0)
 
+    # --- apply ---
+    dimmed: float = 0.1  # what is darker than cloud is seen darker still, by this share (source 0)
+
 
 Defog.presets = {
-    "source": _PLAIN | _WHITE_CLOUD | {"base_width": 8, "hidden_weight": 0.0},
+    "source": _PLAIN | _WHITE_CLOUD | {"base_width": 8, "hidden_weight": 0.0, "dimmed": 0.0},
 }
 
 
@@ -715,6 +718,7 @@ Common.rows = {
     "apply_tile_px": row(HERE, between(64, 16384), _WIDER_THAN_MARGINS),
     "apply_margin_px": row(HERE, between(0, 1024)),
     "clear_below": row(HERE, between(0, 0.5)),
+    "dimmed": row(HERE, between(0, 0.5)),
     "seed": row(OTHER_SAMPLES, between(0, 2**31 - 1)),
     # opacity of cloud
     "cloud_folder": row(OTHER_SAMPLES),

@@ -31,7 +31,14 @@ from configure import Defog
 from util import command
 from util.measure.evaluation import CLOUDS
 from util.networks.blocks import squash
-from util.networks.unet import cloud_light, fill_hidden, ground_from, possible_opacity, unet
+from util.networks.unet import (
+    cloud_light,
+    dimming,
+    fill_hidden,
+    ground_from,
+    possible_opacity,
+    unet,
+)
 from util.restore import whole
 from util.samples.damage import Samples, cloud_from, open_layers
 from util.samples.ground import open_grounds
@@ -137,10 +144,12 @@ def restore(networks, batch, settings):
 
     batch: dict with cloudy, float32 (B, H, W, 3), 0..1, H and W multiples of 32 and at least 64.
     """
-    opacity, ground = find(networks, batch["cloudy"], settings)
-    opacity, ground = (tf.clip_by_value(x, 0.0, 1.0) for x in (opacity, ground))
+    cloudy = batch["cloudy"]
+    seen = dimming(cloudy, settings.dimmed)  # (B, H, W, 1)
+    opacity, ground = find(networks, cloudy * seen, settings)
+    opacity, ground = (tf.clip_by_value(x, 0.0, 1.0) for x in (opacity, ground / seen))
     if settings.head == "light":
-        ground = fill_hidden(ground, batch["cloudy"], opacity)
+        ground = fill_hidden(ground, cloudy, opacity)
     return {"restored": ground, "found_opacity": opacity}
 
 

@@ -29,6 +29,7 @@ from util.networks.inpainting import (
 from util.networks.unet import (
     CLOUD_LIGHT,
     cloud_light,
+    dimming,
     fill_hidden,
     ground_from,
     possible_opacity,
@@ -694,6 +695,15 @@ def test_no_possible_opacity_makes_ground_darker_than_black():
     cloudy, _, _, light = cloud_over_ground()
     most = possible_opacity(tf.ones((1, 4, 5, 1)), cloudy, light)
     assert (ground_from(tf.zeros_like(cloudy), cloudy, most, "light", light).numpy() > -1e-5).all()
+
+
+def test_what_is_darker_than_cloud_is_shown_darker_by_its_darkest_channel():
+    darkest = np.float32([0, 0.4, 0.6, 0.8, 1])
+    cloudy = np.stack([np.ones(5, np.float32), darkest, np.maximum(darkest, 0.9)], -1)[None, None]
+    seen = dimming(cloudy, 0.1)
+    assert seen.shape == (1, 1, 5, 1)
+    np.testing.assert_allclose(seen.numpy().ravel(), [0.9, 0.9, 0.95, 1, 1], rtol=1e-6)
+    np.testing.assert_array_equal(dimming(cloudy, 0.0), np.ones((1, 1, 5, 1)))
 
 
 def test_the_light_of_cloud_stays_within_its_limits_and_begins_near_white():

@@ -57,6 +57,7 @@ def unet(base_width, outputs=4, inputs=3, norm="batch", upsampling="transposed",
 
 
 HEADS = ("light", "unmix", "direct")
+DIMMED = (0.4, 0.8)
 LEAST_TRANSMISSION = 0.2  # unmixing divides by no less: noise would be multiplied by more than 5
 CLOUD_LIGHT = (0.5, 1.15)  # how bright an opaque cloud can be in a channel
 _FIRST_LIGHT = 0.5  # added to what the network gives for it: it begins near white
@@ -69,6 +70,29 @@ def cloud_light(found, slope=TANH_SLOPE):
     """
     low, high = CLOUD_LIGHT
     return (low + high) / 2 + (high - low) / 2 * leaky_tanh(found + _FIRST_LIGHT, slope)
+
+
+def dimming(cloudy, share):
+    """Return how much of each pixel's light a network is shown, so that it stands out from cloud.
+
+    Bright ground passes for thin cloud. Shown a tenth darker it hardly does, while white stays
+    white: networks were trained without, and still leave more ground alone, and find more small
+    white cloud (docs/results.md). At each pixel cloud stays what it is, since
+    ``seen * cloudy = (1 - opacity) * (seen * ground) + opacity * (seen * light)``.
+
+    Parameters
+    ----------
+    cloudy : float32 (B, H, W, 3), 0..1
+    share : float, 0..1
+        What a pixel loses whose darkest channel is below `DIMMED[0]`; nothing from `DIMMED[1]` on.
+
+    Returns
+    -------
+    float32 (B, H, W, 1), 1 - share..1
+    """
+    low, high = DIMMED
+    dark = (high - tf.reduce_min(cloudy, axis=-1, keepdims=True)) / (high - low)
+    return 1.0 - share * tf.clip_by_value(dark, 0.0, 1.0)
 
 
 def possible_opacity(share, cloudy, light):
