@@ -57,7 +57,7 @@ def unet(base_width, outputs=4, inputs=3, norm="batch", upsampling="transposed",
 
 
 HEADS = ("light", "unmix", "direct")
-DIMMED = (0.4, 0.8)
+DIMMED = (0.3, 0.7)
 LEAST_TRANSMISSION = 0.2  # unmixing divides by no less: noise would be multiplied by more than 5
 CLOUD_LIGHT = (0.5, 1.15)  # how bright an opaque cloud can be in a channel
 _FIRST_LIGHT = 0.5  # added to what the network gives for it: it begins near white
@@ -75,9 +75,9 @@ def cloud_light(found, slope=TANH_SLOPE):
 def dimming(cloudy, share):
     """Return how much of each pixel's light a network is shown, so that it stands out from cloud.
 
-    Bright ground passes for thin cloud. Shown a tenth darker it hardly does, while white stays
-    white: networks were trained without, and still leave more ground alone, and find more small
-    white cloud (docs/results.md). At each pixel cloud stays what it is, since
+    Bright ground passes for thin cloud; shown darker, while white stays white, it does so less.
+    Networks were trained without, and still leave more ground alone and find more small white
+    cloud, but take less of a veil (docs/results.md). At each pixel cloud stays what it is, since
     ``seen * cloudy = (1 - opacity) * (seen * ground) + opacity * (seen * light)``.
 
     Parameters
