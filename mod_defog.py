@@ -8,7 +8,8 @@ network correct what remains; opacity is bounded by what the darkest channel all
 "unmix" all cloud is white, and with "direct" the three channels are the ground themselves, as in
 the published system. Before two grounds are compared, both are covered with the TRUE opacity: what
 lies under thick cloud cannot be known from its colours and does not count (repainting it is the
-work of mod_GAN_poly.py).
+work of mod_GAN_poly.py). When the network is used, it is shown what is darker than cloud a little
+darker, so that bright ground passes less for cloud.
 
     python mod_defog.py              train, or go on training; Ctrl-C stops and saves
     python mod_defog.py --fresh      begin anew; the old run moves to History/

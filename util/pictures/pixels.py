@@ -50,8 +50,8 @@ def with_white(
     """Return pixels of any type and shape as uint8 or uint16, with the value that means 1.0.
 
     Both types stay as they are, with what `white_of` says; other types are brought to the whole
-    range of uint16, by `scale_of`. `ground`, bool (H, W), is where
-    pixels count for it. Raises PictureError if their scale is unknown.
+    range of uint16, by `scale_of`. `ground`, bool (H, W), is where pixels count for it.
+    Raises PictureError if their scale is unknown.
     """
     if pixels.dtype == np.uint8:
         return Picture(pixels, white_of(np.uint8, full_scale))
