@@ -146,9 +146,9 @@ def restore(networks, batch, settings):
     batch: dict with cloudy, float32 (B, H, W, 3), 0..1, H and W multiples of 32 and at least 64.
     """
     cloudy = batch["cloudy"]
-    seen = dimming(cloudy, settings.dimmed)  # (B, H, W, 1)
-    opacity, ground = find(networks, cloudy * seen, settings)
-    opacity, ground = (tf.clip_by_value(x, 0.0, 1.0) for x in (opacity, ground / seen))
+    shown = dimming(cloudy, settings.dimmed)  # (B, H, W, 1)
+    opacity, ground = find(networks, cloudy * shown, settings)
+    opacity, ground = (tf.clip_by_value(x, 0.0, 1.0) for x in (opacity, ground / shown))
     if settings.head == "light":
         ground = fill_hidden(ground, cloudy, opacity)
     return {"restored": ground, "found_opacity": opacity}

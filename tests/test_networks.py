@@ -700,9 +700,9 @@ def test_no_possible_opacity_makes_ground_darker_than_black():
 def test_what_is_darker_than_cloud_is_shown_darker_by_its_darkest_channel():
     darkest = np.float32([0, 0.3, 0.5, 0.7, 1])
     cloudy = np.stack([np.ones(5, np.float32), darkest, np.maximum(darkest, 0.9)], -1)[None, None]
-    seen = dimming(cloudy, 0.1)
-    assert seen.shape == (1, 1, 5, 1)
-    np.testing.assert_allclose(seen.numpy().ravel(), [0.9, 0.9, 0.95, 1, 1], rtol=1e-6)
+    shown = dimming(cloudy, 0.1)
+    assert shown.shape == (1, 1, 5, 1)
+    np.testing.assert_allclose(shown.numpy().ravel(), [0.9, 0.9, 0.95, 1, 1], rtol=1e-6)
     np.testing.assert_array_equal(dimming(cloudy, 0.0), np.ones((1, 1, 5, 1)))
 
 

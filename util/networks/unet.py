@@ -57,7 +57,7 @@ def unet(base_width, outputs=4, inputs=3, norm="batch", upsampling="transposed",
 
 
 HEADS = ("light", "unmix", "direct")
-DIMMED = (0.3, 0.7)
+DIMMED = (0.3, 0.7)  # of white; where veils lose least and white cloud gains (docs/results.md)
 LEAST_TRANSMISSION = 0.2  # unmixing divides by no less: noise would be multiplied by more than 5
 CLOUD_LIGHT = (0.5, 1.15)  # how bright an opaque cloud can be in a channel
 _FIRST_LIGHT = 0.5  # added to what the network gives for it: it begins near white
@@ -78,7 +78,7 @@ def dimming(cloudy, share):
     Bright ground passes for thin cloud; shown darker, while white stays white, it does so less.
     Networks were trained without, and still leave more ground alone and find more small white
     cloud, but take less of a veil (docs/results.md). At each pixel cloud stays what it is, since
-    ``seen * cloudy = (1 - opacity) * (seen * ground) + opacity * (seen * light)``.
+    ``shown * cloudy = (1 - opacity) * (shown * ground) + opacity * (shown * light)``.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from util.pictures.original import brightness
 from util.pictures.pixels import PictureError, top_of
 from util.pictures.read import TIFF_STARTS, alpha_of, mask_of, nodata_of, read_original
 
-_FORMAT = 2  # raise it when the content of decoded files changes
+_FORMAT = 3  # raise it when the content of decoded files changes
 _INDEX_FROM = 500  # below so many files, reading every header again is quick enough
 _STALE_S = 3600  # a temporary file so old is nobody's: other runs share the folder
 

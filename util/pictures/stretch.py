@@ -93,9 +93,8 @@ def stretch_of(
         middle = np.median(known, axis=0) if len(known) else low
         if ((low <= middle) & (middle <= full)).all():
             return Stretch(low, white, "the file's scales")
-    if dtype == np.uint8:
-        white = white_of(dtype, full_scale)
-        return BITS_8 if white == BITS_8.high else Stretch(0.0, white, "full_scale")
+    if dtype == np.uint8 and white_of(dtype, full_scale) == BITS_8.high:
+        return BITS_8
     known = np.zeros(0, dtype) if full_scale and dtype.kind != "f" else sample()
     if full_scale:
         return Stretch(0.0, scale_of(known, full_scale), "full_scale")
