@@ -33,6 +33,7 @@ from util import command
 from util.measure.evaluation import CLOUDS
 from util.networks.blocks import squash
 from util.networks.unet import (
+    FILL_REACH_PX,
     cloud_light,
     dimming,
     fill_hidden,
@@ -176,6 +177,7 @@ TASK = Task(
     sheet=sheet,
     kind=whole.CLOUD,
     measure=CLOUDS,
+    reach_px=FILL_REACH_PX,
 )
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import cv2
 import numpy as np
+from within import timed
 
 import cloud_removal
 from configure import Defog
@@ -65,34 +66,24 @@ def scene(side, kind):
 
 
 def measure(parts, sides, rounds):
-    within = {"clear": [], "paint": []}
-
-    def timed(role):
-        restore = getattr(parts, role).restore
-
-        def call(batch):
-            start = time.perf_counter()
-            found = {name: np.asarray(value) for name, value in restore(batch).items()}
-            within[role].append(time.perf_counter() - start)
-            return found
-
-        return replace(getattr(parts, role), restore=call)
-
-    timed_parts = replace(parts, clear=timed("clear"), paint=timed("paint"))
+    clear, paint = timed(parts.clear), timed(parts.paint)
+    timed_parts = replace(parts, clear=clear[0], paint=paint[0])
+    within = clear[1], paint[1]
     print(f"cleared by {parts.clear}, repainted by {parts.paint}; {rounds} rounds, medians")
     print("        side   scene  hidden   MP/s  first network  painter  the rest  GiB so far")
     scenes = [(side, kind) for side in sides for kind in ("thin", "mixed")]
     found, hidden, memory = {case: [] for case in scenes}, {}, {}
-    restore_picture(timed_parts, scene(256, "mixed"))  # warms up
+    for case in ((256, "mixed"), (2048, "thin")):
+        restore_picture(timed_parts, scene(*case))  # warms up: in one piece, and by rows
     for _ in range(rounds):
         for case in scenes:
             pixels = scene(*case)
-            for times in within.values():
+            for times in within:
                 times.clear()
             start = time.perf_counter()
             _, _, confidence = restore_picture(timed_parts, pixels, in_place=True)
             total = time.perf_counter() - start
-            shares = [sum(times) / total for times in within.values()]
+            shares = [sum(times) / total for times in within]
             found[case].append((total, *shares, 1 - sum(shares)))
             hidden[case] = np.mean(confidence == 0)
             kibi = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -2,10 +2,11 @@
 
     python benchmarks/inference.py [--script mod_defog] [--sides 1024 4096] [--rounds 5]
 
-Prints for each side: megapixels a second of the restored picture, the network's share of the time,
-what tiling, blending and finishing the pixels cost on top of the network, and how much more pixels
-the network sees because tiles overlap. Reading and writing files is left out. The weights are not
-trained: time does not depend on them. Sides alternate; medians.
+Prints for each side: megapixels a second of the restored picture, and what share they are of those
+that the bare network makes of 1024 x 1024 pixels in memory; the network's share of the time, and
+what blending and finishing the pixels cost on top of it; and how many more pixels the network sees
+where tiles overlap. Reading and writing files is left out. The weights are not trained: time does
+not depend on them. Sides alternate; medians.
 """
 
 import argparse
@@ -13,16 +14,17 @@ import importlib
 import statistics
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import tensorflow as tf
+from within import timed
 
 from util.restore import tiles
-from util.restore.bands import restore_picture
+from util.restore.bands import restore_picture, tile_counts
+from util.restore.by_rows import parts_of, rows_at_once
 from util.use.trained import Trained, choose_device
 
 
@@ -47,20 +49,17 @@ def measure(task, settings, sides, rounds):
     def restore(batch):
         return task.restore(networks, batch, settings)
 
-    within = []
-
-    def timed(batch):
-        start = time.perf_counter()
-        found = {name: value.numpy() for name, value in restore(batch).items()}
-        within.append(time.perf_counter() - start)
-        return found
-
-    network = Trained(task, settings, networks, Path("none"), 0, restore)
-    network = replace(network, restore=timed)
+    by_rows = parts_of(task, networks, settings)
+    network = Trained(task, settings, networks, Path("none"), 0, restore, by_rows=by_rows)
+    network, within = timed(network)
     rng = np.random.default_rng(0)
     pictures = {n: rng.integers(0, 256, (n, n, 3), dtype=np.uint8) for n in sides}
-    rows = {n: [] for n in sides}
+    tile = {n: rng.random((1, 1024, 1024, c), np.float32) for n, c in task.kind.given.items()}
+    rows, bare = {n: [] for n in sides}, []
     for number in range(rounds + 1):
+        within.clear()
+        network.restore(tile)
+        bare.append(1024**2 / 1e6 / sum(within))
         for side, pixels in pictures.items():
             within.clear()
             start = time.perf_counter()
@@ -69,16 +68,19 @@ def measure(task, settings, sides, rounds):
             if number:  # the first round warms up
                 rows[side].append((total, sum(within)))
     print(f"{task.name}, {rounds} rounds, medians")
-    print("       side  tiles   MP/s  network share  around it / network  overlap: more pixels")
+    print(f"the bare network: {statistics.median(bare[1:]):.2f} MP/s")
+    print("       side  tiles   MP/s  of the bare  network share  around it / network  more pixels")
     for side, times in rows.items():
-        plan = tiles.plan(side, side, **tiles.tiling(settings))
-        total = statistics.median(t for t, _ in times)
+        speed = side**2 / 1e6 / statistics.median(t for t, _ in times)
         share = statistics.median(n / t for t, n in times)
         around = statistics.median((t - n) / n for t, n in times)
-        more = plan.work / side**2 - 1
+        plan = tiles.plan(side, side, **tiles.tiling(settings))
+        more = f"{plan.work / side**2 - 1:.1%}"
+        if rows_at_once(network, (side, side)):
+            more = "by rows"
         print(
-            f"{side:5} x {side:5} {plan.tiles:4} {side**2 / 1e6 / total:6.2f} {share:13.1%} "
-            f"{around:20.1%} {more:21.1%}"
+            f"{side:5} x {side:5} {tile_counts(network, (side, side))[0]:4} {speed:6.2f} "
+            f"{speed / statistics.median(bare[1:]):12.1%} {share:14.1%} {around:20.1%} {more:>12}"
         )
 
 

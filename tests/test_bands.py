@@ -60,7 +60,7 @@ def test_a_file_gives_the_same_rows_as_an_array(kind, dtype, tmp_path, monkeypat
     pixels = picture(0, 900, 150, dtype)
     hole = hole_for(STAND_INS[kind], 900, 150)
     wanted, opacity = restore_picture(network, pixels, hole)
-    assert len(calls) == sum(tile_counts(network.settings, pixels.shape, hole)) > 1
+    assert len(calls) == sum(tile_counts(network, pixels.shape, hole)) > 1
     assert (wanted != pixels).mean() > (0.01 if kind == "holes" else 0.5)
     assert (opacity is not None) == (kind == "clear")
     mapped = np.memmap(tmp_path / "pixels", dtype, "w+", shape=pixels.shape)
@@ -130,7 +130,7 @@ def test_progress_is_told_after_each_tile():
     told = []
     restore_picture(network, picture(5, 500, 90), progress=lambda: told.append(len(calls)))
     assert told == list(range(1, len(calls) + 1))
-    assert len(told) == sum(tile_counts(network.settings, (500, 90, 3)))
+    assert len(told) == sum(tile_counts(network, (500, 90, 3)))
 
 
 def test_what_is_no_picture_or_no_hole_is_refused():

@@ -183,7 +183,7 @@ def test_progress_ends_where_it_was_said_to():
     chain, _ = chain_of("network", reach_px=16)
     came, ticks, total = cloudy(blob(300, 200)), [], []
     restore_picture(chain, came, progress=lambda: ticks.append(1), more=total.append)
-    own = of_chain.tile_counts(chain.clear.settings, came.shape)
+    own = of_chain.tile_counts(chain.clear, came.shape)
     assert len(total) > 1  # ring by ring
     assert len(ticks) == sum(own) + sum(total)
 

@@ -243,7 +243,7 @@ def network():
 )
 def test_applied_a_picture_keeps_its_lightness_and_gets_colours(network, dtype, white):
     came = np.repeat(noise(70, 600, 1) * white, 3, axis=2).astype(dtype)
-    assert tile_counts(network.settings, came.shape) == [2]
+    assert tile_counts(network, came.shape) == [2]
     made, opacity = restore_picture(network, came, white=white)
     assert opacity is None
     np.testing.assert_array_equal(grey_levels(made, white), came[..., 0])
@@ -258,6 +258,6 @@ def test_tiles_begin_where_the_deepest_level_has_its_grid(network):
     for tile_px, count in ((768, 2), (2304, 1)):
         sizes = {"apply_tile_px": tile_px, "apply_margin_px": 320}
         other = replace(network, settings=replace(network.settings, **sizes))
-        assert tile_counts(other.settings, (64, 9600)) == [count]
+        assert tile_counts(other, (64, 9600)) == [count]
         ends.append(other.task.kind.complete(other, sample)["restored"])
     np.testing.assert_allclose(*ends, atol=1e-4)  # dark colours magnify a rounding of the L

@@ -19,6 +19,7 @@ class Finder:
 
     restore: object
     settings: object
+    by_rows: object = None
 
 
 def finder(opacity, margin_px=160, clear_below=0.04):

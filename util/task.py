@@ -68,6 +68,9 @@ class Task:
         ``judge(networks, batch, found, settings) -> dict of float32 (B,)``: what else `measure`
         follows of each validation sample, such as the losses of both networks of a GAN; found is
         what `restore` returned.
+    reach_px : int, optional
+        How many pixels beyond its own `restore` looks at, besides what the network does. Large
+        pictures then go through some rows at a time; said where that network is a U-Net alone.
     """
 
     name: str
@@ -81,3 +84,4 @@ class Task:
     kind: Kind
     measure: object
     judge: Callable | None = None
+    reach_px: int | None = None

@@ -149,6 +149,7 @@ def ground_from(found, cloudy, opacity, head, light=1.0, bounded=True, slope=TAN
 
 KNOWN_BELOW, HIDDEN_FROM = 0.4, 0.7  # opacity up to which ground is trusted, and from which not
 FILL_PX = (9, 33)  # sides of the squares that fillings are averaged over
+FILL_REACH_PX = max(FILL_PX) // 2
 
 
 def fill_hidden(ground, cloudy, opacity):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from util.pictures.pixels import top_of
-from util.restore import holes, tiles
+from util.restore import by_rows, holes, tiles
 
 
 def bands(trained, source, hole=None, *, white=None, progress=None):
@@ -65,12 +65,15 @@ def restore_picture(trained, pixels, hole=None, *, white=None, progress=None, in
     return restored, opacity
 
 
-def tile_counts(settings, shape, hole=None):
+def tile_counts(trained, shape, hole=None):
     """Return how many tiles each part of a picture takes that goes through the network by itself.
 
     One part is the picture; with a hole the windows around what is missing are, which may be none.
+    What goes through some rows at a time counts as tiles of these rows.
     """
-    sizes = [shape[:2]]
+    settings, sizes = trained.settings, [shape[:2]]
+    if hole is None and (at_once := by_rows.rows_at_once(trained, shape)):
+        return [-(-shape[0] // at_once)]
     if hole is not None:
         sizes = [
             [at.stop - at.start for at in window[:2]] for window in holes.windows_of(settings, hole)

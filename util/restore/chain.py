@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from util.pictures.harmonic import coarse_fill
-from util.pictures.morphology import dilated, eroded
+from util.pictures.morphology import dilated, eroded, in_cells
 from util.pictures.thin_plate import narrow_fill
 from util.restore.bands import bands, tile_counts
 from util.restore.fringes import without_fringes
@@ -147,7 +147,7 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None, hi
         ground[at], opacity[at] = made, found
         all_white[at] = cv2.inRange(made, least, most) > 0
     share, confidence = chain.share, chain.confidence
-    missed = _add_white(opacity, (share > 0)[opacity], all_white)
+    missed = _add_white(opacity, _hidden(opacity, share), all_white)
     cover, fringe = _cover(opacity, share, chain.repaint_from)
     fringe |= dilated(missed, _MISSED_PX)
     del all_white, missed  # a byte a pixel each, while painters need memory
@@ -166,12 +166,12 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None, hi
         hole &= ~inner
         ring, hole, inner = hole, None if last else inner, None  # a byte a pixel each
         if more:
-            more(sum(tile_counts(chain.paint.settings, source.shape, ring)))
+            more(sum(tile_counts(chain.paint, source.shape, ring)))
         for top, made, _ in bands(chain.paint, ground, ring, white=white, progress=progress):
             at = slice(top, top + len(made))
             mixed = join(at, made, ring[at])
             if last:
-                yield top, mixed, opacity[at], confidence[cover[at]]
+                yield top, mixed, opacity[at], cv2.LUT(cover[at], confidence)
             else:
                 ground[at] = mixed
         if last:
@@ -211,12 +211,9 @@ def _among_cloud(touches, rest):
 
 def _counts_around(mask):
     """Count the pixels of a mask around each cell, float32 (cells, cells)."""
-    tops, lefts = (np.arange(0, side, _CELL_PX) for side in mask.shape)
-    # Of the mask's own size a number, or all of it would be copied as wider ones.
-    by_rows = np.add.reduceat(mask.view(np.uint8), tops, axis=0, dtype=np.uint8)
     side = 2 * _REACH_CELLS + 1
     return cv2.boxFilter(
-        np.add.reduceat(by_rows, lefts, axis=1, dtype=np.float32),
+        in_cells(mask, _CELL_PX).astype(np.float32),
         ddepth=-1,
         ksize=(side, side),
         normalize=False,
@@ -229,7 +226,7 @@ def _cover(opacity, share, repaint_from):
 
     uint8 (H, W), the opacity itself or, around wide cloud, more of it; bool (H, W).
     """
-    wide = eroded((share > 0)[opacity], _WIDE_PX)
+    wide = eroded(_hidden(opacity, share), _WIDE_PX)
     if not wide.any():
         return opacity.copy(), wide
     rim = dilated(wide, _WIDE_PX + _RIM_PX)
@@ -239,9 +236,14 @@ def _cover(opacity, share, repaint_from):
     return cover, dilated(wide, _WIDE_PX + _FRINGE_PX)
 
 
+def _hidden(opacity, share):
+    """Return where something is painted by its opacity, bool (H, W)."""
+    return opacity > int(np.flatnonzero(share == 0)[-1])
+
+
 def _hole(cover, share, fringe):
     """Return what painters are told is missing, bool (H, W): hidden ground, its rim and fringe."""
-    hidden = (share > 0)[cover]
+    hidden = _hidden(cover, share)
     near = dilated(hidden, _RIM_PX)
     near &= cover >= _RIM_FROM
     near |= hidden

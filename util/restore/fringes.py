@@ -16,7 +16,7 @@ _COVER = np.arange(256, dtype=np.float32) / 255
 _CLEAR = np.maximum(_HIDDEN - _COVER, 0) ** 2
 _STRENGTH = np.clip((_COVER - _FROM) / (_FULL - _FROM), 0, 1)
 _GREEN = np.array([[-0.5, 1, -0.5]], np.float32)  # of red, green, blue: what is looked at
-_BACK = np.array([[1], [-2], [1]], np.float32) / 3  # what takes 1 off it, at the same mean
+_BACK = np.array([1, -2, 1], np.float32) / 3  # what takes 1 off it, at the same mean
 _PIXELS = 1_048_576  # that are worked on at once
 _SIGMA_PX, _REACH_PX = 4.0, 12  # of the surroundings, weighted by how clear they are
 
@@ -81,9 +81,10 @@ def _balanced(pixels, opacity, white):
     off -= np.clip(off, -_SPARED * white, _SPARED * white)
     off *= cv2.LUT(opacity, _STRENGTH)
     off *= weight > _LEAST
-    # Rounded, and within the type's range.
+    # Rounded, and within the type's range. By channels: as a picture it takes three times as long.
     depth = {np.uint8: cv2.CV_8U, np.uint16: cv2.CV_16U}[pixels.dtype.type]
-    return cv2.add(pixels, cv2.transform(off, _BACK), dtype=depth)
+    parts = zip(cv2.split(pixels), _BACK, strict=True)
+    return cv2.merge([cv2.add(plane, share * off, dtype=depth) for plane, share in parts])
 
 
 def _around(plane):

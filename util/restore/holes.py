@@ -5,6 +5,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from util.pictures.morphology import in_cells
 from util.restore import tiles
 from util.restore.whole import made_pixels
 from util.task import Kind
@@ -44,10 +45,8 @@ def windows(hole, *, context_px, least_px, multiple=32):
     multiple : int
         Its sides are multiples of this, unless they are the picture's.
     """
-    height, width = hole.shape
     # Components of coarse cells: labels of every pixel would take four times a large picture.
-    by_rows = np.logical_or.reduceat(hole, np.arange(0, height, multiple), axis=0)
-    cells = np.logical_or.reduceat(by_rows, np.arange(0, width, multiple), axis=1)
+    cells = in_cells(hole, multiple) > 0
     reach = 2 * (context_px // (2 * multiple)) + 1
     grown = cv2.dilate(cells.astype(np.uint8), np.ones((reach, reach), np.uint8))
     count, labels = cv2.connectedComponents(grown)
@@ -67,7 +66,7 @@ def windows(hole, *, context_px, least_px, multiple=32):
                 (top + rows[0], left + columns[0], top + rows[-1] + 1, left + columns[-1] + 1)
             )
     cores = np.array(cores, int).reshape(-1, 4)
-    sides = np.array([height, width])
+    sides = np.array(hole.shape)
 
     def lengths(cores):
         wanted = np.maximum(cores[:, 2:] - cores[:, :2] + 2 * context_px, least_px)

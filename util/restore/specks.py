@@ -32,7 +32,9 @@ def told_scale(trained, pixel_m):
     if least_px < _LEAST_PX:
         return trained
     how = {"least_px": least_px, "clear_below": trained.settings.clear_below}
-    return replace(trained, restore=partial(_without_specks, trained.restore, **how))
+    change = partial(_without_specks, **how)
+    by_rows = trained.by_rows and trained.by_rows.then(change, 3 * least_px // 2 + 1)
+    return replace(trained, restore=partial(change, trained.restore), by_rows=by_rows)
 
 
 def _without_specks(restore, batch, *, least_px, clear_below):

@@ -207,13 +207,14 @@ def bands(function, pictures, *, white=None, progress=None, **how):
     if any(picture.shape[:2] != (height, width) for picture in pictures.values()):
         raise ValueError("the pictures differ in size")
     p, margin_px = plan(height, width, **how), how["margin_px"]
+    tile = p.tile_height, p.tile_width
     carry = {}  # the last rows of the row of tiles above
     strip = {}  # the row of tiles in hand
     blank = None  # what is made of a black tile, as there are beside a turned scene: made once
     for i, top in enumerate(p.tops):
         for j, left in enumerate(p.lefts):
             batch = {
-                name: _as_float(_block(picture, top - p.above, left - p.before, p), white)[None]
+                name: _as_float(_block(picture, top - p.above, left - p.before, tile), white)[None]
                 for name, picture in pictures.items()
             }
             shared = p.lefts[j - 1] + p.tile_width - left if j else 0
@@ -223,7 +224,7 @@ def bands(function, pictures, *, white=None, progress=None, **how):
                 blank = {name: np.array(found) for name, found in made.items()}
             for name, found in made.items():
                 found = np.asarray(found)[0]
-                if found.shape[:2] != (p.tile_height, p.tile_width):
+                if found.shape[:2] != tile:
                     raise ValueError(f"{name} {found.shape} does not fit the tile")
                 if len(p.lefts) == 1:
                     strip[name] = found
@@ -274,14 +275,20 @@ def _fade(earlier, later, weight):
     earlier += weight * (later - earlier)
 
 
-def _block(picture, top, left, p):
+def padded_rows(picture, plan, top, rows, white=None):
+    """Return rows of a padded picture from `top` on, float32 (rows, plan.width, C), 0..1."""
+    size = rows, plan.width
+    return _as_float(_block(picture, top - plan.above, -plan.before, size), white)
+
+
+def _block(picture, top, left, size):
     """Cut a tile out of a picture whose reflections go on beyond its borders."""
     height, width = picture.shape[:2]
-    bottom, right = top + p.tile_height, left + p.tile_width
+    bottom, right = top + size[0], left + size[1]
     if min(top, left) >= 0 and bottom <= height and right <= width:
         return np.asarray(picture[top:bottom, left:right])
-    rows = _mirrored(top, p.tile_height, height)
-    columns = _mirrored(left, p.tile_width, width)
+    rows = _mirrored(top, size[0], height)
+    columns = _mirrored(left, size[1], width)
     # By plain slices, which are all that a file can be asked for.
     first, before = int(rows.min()), int(columns.min())
     block = np.asarray(picture[first : int(rows.max()) + 1, before : int(columns.max()) + 1])

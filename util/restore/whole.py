@@ -6,7 +6,7 @@ import numpy as np
 
 from util.pictures.lab import keep_lightness
 from util.pictures.pixels import as_pixels
-from util.restore import tiles
+from util.restore import by_rows, tiles
 from util.task import Kind
 
 _PIXELS = 32_768  # finished at once: few enough to stay in the processor's cache
@@ -113,15 +113,22 @@ def rows(trained, source, hole=None, *, white, progress=None, finish=every_row):
     finish : callable
         ``finish(came, found, settings, white) -> (restored, opacity)``; see `every_row`.
     """
-    (name,), width = trained.task.kind.given, source.shape[1]
+    width = source.shape[1]
     at_once = max(1, _PIXELS // width)
-    how = {"white": white, "progress": progress, **tiles.tiling(trained.settings)}
-    for top, band in tiles.bands(partial(_found, trained), {name: source}, **how):
+    for top, band in _bands(trained, source, white=white, progress=progress):
         came = np.asarray(source[top : top + len(band["restored"]), 0:width])
         for start in range(0, len(came), at_once):
             part = slice(start, start + at_once)
             found = {name: values[part] for name, values in band.items()}
             yield top + start, *finish(came[part], found, trained.settings, white)
+
+
+def _bands(trained, source, **how):
+    if at_once := by_rows.rows_at_once(trained, source.shape):
+        return by_rows.bands(trained, source, at_once, **how)
+    (name,) = trained.task.kind.given
+    how |= tiles.tiling(trained.settings)
+    return tiles.bands(partial(_found, trained), {name: source}, **how)
 
 
 def complete(trained, sample):

@@ -44,7 +44,7 @@ def way_of(trained, holes):
         settings=trained.settings,
         by=f"network: {trained}",
         extras=("opacity",) if kind.finds_opacity else (),
-        tiles=partial(tile_counts, trained.settings),
+        tiles=partial(tile_counts, trained),
         restore=restore,
         holes=holes,
     )

@@ -160,7 +160,7 @@ def way_of(chain, scenes=None, hidden=None):
         settings=chain.clear.settings,
         by=f"cleared by {chain.clear}, repainted by {chain.paint}",
         extras=maps,
-        tiles=lambda shape, hole: tile_counts(chain.clear.settings, shape),
+        tiles=lambda shape, hole: tile_counts(chain.clear, shape),
         restore=restore,
         scenes=(scenes or Scenes())._replace(maps=maps, tags=tags),
         restore_scene=restore_scene,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from util.restore.by_rows import parts_of
 from util.restore.sizes import over_sizes
 from util.restore.specks import told_scale
 from util.restore.turns import over_turns
@@ -33,6 +34,8 @@ class Trained:
         Which pictures it was trained on, and which were held back.
     meta : dict
         What else the checkpoint holds: see `util.train.loop.describe`.
+    by_rows : util.restore.by_rows.ByRows, optional
+        How large pictures go through it some rows at a time [in tiles].
     """
 
     task: object
@@ -43,6 +46,7 @@ class Trained:
     restore: object
     split: object = None
     meta: dict = field(default_factory=dict)
+    by_rows: object = None
 
     def __str__(self):
         whose = ", which comes with the project" if self.path == weights_file(self.task) else ""
@@ -135,5 +139,6 @@ def _load(task, settings, path, given):
     many = partial(over_sizes, restore) if getattr(settings, "sizes", 1) > 1 else restore
     turns = getattr(settings, "turns", 1)
     many = partial(over_turns, many, turns) if turns > 1 else many
-    whole = Trained(task, settings, networks, path, step, many, split, meta)
+    by_rows = parts_of(task, networks, settings)
+    whole = Trained(task, settings, networks, path, step, many, split, meta, by_rows)
     return told_scale(whole, getattr(settings, "pixel_m", 0))
