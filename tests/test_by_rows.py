@@ -140,10 +140,8 @@ def test_what_is_kept_does_not_grow_with_the_picture():
 # ---- a picture ----
 
 
-@pytest.mark.parametrize("pixel_m", [0, 8.0])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_a_picture_by_rows_is_the_picture_in_one_piece(network, dtype, pixel_m):
-    network = told_scale(network, pixel_m)
+def test_a_picture_by_rows_is_the_picture_in_one_piece(network, dtype):
     came = picture(1, 701, 300, dtype)
     small = replace(network, settings=replace(network.settings, apply_tile_px=400))
     assert tile_counts(network, came.shape) == [1]
@@ -166,20 +164,46 @@ def test_a_picture_by_rows_is_the_picture_in_one_piece(network, dtype, pixel_m):
     np.testing.assert_array_equal(restore_picture(small, came.copy(), in_place=True)[0], got[0])
 
 
-def test_a_finish_that_looked_less_far_would_be_noticed():
-    """Thick cloud is filled from 16 pixels around, where the network's part would end before."""
+@pytest.fixture(scope="module")
+def all_cloud():
+    """A network to which all that is bright is thick cloud."""
     network = defog(apply_tile_px=400)
     bias = network.networks["unet"].get_layer("head2").bias
-    bias.assign(tf.tensor_scatter_nd_add(bias, [[0]], [9.0]))  # all that is bright is thick cloud
+    bias.assign(tf.tensor_scatter_nd_add(bias, [[0]], [9.0]))
+    return network
+
+
+def in_one_piece(network, came):
+    settings = replace(network.settings, apply_tile_px=2304)
+    return restore_picture(replace(network, settings=settings), came)
+
+
+def test_a_finish_that_looked_less_far_would_be_noticed(all_cloud):
+    """Thick cloud is filled from 16 pixels around, where the network's part would end before."""
     came = np.full((700, 300, 3), 250, np.uint8)
     came[::5] = picture(2, 140, 300) // 3
-    whole = replace(network, settings=replace(network.settings, apply_tile_px=2304))
-    wanted, _ = restore_picture(whole, came)
-    got, _ = restore_picture(network, came)
+    wanted, _ = in_one_piece(all_cloud, came)
+    got, _ = restore_picture(all_cloud, came)
     assert np.abs(got.astype(int) - wanted).max() <= 1
-    short = replace(network, by_rows=replace(network.by_rows, reach=2))
+    short = replace(all_cloud, by_rows=replace(all_cloud.by_rows, reach=2))
     less, _ = restore_picture(short, came)
     assert np.abs(less.astype(int) - wanted).max() > 1
+
+
+def test_what_is_too_small_for_cloud_is_ground_here_too(all_cloud):
+    told = told_scale(all_cloud, 8.0)  # squares of 11 pixels are looked at
+    rng, came = np.random.default_rng(3), np.full((700, 300, 3), 2, np.uint8)
+    for side in rng.integers(3, 25, 150):
+        top, left = rng.integers(0, 660), rng.integers(0, 260)
+        came[top : top + side, left : left + side] = 250
+    wanted, opacity = in_one_piece(told, came)
+    assert (opacity != in_one_piece(all_cloud, came)[1]).mean() > 0.01
+    got, found = restore_picture(told, came)
+    assert np.abs(found.astype(int) - opacity).max() <= 1
+    assert np.abs(got.astype(int) - wanted).max() <= 1
+    ((change, reach),) = told.by_rows.changes
+    short = replace(told, by_rows=replace(told.by_rows, changes=((change, reach // 4),)))
+    assert np.abs(restore_picture(short, came)[1].astype(int) - opacity).max() > 1
 
 
 # ---- who goes by rows ----

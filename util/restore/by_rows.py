@@ -31,15 +31,40 @@ class ByRows:
         As `util.use.trained.Trained.restore`, of a batch that has "answer" besides.
     reach : int
         How many pixels beyond its own `finish` looks.
+    changes : tuple of (callable, int)
+        ``change(restore, batch)`` each, what takes the place of ``restore(batch)`` of what came
+        before, and how far it looks.
     """
 
     network: tuple[Stage, ...]
     finish: Callable
     reach: int
+    changes: tuple[tuple[Callable, int], ...] = ()
 
     def then(self, change, reach):
-        """Return one whose finish is ``change(finish, batch)``, which looks further by `reach`."""
-        return replace(self, finish=partial(change, self.finish), reach=self.reach + reach)
+        """Return one with one change more."""
+        return replace(self, changes=(*self.changes, (change, reach)))
+
+    def stages(self, kind):
+        """Return all stages, from "given" to what is found, of the kind's channels side by side."""
+        (name,), widths = kind.given, list(kind.found.values())
+
+        def joined(found):
+            return tf.concat([found[each][0] for each in kind.found], axis=-1)
+
+        def finish(picture, answer):
+            return joined(self.finish({name: picture[None], "answer": answer[None]}))
+
+        def changed(change, picture, before):
+            parts = tf.split(before[None], widths, axis=-1)
+            found = dict(zip(kind.found, parts, strict=True))
+            return joined(change(lambda _: found, {name: picture[None]}))
+
+        stages = [*self.network, Stage(("given", "answer"), "found", finish, self.reach)]
+        for change, reach in self.changes:
+            given, made = ("given", stages[-1].made), f"{stages[-1].made}, changed"
+            stages.append(Stage(given, made, partial(changed, change), reach))
+        return stages
 
 
 def parts_of(task, networks, settings):
@@ -98,8 +123,7 @@ def bands(trained, picture, at_once, *, white, progress=None):
     at_once : int
         A multiple of 32; `rows_at_once` tells.
     """
-    parts, kind = trained.by_rows, trained.task.kind
-    (name,) = kind.given
+    kind = trained.task.kind
     height, width = picture.shape[:2]
     plan = tiles.plan(height, width, **tiles.tiling(trained.settings))
 
@@ -110,13 +134,8 @@ def bands(trained, picture, at_once, *, white, progress=None):
             if progress:
                 progress()
 
-    def finish(picture, answer):
-        found = parts.finish({name: picture[None], "answer": answer[None]})
-        return tf.concat([found[each][0] for each in kind.found], axis=-1)
-
-    last = Stage(("given", "answer"), "found", finish, parts.reach)
     first = -plan.above
-    for made in stream((*parts.network, last), blocks(), plan.height, at_once):
+    for made in stream(trained.by_rows.stages(kind), blocks(), plan.height, at_once):
         end = first + len(made)
         made = made[max(-first, 0) : height - first, plan.before : plan.before + width]
         split = tf.split(made, list(kind.found.values()), axis=-1)
