@@ -301,6 +301,7 @@ class Inpaint(Common):
     steps: int = 3000  # length of the run; raise it later to go on, the rate falls towards it
 
     # --- apply ---
+    apply_margin_px: int = 96  # seen around holes, thrown away at tiles' edges; more is no better
     hole_colour: str = "none"  # pixels of this colour are missing: none, black, white or r,g,b
     hole_margin_px: int = 0  # holes grow by this, where masks leave a rim of cloud
     hole_opacity_from: float = 0.75  # from this opacity on a mask a_opacity.png means missing

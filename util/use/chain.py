@@ -90,7 +90,9 @@ def load(tasks, settings, *, clear, repaint=None, repaint_from=0.75, given=()):
 
 def own_settings(task, settings, given):
     """Return a task's own settings, with those of this machine, and those given, in them."""
-    own, names = from_texts(task.settings, {}), {*names_here(type(settings)), *given}
+    # But how far it looks beyond a tile, which is the network's own.
+    names = {*names_here(type(settings))} - {"apply_margin_px"} | {*given}
+    own = from_texts(task.settings, {})
     return replace(own, **{n: getattr(settings, n) for n in names if hasattr(own, n)})
 
 
