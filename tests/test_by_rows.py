@@ -164,6 +164,19 @@ def test_a_picture_by_rows_is_the_picture_in_one_piece(network, dtype):
     np.testing.assert_array_equal(restore_picture(small, came.copy(), in_place=True)[0], got[0])
 
 
+@pytest.mark.parametrize("at_once", [64, 224])
+def test_no_band_is_empty(at_once):
+    """With 224 rows the first 11 come out by themselves here, of 15 that are padded."""
+    network = defog()
+    network = replace(network, by_rows=network.by_rows.then(lambda f, batch: f(batch), 5))
+    source = OnlySlices(picture(2, 674, 64))
+    made = list(by_rows.bands(network, source, at_once, white=255.0))
+    ends = np.cumsum([len(found["restored"]) for _, found in made])
+    assert [top for top, _ in made] == [0, *ends[:-1]]
+    assert ends[-1] == 674
+    assert all(np.diff([0, *ends]) > 0)
+
+
 @pytest.fixture(scope="module")
 def all_cloud():
     """A network to which all that is bright is thick cloud."""

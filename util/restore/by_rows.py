@@ -103,7 +103,12 @@ def parts_of(task, networks, settings):
 
 
 def rows_at_once(trained, shape):
-    """Return how many rows of a picture go through a network together; 0: it goes in tiles."""
+    """Return how many rows of a picture go through a network together; 0: it goes in tiles.
+
+    trained : util.use.trained.Trained
+    shape : tuple of int
+        (H, W, ..)
+    """
     plan = tiles.plan(*shape[:2], **tiles.tiling(trained.settings))
     if trained.by_rows is None or plan.tiles == 1:
         return 0
@@ -138,8 +143,9 @@ def bands(trained, picture, at_once, *, white, progress=None):
     for made in stream(trained.by_rows.stages(kind), blocks(), plan.height, at_once):
         end = first + len(made)
         made = made[max(-first, 0) : height - first, plan.before : plan.before + width]
-        split = tf.split(made, list(kind.found.values()), axis=-1)
-        yield max(first, 0), dict(zip(kind.found, map(np.asarray, split), strict=True))
+        if len(made):  # not only what was padded
+            split = tf.split(made, list(kind.found.values()), axis=-1)
+            yield max(first, 0), dict(zip(kind.found, map(np.asarray, split), strict=True))
         first = end
 
 
