@@ -21,6 +21,7 @@ from util.networks.blocks import (
     gated_down,
     leaky_tanh,
 )
+from util.networks.doubled import DoubledConv2D
 from util.networks.inpainting import (
     inpainting_generator,
     two_tower_discriminator,
@@ -141,13 +142,48 @@ def test_no_norm_adds_no_layer():
     assert not [layer for layer in unet(2, norm="none").layers if "norm" in layer.name]
 
 
+def repeated(pixels):
+    return pixels.repeat(2, 1).repeat(2, 2)
+
+
 def test_resizing_repeats_pixels_before_its_convolution():
     model = unet(2, norm="none", upsampling="resize")
-    inside = keras.Model(
-        model.input, [model.get_layer("join1").output, model.get_layer("up1").input]
-    )
-    small, large = inside(np.random.default_rng(0).random((1, 32, 64, 3), np.float32))
-    np.testing.assert_array_equal(large, small.numpy().repeat(2, 1).repeat(2, 2))
+    layer = model.get_layer("up1")
+    inside = keras.Model(model.input, [model.get_layer("join1").output, layer.output])
+    small, found = inside(np.random.default_rng(0).random((1, 32, 64, 3), np.float32))
+    wanted = tf.nn.conv2d(repeated(small.numpy()), layer.kernel, 1, "SAME") + layer.bias
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 4, 5, 7])
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (6, 7)])
+def test_a_doubled_convolution_is_one_of_repeated_pixels(size, side):
+    """Forwards and backwards, also where it is all border."""
+    rng = np.random.default_rng(1)
+    given = rng.normal(size=(2, *size, 3)).astype(np.float32)
+    layer = DoubledConv2D(4, side)
+    with tf.GradientTape() as tape:
+        found = layer(given)
+        loss = tf.reduce_sum(found**3)
+    layer.bias.assign(rng.normal(size=4))
+    slopes = tape.gradient(loss, layer.trainable_variables)
+    kernel = tf.Variable(layer.kernel)
+    with tf.GradientTape() as tape:
+        wanted = tf.nn.conv2d(repeated(given), kernel, 1, "SAME")
+        loss = tf.reduce_sum(wanted**3)
+    assert layer.compute_output_shape(given.shape) == tuple(found.shape) == tuple(wanted.shape)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    np.testing.assert_allclose(layer(given), wanted + layer.bias, atol=1e-5)
+    np.testing.assert_allclose(slopes[0], tape.gradient(loss, kernel), rtol=1e-4, atol=1e-3)
+
+
+def test_a_doubled_convolution_has_the_weights_of_one_that_is_not():
+    layer = DoubledConv2D(2, 3, name="up1")
+    layer.build((None, None, None, 5))
+    assert {weight.path: tuple(weight.shape) for weight in layer.weights} == {
+        "up1/kernel": (3, 3, 5, 2),
+        "up1/bias": (2,),
+    }
 
 
 # --- reflection ---------------------------------------------------------------------------------

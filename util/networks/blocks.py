@@ -4,6 +4,8 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
+from util.networks.doubled import DoubledConv2D
+
 NORMS = ("none", "batch", "own", "group", "instance")
 UPSAMPLINGS = ("transposed", "resize")
 
@@ -104,8 +106,7 @@ def up(x, width, norm, upsampling, name):
     if upsampling == "transposed":
         x = layers.Conv2DTranspose(width, 4, strides=2, padding="same", name=name)(x)
     elif upsampling == "resize":
-        x = layers.UpSampling2D(2, interpolation="nearest")(x)
-        x = layers.Conv2D(width, 3, padding="same", name=name)(x)
+        x = DoubledConv2D(width, 3, name=name)(x)
     else:
         raise ValueError(
             f"upsampling is {upsampling!r}; it must be one of {', '.join(UPSAMPLINGS)}"

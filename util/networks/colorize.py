@@ -6,6 +6,7 @@ from keras import layers
 from util.networks.attention import SelfAttention
 from util.networks.blocks import bounded, leaky, normalise
 from util.networks.deblurgan import CutLike, PadToMultiple
+from util.networks.doubled import DoubledConv2D
 
 
 def colour_generator(
@@ -47,9 +48,8 @@ def colour_generator(
     lightness = keras.Input((None, None, 1), name="lightness")
     x, twins = PadToMultiple(2**levels, name="pad_picture")(lightness), []
 
-    def convolution(x, channels, name, strides=1):
-        layer = layers.Conv2D(channels, 4, strides=strides, padding="same", name=name)
-        return normalise(bounded(layer, spectral_norm)(x), norm, name)
+    def convolution(x, layer):
+        return normalise(bounded(layer, spectral_norm)(x), norm, layer.name)
 
     def attended(x, level):
         if attention_at != 2**level:
@@ -59,15 +59,15 @@ def colour_generator(
 
     widths = [w, 2 * w, *[4 * w] * (levels - 2)]
     for level, channels in enumerate(widths, start=1):
-        x = leaky(convolution(x, channels, f"down{level}", strides=2))
+        layer = layers.Conv2D(channels, 4, strides=2, padding="same", name=f"down{level}")
+        x = leaky(convolution(x, layer))
         twins.append(x)  # (B, H / 2^level, W / 2^level, channels)
     for level in range(levels, 1, -1):
         channels = widths[level - 2]
-        x = layers.UpSampling2D(2, interpolation="nearest")(attended(x, level))
-        x = layers.ReLU()(convolution(x, channels, f"up{level}"))
+        layer = DoubledConv2D(channels, 4, name=f"up{level}")
+        x = layers.ReLU()(convolution(attended(x, level), layer))
         x = layers.Concatenate(name=f"join{level}")([x, twins[level - 2]])
         # (B, H / 2^(level-1), W / 2^(level-1), channels and its twin's)
-    x = layers.UpSampling2D(2, interpolation="nearest")(attended(x, 1))
-    last = layers.Conv2D(2, 7, padding="same", name="last", dtype="float32")
-    x = layers.Activation("tanh", name="colour", dtype="float32")(bounded(last, spectral_norm)(x))
+    last = bounded(DoubledConv2D(2, 7, name="last", dtype="float32"), spectral_norm)
+    x = layers.Activation("tanh", name="colour", dtype="float32")(last(attended(x, 1)))
     return keras.Model(lightness, CutLike(name="cut", dtype="float32")(x, lightness), name=name)

@@ -15,6 +15,7 @@ from util.networks.blocks import (
     normalise,
     squash,
 )
+from util.networks.doubled import DoubledConv2D
 from util.networks.dropout import KeyedDropout
 from util.networks.patchgan import patch_maps
 from util.networks.unet import cloud_light, ground_from, possible_opacity
@@ -161,8 +162,8 @@ def generator(
         y = convolution(y, 4 * w, 3, f"block{block}_conv2")
         x = layers.Add(name=f"block{block}")([x, y])
     for level, channels in ((2, 2 * w), (1, w)):
-        x = layers.UpSampling2D(2, interpolation="nearest", name=f"up{level}_size")(x)
-        x = layers.ReLU()(convolution(x, channels, 3, f"up{level}", padding="same"))
+        x = DoubledConv2D(channels, 3, name=f"up{level}")(x)
+        x = layers.ReLU()(normalise(x, norm, f"up{level}"))
         # (B, H / 2^(level-1), W / 2^(level-1), channels)
     x = ReflectPad(3, name="last_pad")(x)
     outputs = 7 if head == "light" else 3

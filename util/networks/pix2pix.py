@@ -5,6 +5,7 @@ from keras import layers, ops
 
 from util.networks.blocks import TANH_SLOPE, leaky, normalise, squash
 from util.networks.deblurgan import CutLike, Head, PadToMultiple
+from util.networks.doubled import DoubledConv2D
 from util.networks.dropout import PlacedDropout
 
 _DROPPED = 3  # levels on the way up, from the deepest, that drop out
@@ -94,10 +95,11 @@ def translator(
         options |= {"dtype": "float32"} if level == 1 else {}
         if upsampling == "transposed":
             x = layers.Conv2DTranspose(channels, 4, strides=2, **options)(x)
+        elif level > 1:
+            x = DoubledConv2D(channels, 3, **options)(x)
         else:
             x = layers.UpSampling2D(2, interpolation="nearest")(x)
-            x = x if level > 1 else layers.Concatenate()([x, centred])
-            x = layers.Conv2D(channels, 3, **options)(x)
+            x = layers.Conv2D(channels, 3, **options)(layers.Concatenate()([x, centred]))
         if level > 1:
             x = normalise(x, norm, at)  # (B, H / 2^(level-1), W / 2^(level-1), channels)
         if max(1, levels - _DROPPED) < level:
