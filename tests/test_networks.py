@@ -177,6 +177,16 @@ def test_a_doubled_convolution_is_one_of_repeated_pixels(size, side):
     np.testing.assert_allclose(slopes[0], tape.gradient(loss, kernel), rtol=1e-4, atol=1e-3)
 
 
+def test_beside_what_is_doubled_there_may_be_what_is_as_large_already():
+    rng = np.random.default_rng(2)
+    small, large = rng.random((2, 4, 5, 3), np.float32), rng.random((2, 8, 10, 2), np.float32)
+    layer = DoubledConv2D(4, 3)
+    found = layer(small, large)
+    assert layer.kernel.shape == (3, 3, 5, 4)
+    joined = np.concatenate([repeated(small), large], axis=-1)
+    np.testing.assert_allclose(found, tf.nn.conv2d(joined, layer.kernel, 1, "SAME"), atol=1e-5)
+
+
 def test_a_doubled_convolution_has_the_weights_of_one_that_is_not():
     layer = DoubledConv2D(2, 3, name="up1")
     layer.build((None, None, None, 5))

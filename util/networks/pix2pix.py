@@ -95,11 +95,8 @@ def translator(
         options |= {"dtype": "float32"} if level == 1 else {}
         if upsampling == "transposed":
             x = layers.Conv2DTranspose(channels, 4, strides=2, **options)(x)
-        elif level > 1:
-            x = DoubledConv2D(channels, 3, **options)(x)
         else:
-            x = layers.UpSampling2D(2, interpolation="nearest")(x)
-            x = layers.Conv2D(channels, 3, **options)(layers.Concatenate()([x, centred]))
+            x = DoubledConv2D(channels, 3, **options)(x, centred if level == 1 else None)
         if level > 1:
             x = normalise(x, norm, at)  # (B, H / 2^(level-1), W / 2^(level-1), channels)
         if max(1, levels - _DROPPED) < level:
