@@ -16,9 +16,9 @@ from util.use.pictures import Way, restore_files
 from util.use.preview import previewed
 from util.use.scenes import Scenes
 
-# Side of tiles without the user's own: beside the picture and its maps, and with a painter of base
+# Sides of tiles without the user's own: beside the picture and its maps, and with a painter of base
 # width 16, a scene of 10,000 x 10,000 then takes less than 3 GiB.
-_TILE_PX = 1536
+_CLEAR_TILE_PX, _PAINT_TILE_PX = 1536, 1408
 _NARROW_PX = 20  # no network here paints narrower places nearer to the truth: docs/results.md
 _PREVIEW_PX = 400  # longer side of each of its three pictures, at most
 
@@ -60,12 +60,12 @@ def load(tasks, settings, *, clear, repaint=None, repaint_from=0.75, given=()):
         raise UserError(f"--repaint-from {repaint_from:g}: must be above 0 and at most 1")
     start = {task.name: own_settings(task, settings, given) for task in tasks}
 
-    def network(task):
+    def network(task, tile_px):
         found = trained.load(task, start[task.name], None, given)
         own = found.settings
         if "apply_tile_px" in given:
             return found
-        tile_px = max(min(own.apply_tile_px, _TILE_PX), 2 * own.apply_margin_px + 96)
+        tile_px = max(min(own.apply_tile_px, tile_px), 2 * own.apply_margin_px + 96)
         return replace(found, settings=replace(own, apply_tile_px=tile_px))
 
     if repaint is None:
@@ -74,12 +74,12 @@ def load(tasks, settings, *, clear, repaint=None, repaint_from=0.75, given=()):
         missing = f"; {' and '.join(painters)} is not trained yet"
         say(f"what is hidden is repainted by {repaint}{'' if ready else missing} (see --repaint)")
     if clear in clearers:
-        first = network(clearers[clear])
+        first = network(clearers[clear], _CLEAR_TILE_PX)
     else:
         task = next(iter(clearers.values()))
         first = told_scale(classical.dark_channel(task, start[task.name]), settings.pixel_m)
     if repaint in painters:
-        second = network(painters[repaint])
+        second = network(painters[repaint], _PAINT_TILE_PX)
         # It has learnt from holes that are hardly deeper.
         reach_px = second.settings.crop_px // 2
         return Chain(first, second, repaint_from, reach_px, _NARROW_PX)
