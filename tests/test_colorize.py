@@ -260,4 +260,5 @@ def test_tiles_begin_where_the_deepest_level_has_its_grid(network):
         other = replace(network, settings=replace(network.settings, **sizes))
         assert tile_counts(other, (64, 9600)) == [count]
         ends.append(other.task.kind.complete(other, sample)["restored"])
-    np.testing.assert_allclose(*ends, atol=1e-4)  # dark colours magnify a rounding of the L
+    # Dark colours magnify a rounding of the L; a step of 8 bits is twenty times that.
+    np.testing.assert_allclose(*ends, atol=2e-4)

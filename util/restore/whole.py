@@ -96,7 +96,9 @@ def keep_clear(pixels, ground, opacity, *, clear_below, white):
 def made_pixels(ground, dtype, white):
     """Return what a network made, float 0..1, as pixels; ValueError for NaN."""
     _check_sound(ground)
-    return np.rint(np.clip(ground, 0, 1) * np.float32(white)).astype(dtype)
+    made = np.clip(ground, 0, 1)
+    made *= np.float32(white)
+    return np.rint(made, out=made).astype(dtype)
 
 
 def _check_sound(*arrays):
