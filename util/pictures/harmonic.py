@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+from util.pictures.morphology import cell_sums
+
 _CROSS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32)
 _DAMPING = 0.8  # of a Jacobi sweep
 _SWEEPS = 2  # before and after each coarser level
@@ -76,12 +78,11 @@ def coarse_fill(pixels, hole):
     height, width = hole.shape
     cell = int(np.ceil(np.sqrt(height * width / _MOST_PIXELS)))
     strips = [slice(top, min(top + 64 * cell, height)) for top in range(0, height, 64 * cell)]
-    lefts, sums, counts = np.arange(0, width, cell), [], []
+    sums, counts = [], []
     for at in strips:
-        known, tops = ~hole[at, :, None], np.arange(0, at.stop - at.start, cell)
-        for into, values in ((sums, pixels[at, 0:width] * known), (counts, known)):
-            by_rows = np.add.reduceat(values, tops, axis=0, dtype=np.float32)
-            into.append(np.add.reduceat(by_rows, lefts, axis=1))
+        known = ~hole[at, :, None]
+        sums.append(cell_sums(pixels[at, 0:width] * known, cell, np.float32))
+        counts.append(cell_sums(known, cell, np.float32))
     count = np.concatenate(counts)
     coarse = harmonic_fill(np.concatenate(sums) / np.maximum(count, 1), count[..., 0] == 0)
     columns = (np.arange(width, dtype=np.float32) + 0.5) / cell - 0.5

@@ -1,4 +1,4 @@
-"""Grow and shrink masks by squares, and look at them cell by cell."""
+"""Grow and shrink masks by squares, and sum what is in each square cell."""
 
 import cv2
 import numpy as np
@@ -17,17 +17,16 @@ def eroded(mask, reach_px):
     return cv2.erode(mask.view(np.uint8), _square(reach_px)).view(bool)
 
 
-def in_cells(mask, side_px):
-    """Count the pixels of a mask, bool (H, W), in each square cell, int32 (rows, columns).
+def cell_sums(values, side_px, dtype=np.int32):
+    """Sum values, (H, W, ..), in each square cell: (rows, columns, ..); of a mask its pixels count.
 
     side_px : int
-        Of a cell; the last ones are smaller where the mask ends.
+        Of a cell; the last ones are smaller where the values end.
     """
-    tops, lefts = (range(0, side, side_px) for side in mask.shape)
-    rows = [mask[top : top + side_px].view(np.uint8) for top in tops]
-    # One after another: by reduceat this takes eighty times as long.
-    rows = [np.add.reduce(part, axis=0, dtype=np.uint16) for part in rows]
-    return np.add.reduceat(rows, lefts, axis=1, dtype=np.int32)
+    tops, lefts = (range(0, side, side_px) for side in values.shape[:2])
+    # Cells below each other one by one: by reduceat that takes up to eighty times as long.
+    rows = [np.add.reduce(values[top : top + side_px], axis=0, dtype=dtype) for top in tops]
+    return np.add.reduceat(rows, lefts, axis=1)
 
 
 def _square(reach_px):

@@ -80,6 +80,8 @@ def parts_of(task, networks, settings):
     (name,), (given,) = networks, task.kind.given
     network = networks[name]
 
+    # `restore` is one function of the script. With others in its network's place it tells what it
+    # shows a network, and what it makes of an answer.
     def asked(picture):
         """Return what the script shows its network."""
         shown = []

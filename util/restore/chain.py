@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from util.pictures.harmonic import coarse_fill
-from util.pictures.morphology import dilated, eroded, in_cells
+from util.pictures.morphology import cell_sums, dilated, eroded
 from util.pictures.thin_plate import narrow_fill
 from util.restore.bands import bands, tile_counts
 from util.restore.fringes import without_fringes
@@ -213,7 +213,7 @@ def _counts_around(mask):
     """Count the pixels of a mask around each cell, float32 (cells, cells)."""
     side = 2 * _REACH_CELLS + 1
     return cv2.boxFilter(
-        in_cells(mask, _CELL_PX).astype(np.float32),
+        cell_sums(mask, _CELL_PX, np.float32),
         ddepth=-1,
         ksize=(side, side),
         normalize=False,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from util.pictures.morphology import in_cells
+from util.pictures.morphology import cell_sums
 from util.restore import tiles
 from util.restore.whole import made_pixels
 from util.task import Kind
@@ -46,7 +46,7 @@ def windows(hole, *, context_px, least_px, multiple=32):
         Its sides are multiples of this, unless they are the picture's.
     """
     # Components of coarse cells: labels of every pixel would take four times a large picture.
-    cells = in_cells(hole, multiple) > 0
+    cells = cell_sums(hole, multiple) > 0
     reach = 2 * (context_px // (2 * multiple)) + 1
     grown = cv2.dilate(cells.astype(np.uint8), np.ones((reach, reach), np.uint8))
     count, labels = cv2.connectedComponents(grown)

@@ -18,11 +18,11 @@ difference of any pixel, in steps of 1/255, by its distance from a tile's edge
 
 With this margin and tiles of at most 2304 x 2304 pixels the overlaps add 28 % to the network's
 work at 4096 x 4096, 42 % at 10,000 x 10,000, nothing up to 2304 x 2304; where a U-Net alone is at
-work there is a way without them (util.restore.by_rows). Group and instance norm
-look at a whole tile, so there each tile has its own result. So does self-attention: with
-mod_colorize.py after 300 short steps, 3 tiles against the whole of two strips of 1536 x 256, 99 %
-of the pixels differ by less than .06 and .34 of 1/255; with the attention ten times as strong by
-less than .7 and 4, nowhere by more than 15; without it by nothing. Lightness does not differ.
+work there is a way without them (util.restore.by_rows). Group and instance norm look at a whole
+tile, so there each tile has its own result. So does self-attention: with mod_colorize.py after 300
+short steps, 3 tiles against the whole of two strips of 1536 x 256, 99 % of the pixels differ by
+less than .06 and .34 of 1/255; with the attention ten times as strong by less than .7 and 4,
+nowhere by more than 15; without it by nothing. Lightness does not differ.
 """
 
 from dataclasses import dataclass
@@ -271,15 +271,19 @@ def run(function, pictures, **how):
     return results
 
 
+def padded_rows(picture, p, top, rows, white=None):
+    """Return rows of a picture padded as the Plan says, float32 (rows, p.width, C), from `top` on.
+
+    picture, white
+        As of `bands`.
+    """
+    size = rows, p.width
+    return _as_float(_block(picture, top - p.above, -p.before, size), white)
+
+
 def _fade(earlier, later, weight):
     """Turn `earlier` in place into the mixture; where both are equal nothing changes by a bit."""
     earlier += weight * (later - earlier)
-
-
-def padded_rows(picture, plan, top, rows, white=None):
-    """Return rows of a padded picture from `top` on, float32 (rows, plan.width, C), 0..1."""
-    size = rows, plan.width
-    return _as_float(_block(picture, top - plan.above, -plan.before, size), white)
 
 
 def _block(picture, top, left, size):
