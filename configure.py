@@ -69,6 +69,7 @@ class Common(Settings):
     ground_curve: float = 0.3  # training: middle tones of the ground up or down (source 0)
     ground_tint: float = 0.15  # training: each channel of the ground, +- share (source 0)
     ground_saturation: float = 0.0  # training: colours of the ground stronger or weaker, +-
+    ground_pasted: float = 0.0  # training: share of samples with bright things of other ground
 
     # --- optimiser ---
     optimizer: str = "adam"  # adam (source) or muon (kernels move in all directions alike)
@@ -692,6 +693,7 @@ Common.rows = {
     "ground_curve": row(OTHER_SAMPLES, between(0, 0.9)),
     "ground_tint": row(OTHER_SAMPLES, between(0, 0.5)),
     "ground_saturation": row(OTHER_SAMPLES, between(0, 1)),
+    "ground_pasted": row(OTHER_SAMPLES, between(0, 1)),
     "batch_size": row(OTHER_SAMPLES, at_least(1)),
     "optimizer": row(FIXED, one_of("adam", "muon")),
     "learning_rate": row(

@@ -70,6 +70,7 @@ WRONG = {
     "ground_curve": [-0.1, 1.0],
     "ground_tint": [-0.1, 0.6],
     "ground_saturation": [-0.1, 1.1],
+    "ground_pasted": [-0.1, 1.1],
     "clear_share": [-0.1, 1.1],
     "veil_share": [-0.1, 1.1],
     "cumulus_share": [-0.1, 1.1, 0.9],  # with clear_share and veil_share more than all samples

@@ -8,6 +8,7 @@ from util.pictures.pixels import GREY, PictureError, as_float
 from util.pictures.store import PictureStore
 from util.samples.crops import random_zoom
 from util.samples.keys import shuffled_index
+from util.samples.pasted import with_bright_things
 from util.samples.split import Split, say_shared
 from util.say import UserError, say
 
@@ -28,11 +29,13 @@ class Ground:
         See `util.samples.crops.random_zoom`.
     varied : dict
         Arguments of `vary_ground`.
+    pasted : float, 0..1
+        Share of the crops that get bright things of another one; see `with_bright_things`.
     """
 
-    def __init__(self, store, *, seed, crop_px, zoom, varied):
+    def __init__(self, store, *, seed, crop_px, zoom, varied, pasted=0.0):
         self.store, self.seed = store, seed
-        self.crop_px, self.zoom, self.varied = crop_px, zoom, varied
+        self.crop_px, self.zoom, self.varied, self.pasted = crop_px, zoom, varied, pasted
         scenes = {}
         for index, path in enumerate(store.paths):
             scenes.setdefault(path.parent, []).append(index)
@@ -54,7 +57,13 @@ class Ground:
     def __call__(self, keys):
         """Return clear ground, float32 (S, S, 3), 0..1."""
         pixels = self.window(self.store, self.index(keys), keys)
-        return vary_ground(keys("jitter"), pixels, **self.varied)
+        ground = vary_ground(keys("jitter"), pixels, **self.varied)
+        if self.pasted and (rng := keys("pasted")).random() < self.pasted:
+            scene = self.scenes[rng.integers(len(self.scenes))]
+            index = scene[rng.integers(len(scene))]
+            other = random_zoom(self.store, index, rng, self.crop_px, self.zoom)
+            ground = with_bright_things(rng, ground, vary_ground(rng, other, **self.varied))
+        return ground
 
 
 def vary_ground(
@@ -159,6 +168,7 @@ def ground_of(store, settings, *, training):
             "ground_tint": settings.ground_tint if training else 0.0,
             "ground_saturation": settings.ground_saturation if training else 0.0,
         },
+        pasted=settings.ground_pasted if training else 0.0,
     )
 
 
