@@ -523,6 +523,7 @@ class Settings:
     ground_curve: float = 0.3
     ground_tint: float = 0.15
     ground_saturation: float = 0.1
+    ground_pasted: float = 0.0
 
 
 def make(tmp_path, **changes):
