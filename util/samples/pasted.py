@@ -11,7 +11,7 @@ _MOST = 0.6  # of a crop; where more would be covered it is not
 def with_bright_things(rng, ground, other):
     """Lay some of what is bright in another crop over ground, where it is there.
 
-    Bright is what is so in its darkest channel, over a threshold that is drawn, as cloud is.
+    Bright is what is so in all channels, as cloud is: over a threshold that is drawn.
 
     Parameters
     ----------
