@@ -59,6 +59,7 @@ class Ground:
         pixels = self.window(self.store, self.index(keys), keys)
         ground = vary_ground(keys("jitter"), pixels, **self.varied)
         if self.pasted and (rng := keys("pasted")).random() < self.pasted:
+            # Not the next in turn: each ground is to meet the things of every other.
             scene = self.scenes[rng.integers(len(self.scenes))]
             index = scene[rng.integers(len(scene))]
             other = random_zoom(self.store, index, rng, self.crop_px, self.zoom)

@@ -6,6 +6,7 @@ import numpy as np
 _THINGS, _LEAST_PX = 5, 40  # of a crop at most; pixels of the smallest: smaller ones may be cloud
 _FROM, _FULL = (0.5, 0.85), 0.1  # of white: bright from there on, and surely so much above
 _MOST = 0.6  # of a crop; where more would be covered it is not
+_GAIN = 1.0, 1.3  # roofs and surf are often overexposed, and pass most for cloud then
 
 
 def with_bright_things(rng, ground, other):
@@ -22,7 +23,7 @@ def with_bright_things(rng, ground, other):
     -------
     float32 (S, S, 3), 0..1
     """
-    other = np.minimum(other * np.float32(rng.uniform(1.0, 1.3)), 1)
+    other = np.minimum(other * np.float32(rng.uniform(*_GAIN)), 1)
     bright = (other.min(axis=-1) - np.float32(rng.uniform(*_FROM))) / np.float32(_FULL)
     cover = np.clip(bright, 0, 1)
     count, labels, found, _ = cv2.connectedComponentsWithStats((cover > 0).astype(np.uint8))
