@@ -393,20 +393,24 @@ def test_white_is_followed_for_63_pixels(monkeypatch):
     assert missed.sum() == 53
 
 
-@pytest.mark.parametrize(("rows", "found"), [(9, False), (11, True)])
-def test_a_missed_clump_is_cloud_where_three_tenths_of_the_white_near_by_are(rows, found):
-    opacity, white = np.zeros((420, 420), np.uint8), np.zeros((420, 420), bool)
+@pytest.mark.parametrize(("others", "found"), [(5, True), (6, False)])
+@pytest.mark.parametrize("rows", [1, 120])
+def test_missed_clumps_are_cloud_where_three_of_twenty_white_things_near_by_are(
+    others, found, rows
+):
+    opacity, white = np.zeros((800, 800), np.uint8), np.zeros((800, 800), bool)
     opacity[200 : 200 + rows, 190:200] = 255
-    white[200 : 200 + rows, 200:220] = True  # touches it, and is followed
-    white[160:180, 230:253] = True  # a clump of 460 pixels, of 640 or 680 in all
-    white[20:40, 20:40] = True  # far away
-    clump, touching = np.zeros_like(white), np.zeros_like(white)
-    clump[160:180, 230:253] = touching[200 : 200 + rows, 200:220] = True
+    white[200 : 200 + rows, 200:220] = True  # touches it, and is followed; counts once of any size
+    touching, clumps = white.copy(), np.zeros_like(white)
+    for number in range(others):
+        clumps[340:360, 150 + 30 * number : 170 + 30 * number] = True
+    white |= clumps
+    white[700:720, 700:720] = True  # far away
     missed = of_chain._add_white(opacity, opacity > 191, white)
     assert (opacity[touching] == 255).all()
-    assert (opacity[clump] == 255 * found).all()
-    assert not opacity[20:40, 20:40].any()
-    np.testing.assert_array_equal(missed, touching | (clump & found))
+    assert (opacity[clumps] == 255 * found).all()
+    assert (opacity[700:720, 700:720] == 0).all()
+    np.testing.assert_array_equal(missed, touching | (clumps & found))
 
 
 @pytest.mark.parametrize("white", [255, 10_000])

@@ -6,13 +6,16 @@ import numpy as np
 _THINGS, _LEAST_PX = 5, 40  # of a crop at most; pixels of the smallest: smaller ones may be cloud
 _FROM, _FULL = (0.5, 0.85), 0.1  # of white: bright from there on, and surely so much above
 _MOST = 0.6  # of a crop; where more would be covered it is not
-_GAIN = 1.0, 1.3  # roofs and surf are often overexposed, and pass most for cloud then
+# Never all white: dense white cumulus passes for such things otherwise (docs/results.md, "Going on
+# with bright things of other ground").
+_GAIN, _WHITEST = (0.75, 1.1), 0.95
 
 
 def with_bright_things(rng, ground, other):
     """Lay some of what is bright in another crop over ground, where it is there.
 
-    Bright is what is so in all channels, as cloud is: over a threshold that is drawn.
+    Bright is what is so in all channels, as cloud is: over a threshold that is drawn. It comes
+    darker or brighter, too, but never all white.
 
     Parameters
     ----------
@@ -23,7 +26,7 @@ def with_bright_things(rng, ground, other):
     -------
     float32 (S, S, 3), 0..1
     """
-    other = np.minimum(other * np.float32(rng.uniform(*_GAIN)), 1)
+    other = np.minimum(other * np.float32(rng.uniform(*_GAIN)), _WHITEST)
     bright = (other.min(axis=-1) - np.float32(rng.uniform(*_FROM))) / np.float32(_FULL)
     cover = np.clip(bright, 0, 1)
     count, labels, found, _ = cv2.connectedComponentsWithStats((cover > 0).astype(np.uint8))
