@@ -393,17 +393,24 @@ def test_white_is_followed_for_63_pixels(monkeypatch):
     assert missed.sum() == 53
 
 
-@pytest.mark.parametrize(("others", "found"), [(5, True), (6, False)])
-@pytest.mark.parametrize("rows", [1, 120])
+@pytest.mark.parametrize(
+    ("of_cloud", "others", "found"),
+    [(34, 192, True), (34, 193, False), (32, 9, True), (31, 9, False)],
+)
+@pytest.mark.parametrize("rows", [1, 3])
 def test_missed_clumps_are_cloud_where_three_of_twenty_white_things_near_by_are(
-    others, found, rows
+    of_cloud, others, found, rows
 ):
     opacity, white = np.zeros((800, 800), np.uint8), np.zeros((800, 800), bool)
-    opacity[200 : 200 + rows, 190:200] = 255
-    white[200 : 200 + rows, 200:220] = True  # touches it, and is followed; counts once of any size
-    touching, clumps = white.copy(), np.zeros_like(white)
+    for number in range(of_cloud):
+        at = 200 + 7 * (number // 10), 190 + 12 * (number % 10)
+        opacity[at] = 255
+        # Touches it, and is followed; counts once of any size.
+        white[at[0] : at[0] + rows, at[1] : at[1] + 2] = True
+    touching, clumps = white & (opacity == 0), np.zeros_like(white)
     for number in range(others):
-        clumps[340:360, 150 + 30 * number : 170 + 30 * number] = True
+        top, left = 320 + 6 * (number // 16), 150 + 10 * (number % 16)
+        clumps[top : top + 2, left : left + 4] = True
     white |= clumps
     white[700:720, 700:720] = True  # far away
     missed = of_chain._add_white(opacity, opacity > 191, white)
