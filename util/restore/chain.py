@@ -49,9 +49,9 @@ _ALL_WHITE, _STEP_PX, _MOST_STEPS = 0.97, 3, 21
 # cloud all of them are: the first step misses whole clumps of dense cumulus. Of eight crops of the
 # Bahamas picture the least has then .995 of its white found (.785 at four of twenty). Things are
 # counted, by corners, not pixels: a large cloud would bring a city's roofs with it. And many are to
-# be of that cloud, more than falsely found roofs are: in clear pictures of held-back scenes nothing
-# is lost by it, of a city without cloud 101 pixels of 259,081 (512 without that), and none where
-# the size of a pixel is told (618).
+# be of that cloud, and all white, which falsely found roofs seldom are: in clear pictures of
+# held-back scenes nothing is lost by it, of a city without cloud 101 pixels of 259,081 (512 without
+# that), and none where the size of a pixel is told (618).
 _CLOUD_SHARE, _LEAST_THINGS, _CELL_PX, _REACH_CELLS = 0.15, 32, 16, 16
 _MISSED, _MISSED_PX = 64, 8  # found opacity of 0..255 that is next to none, and what is near it
 _MOST_RINGS = 8  # further inside a hole the filling stays smooth
@@ -212,7 +212,7 @@ def _among_cloud(touches, rest):
 
 
 def _counts_around(mask):
-    """Count the upper left corners of a mask around each cell, float32 (cells, cells)."""
+    """Count the things of a mask around each cell by upper left corners, float32 (cells, cells)."""
     corners = mask.copy()
     corners[1:] &= ~mask[:-1]
     corners[:, 1:] &= ~mask[:, :-1]

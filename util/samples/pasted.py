@@ -6,8 +6,8 @@ import numpy as np
 _THINGS, _LEAST_PX = 5, 40  # of a crop at most; pixels of the smallest: smaller ones may be cloud
 _FROM, _FULL = (0.5, 0.85), 0.1  # of white: bright from there on, and surely so much above
 _MOST = 0.6  # of a crop; where more would be covered it is not
-# Never all white: dense white cumulus passes for such things otherwise (docs/results.md, "Going on
-# with bright things of other ground").
+# Never all white: dense white cumulus passes for such things otherwise (docs/results.md, "Bright
+# things that are never all white").
 _GAIN, _WHITEST = (0.75, 1.1), 0.95
 
 
