@@ -97,7 +97,7 @@ class Common(Settings):
 
     # --- hardware ---
     devices: str = "all"  # all (every GPU, else the CPU), cpu, or chosen ones such as gpu:0,gpu:2
-    precision: str = "float32"  # float32 or mixed_bfloat16 (1.5x faster where the chip has it)
+    precision: str = "float32"  # float32 or mixed_bfloat16 (up to 1.5x where the chip has it)
     jit_compile: bool = False  # compile with XLA: often faster on GPUs, slower on CPUs
     sample_processes: int = 0  # that draw samples; 0: up to 12 a GPU, on a CPU threads do
 
