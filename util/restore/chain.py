@@ -5,7 +5,7 @@
 The ground is relieved of coloured fringes first. What the second step knows of a picture is that
 ground, but for a rim around what is hidden: there cloud ends, and its cleared ground is worst. Of
 wide cloud that rim is painted, too, and of any cloud what was left of it near by, or is all white
-and touches it, or is near where much of that does.
+and touches it, or is near where many such things do.
 """
 
 import math
@@ -48,10 +48,10 @@ _ALL_WHITE, _STEP_PX, _MOST_STEPS = 0.97, 3, 21
 # Where three of twenty of the separate things that are all white within 256 px or so are of that
 # cloud all of them are: the first step misses whole clumps of dense cumulus. Of eight crops of the
 # Bahamas picture the least has then .995 of its white found (.785 at four of twenty). Things are
-# counted, by corners, not pixels: a large cloud would bring a city's roofs with it. And many are to
-# be of that cloud, and all white, which falsely found roofs seldom are: in clear pictures of
-# held-back scenes nothing is lost by it, of a city without cloud 101 pixels of 259,081 (512 without
-# that), and none where the size of a pixel is told (618).
+# counted, by corners, not pixels: a large cloud would bring a city's roofs with it. Many have to be
+# of that cloud, and only where it is white it counts: roofs are found falsely, too, and would bring
+# others with them. In clear pictures of held-back scenes nothing is lost, of a city without cloud
+# 101 pixels of 259,081 (512 if one were enough), none where the size of a pixel is told (618).
 _CLOUD_SHARE, _LEAST_THINGS, _CELL_PX, _REACH_CELLS = 0.15, 32, 16, 16
 _MISSED, _MISSED_PX = 64, 8  # found opacity of 0..255 that is next to none, and what is near it
 _MOST_RINGS = 8  # further inside a hole the filling stays smooth
@@ -137,7 +137,7 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None, hi
         found by the first step; of cloud that it left, what the painted ground tells, too.
         Pixels of opacity up to `repaint_from` are the first step's, bit for bit, but for the rims
         of wide cloud, where those up to .4 of it are, for cloud that was left near by, and for what
-        is all white and touches what is hidden, or is near where much of that does.
+        is all white and touches what is hidden, or is near where many such things do.
     """
     ground = np.empty(source.shape, source.dtype) if ground is None else ground
     white = white or np.iinfo(source.dtype).max
