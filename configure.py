@@ -174,6 +174,8 @@ class Clouds(CloudShapes):
     cumulus_cover: tuple[float, float] = (0.02, 0.7)  # share of a sample that hard-edged cloud has
     cumulus_cell_px: tuple[float, float] = (2.5, 120.0)  # largest cells of its noise
     cumulus_edge: tuple[float, float] = (0.1, 1.2)  # width of its edge, in deviations of the noise
+    cumulus_octaves: int = 5  # layers of that noise, each half as large as the last
+    cumulus_persistence: float = 0.6  # weight of a layer of that noise relative to the one before
     haze_share: float = 0.1  # share of samples with flat haze over all of them besides (source 0)
     haze_opacity: tuple[float, float] = (0.0, 0.3)  # how opaque that is
     opacity_offset: tuple[float, float] = (0.0, 0.0)  # jitter, added (source 0, 0; 2019 -.05, .25)
@@ -182,6 +184,7 @@ class Clouds(CloudShapes):
     cloud_brightness: tuple[float, float] = (0.88, 1.25)  # of cloud; above 1: white (source 1, 1)
     cloud_colour: tuple[float, float] = (0.96, 1.0)  # tint, by channel (source 1, 1; 2019 0.98, 1)
     cloud_shading: float = 0.15  # thick cloud is darker in places, by up to this share (source 0)
+    cloud_relief: float = 0.0  # training: heaps are darker away from the sun and at rims, by up to
     wavelength_exponent: tuple[float, float] = (0.0, 1.5)  # thin haze is bluish (source 0, 0)
     shadow_share: float = 0.5  # share of samples whose cloud throws a shadow (source 0)
     shadow_depth: tuple[float, float] = (0.1, 0.9)  # how much light it takes
@@ -740,12 +743,15 @@ Common.rows = {
     "cumulus_cover": row(OTHER_SAMPLES, range_within(0.001, 1)),
     "cumulus_cell_px": row(OTHER_SAMPLES, range_within(2, 100_000)),
     "cumulus_edge": row(OTHER_SAMPLES, range_within(0.01, 10)),
+    "cumulus_octaves": row(OTHER_SAMPLES, between(1, 20)),
+    "cumulus_persistence": row(OTHER_SAMPLES, between(0, 1)),
     "haze_share": row(OTHER_SAMPLES, between(0, 1)),
     "haze_opacity": row(OTHER_SAMPLES, range_within(0, 1)),
     "opacity_offset": row(OTHER_SAMPLES, range_within(-1, 1)),
     "cloud_brightness": row(OTHER_SAMPLES, range_within(0, 2)),
     "cloud_colour": row(OTHER_SAMPLES, range_within(0, 1)),
     "cloud_shading": row(OTHER_SAMPLES, between(0, 1)),
+    "cloud_relief": row(OTHER_SAMPLES, between(0, 1)),
     "wavelength_exponent": row(OTHER_SAMPLES, range_within(0, 4)),
     "shadow_share": row(OTHER_SAMPLES, between(0, 1)),
     "shadow_depth": row(OTHER_SAMPLES, range_within(0, 1)),

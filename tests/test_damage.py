@@ -305,6 +305,7 @@ EVERYTHING = {
     "cloud_brightness": (0.8, 1.1),
     "cloud_colour": (0.9, 1.0),
     "cloud_shading": 0.3,
+    "cloud_relief": 0.5,
     "wavelength_exponent": (0.5, 1.5),
     "shadow_share": 0.5,
     "shadow_depth": (0.3, 0.6),
@@ -332,6 +333,37 @@ def test_no_cloud_leaves_the_ground_to_the_bit():
     np.testing.assert_array_equal(made["cloudy"], made["clear"])
     np.testing.assert_array_equal(made["clear"], clear)
     assert not made["opacity"].any()
+
+
+def round_cloud(size=64):
+    from_middle = np.hypot(*(np.indices((size, size)) - (size - 1) / 2))
+    return np.clip(1.5 - from_middle / (size / 5), 0, 1).astype(np.float32)[..., None]
+
+
+def test_heaps_of_cloud_are_darker_by_no_more_than_their_relief():
+    black, opacity = np.zeros((64, 64, 3), np.float32), round_cloud()
+    darkest = []
+    for number in range(20):
+        made = cloud(Keys(0, number), black, draw=lambda rng: opacity, cloud_relief=0.5)
+        assert (made["cloudy"] <= opacity + 1e-6).all()
+        assert (made["cloudy"] >= 0.5 * opacity - 1e-6).all()
+        np.testing.assert_allclose(made["opacity"], opacity, atol=1e-6)
+        darkest.append((made["cloudy"] / np.maximum(opacity, 1e-6))[opacity[..., 0] > 0.1].min())
+    assert min(darkest) < 0.65
+
+
+def test_heaps_of_cloud_are_darker_on_the_side_of_their_shadow():
+    white, opacity = np.ones((64, 64, 3), np.float32), round_cloud()
+    places = np.indices((64, 64)) - 31.5
+    how = {"shadow_share": 1.0, "shadow_depth": (0.5, 0.5), "cloud_relief": 1.0}
+    shaded = []
+    for number in range(20):
+        made = cloud(Keys(0, number), white, draw=lambda rng: opacity, **how)
+        toward = (places * (white - made["clear"])[..., 0]).sum(axis=(1, 2))
+        sent_up = (made["cloudy"] - made["clear"] * (1 - opacity)) / np.maximum(opacity, 1e-6)
+        dark = np.where(opacity > 0.3, 1 - sent_up, 0)[..., 0]
+        shaded.append((places * dark).sum(axis=(1, 2)) @ toward > 0)
+    assert np.mean(shaded) > 0.8
 
 
 def test_pixels_are_picked_alike_from_cloud_ground_and_opacity():

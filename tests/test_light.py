@@ -1,5 +1,7 @@
 """Light and sensor: each effect against its closed form."""
 
+import math
+
 import cv2
 import numpy as np
 import pytest
@@ -131,6 +133,13 @@ def test_cloud_brighter_than_white_saturates():
 
 
 # --- sensor -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("sun", "expected"), [(0.0, 0.7), (math.pi, 0.3), (math.pi / 2, 0.5)])
+def test_what_rises_toward_the_sun_is_turned_away_from_it(sun, expected):
+    rising_to_the_right = np.tile(np.float32(0.1) * np.arange(16, dtype=np.float32), (16, 1))
+    away = light.away_from_the_sun(rising_to_the_right, sun, steepness=2.0)
+    np.testing.assert_allclose(away[:, 1:-1], expected, atol=1e-6)
 
 
 def test_a_pixel_is_picked_from_those_around_it():

@@ -15,6 +15,7 @@ _PLAIN = {
     "cloud_brightness": (1.0, 1.0),
     "cloud_colour": (0.98, 1.0),
     "cloud_shading": 0.0,
+    "cloud_relief": 0.0,
     "wavelength_exponent": (0.0, 0.0),
     "shadow_share": 0.0,
     "channel_shift_px": 0.0,
@@ -47,6 +48,16 @@ CONDITIONS = {
         "greatest_opacity": (0.7, 1.0),
         "cumulus_cover": (0.02, 0.25),
         "cumulus_cell_px": (4.0, 16.0),
+    },
+    # As cumulus is where a picture was not stretched until it is white: heaps with folds and sides.
+    "heaped cumulus": {
+        **_PLAIN,
+        "cumulus_share": 1.0,
+        "greatest_opacity": (0.9, 1.0),
+        "cumulus_cover": (0.1, 0.5),
+        "cumulus_cell_px": (16.0, 64.0),
+        "cloud_brightness": (0.75, 0.95),
+        "cloud_relief": 0.6,
     },
     # Angstrom exponent of haze of small drops and smoke.
     "bluish veil": {

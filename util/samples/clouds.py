@@ -109,7 +109,9 @@ def veil_opacity(rng, size_px, cell_range_px=(100.0, 400.0)):
     return least + (1 - least) * noise_opacity(rng, size_px, cell_range_px, octaves=2)
 
 
-def cumulus_opacity(rng, size_px, *, cell_range_px, cover_range, edge_range):
+def cumulus_opacity(
+    rng, size_px, *, cell_range_px, cover_range, edge_range, octaves=5, persistence=0.6
+):
     """Draw hard-edged clouds: fractal noise over the threshold that leaves the cover drawn.
 
     Parameters
@@ -123,12 +125,15 @@ def cumulus_opacity(rng, size_px, *, cell_range_px, cover_range, edge_range):
         frequent as many.
     edge_range : (float, float)
         Over how many standard deviations of the noise opacity rises from 0 to 1, drawn likewise.
+    octaves : int
+    persistence : float
+        Weight of an octave of the noise relative to the one before: the higher, the more frayed.
 
     Returns
     -------
     float32 (size_px, size_px), 0..1
     """
-    noise = noise_opacity(rng, size_px, cell_range_px, octaves=5, persistence=0.6)
+    noise = noise_opacity(rng, size_px, cell_range_px, octaves, persistence)
     covered, edge = (math.exp(rng.uniform(*np.log(r))) for r in (cover_range, edge_range))
     sample = noise[::2, ::2].ravel()  # a quarter tells the threshold as well
     place = min(len(sample) - 1, round((1.0 - covered) * len(sample)))

@@ -18,6 +18,7 @@ from util.samples.ground import open_stores
 from util.samples.haze import in_banks, scatter, smooth_depth
 from util.samples.holes import nearness
 from util.samples.keys import Keys
+from util.samples.noise import fractal_noise
 
 _GREY_TO_RGB = cv2.COLOR_GRAY2RGB
 _MEAN = np.full((1, 3), 1 / 3, np.float32)  # of three channels
@@ -59,6 +60,7 @@ def cloud(
     cloud_brightness=(1.0, 1.0),
     cloud_colour=(1.0, 1.0),
     cloud_shading=0.0,
+    cloud_relief=0.0,
     wavelength_exponent=(0.0, 0.0),
     shadow_share=0.0,
     shadow_depth=(0.0, 0.0),
@@ -86,12 +88,12 @@ def cloud(
     rng = keys("jitter")
     opacity = np.clip(opacity + np.float32(rng.uniform(*opacity_offset)), 0.0, 1.0)
     colour = rng.uniform(*cloud_colour, 3) * rng.uniform(*cloud_brightness)
-    rng = keys("shadow")
+    rng, sun = keys("shadow"), None
     if rng.random() < shadow_share:
         # Small clouds are low, and their shadows near: as many within 8 pixels as beyond.
         far = math.exp(rng.uniform(math.log(1.5), math.log(len(clear) / 3)))
-        depth, angle = rng.uniform(*shadow_depth), rng.random()
-        down, right = far * math.sin(2 * math.pi * angle), far * math.cos(2 * math.pi * angle)
+        depth, angle = rng.uniform(*shadow_depth), 2 * math.pi * rng.random()
+        down, right, sun = far * math.sin(angle), far * math.cos(angle), angle + math.pi
         clear = light.shadow(clear, opacity, depth, down, right, rng.uniform(0, 3))
     rng = keys("light")
     if rng.random() < haze_share:
@@ -107,6 +109,11 @@ def cloud(
         blur_px = rng.uniform(0, blur_beneath_px)
         beneath = light.blurred_beneath(clear, seen, blur_px) if blur_px > 0.2 else clear
         shade = _shade(rng, opacity, cloud_shading) if cloud_shading else None
+        if cloud_relief:
+            rng = keys("relief")
+            sun = rng.uniform(0, 2 * math.pi) if sun is None else sun
+            dark = _relief(rng, opacity, sun, cloud_relief)
+            shade = dark if shade is None else light.joined(shade, dark)
         cloudy = light.lit(beneath, seen, colour, shade)
         opacity = cv2.transform(seen, _MEAN)
     rng = keys("picked")
@@ -134,6 +141,37 @@ def _shade(rng, opacity, most):
     shade *= np.float32(rng.uniform(0, most))
     shade *= opacity
     return shade
+
+
+def _relief(rng, opacity, sun, most):
+    """Return how much darker heaps of cloud are where they are thin, folded or turned from the sun.
+
+    What is thin hides the ground already, but sends up less light than the middle of the heap.
+
+    Returns
+    -------
+    float32 (S, S), 0..most
+    """
+    # Lumps at half the side, which is enough for 4 pixels.
+    half_px = max(len(opacity) // 2, 1)
+    cell_px = math.exp(rng.uniform(math.log(3), math.log(24)))
+    cells_px = [cell for octave in range(4) if (cell := cell_px / 2.2**octave) >= 1.5]
+    lumps = sum(
+        np.abs(fractal_noise(rng, half_px, [cell], [2 * math.sqrt(cell / cell_px)]))
+        for cell in cells_px
+    )
+    lumps = np.minimum(cv2.resize(lumps, opacity.shape[::-1]), 1)
+    height_px, steepness, *shares = rng.uniform(2, 12), rng.uniform(0.5, 2), *rng.random(3)
+    height = (opacity + np.float32(0.3) * lumps) * np.float32(height_px)
+    away = light.away_from_the_sun(height, sun, steepness)
+    parts = zip(shares, (away, 1 - opacity, 1 - lumps), strict=True)
+    dark = sum(np.float32(share) * part for share, part in parts)
+    # From the brightest to the darkest of what one sees of the cloud; less of what is thin.
+    thickest = float(opacity.max())
+    seen = np.uint8(opacity > 0.2 * thickest)
+    middle, spread = (of_seen.item() for of_seen in cv2.meanStdDev(dark, mask=seen))
+    dark = 0.5 + (dark - np.float32(middle)) / np.float32(4 * spread + 1e-3)
+    return np.clip(dark, 0, 1) * np.float32(most * thickest * math.sqrt(rng.random()))
 
 
 def holed(keys, clear, *, draw, rim_px=0.0, cleared_share=0.0):
@@ -291,6 +329,8 @@ def cloud_from(layers, settings):
             "cell_range_px": settings.cumulus_cell_px,
             "cover_range": settings.cumulus_cover,
             "edge_range": settings.cumulus_edge,
+            "octaves": settings.cumulus_octaves,
+            "persistence": settings.cumulus_persistence,
         },
     )
     # The settings that `cloud` is given have the names of its arguments.

@@ -145,6 +145,23 @@ def lit(clear, opacity, colour, shade=None):
     return cloudy.reshape(clear.shape)
 
 
+def away_from_the_sun(height, sun, steepness):
+    """Return how far each place is turned away from the sun, float32 (H, W), 0..1; flat is .5.
+
+    Parameters
+    ----------
+    height : float32 (H, W)
+        In pixels, as the pixels are wide.
+    sun : float
+        Where the light comes from: radians from the right, downward.
+    steepness : float
+        Change of what is returned with the slope, in height a pixel.
+    """
+    down, right = (cv2.Sobel(height, cv2.CV_32F, *axis, scale=1 / 8) for axis in ((0, 1), (1, 0)))
+    slope = math.sin(sun) * down + math.cos(sun) * right  # above 0 where it rises toward the sun
+    return np.clip(0.5 + np.float32(steepness) * slope, 0, 1)
+
+
 def picked(rng, pictures, most_px):
     """Return pictures, (S, S) or (S, S, 3) each, whose pixels were picked alike, not averaged.
 
