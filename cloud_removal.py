@@ -75,6 +75,7 @@ def remove_clouds(
     clear="mod_defog",
     repaint=None,
     repaint_from=0.75,
+    cloud_white=None,
     sizes=None,
     pixel_m=None,
 ):
@@ -100,6 +101,9 @@ def remove_clouds(
     repaint_from : float
         Found opacity, above 0, at most 1, above which the ground is repainted. In the rim of wide
         cloud that is from .4 of it on, and near cloud wherever some was left.
+    cloud_white : float, optional
+        How bright the darkest parts of opaque cloud are, of white, 0.1..1: where grey cloud, or the
+        dark sides of cumulus, were not found, less finds them, and more bright ground, too [1].
     sizes : {1, 2}, optional
         2: it is seen at twice its size, too, in up to five times the time, and clean pictures come
         out better [what configure.py says].
@@ -143,7 +147,9 @@ def remove_clouds(
     try:
         seen, white = original.picture(full_scale)
         seen = original.fill(seen)
-        parts = _loaded(clear, repaint, repaint_from, sizes=sizes, pixel_m=pixel_m)
+        parts = _loaded(
+            *(clear, repaint, repaint_from), cloud_white=cloud_white, sizes=sizes, pixel_m=pixel_m
+        )
     except (PictureError, UserError) as error:
         raise ValueError(str(error)) from None
     restored, *maps = restore_picture(parts, seen, white=white)

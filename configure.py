@@ -202,6 +202,7 @@ class Clouds(CloudShapes):
     beta_1: float = 0.9  # Adam: memory of the gradient, 0..0.95; at 0.5 losses spiked (source 0.5)
 
     # --- apply ---
+    cloud_white: float = 1.0  # how bright dark sides of cloud are, of white: less finds grey cloud
     sizes: int = 1  # 2: results are means over its own size and twice that: 5 times as long
     turns: int = 1  # results are means over so many flips: 1, 2 or 8, which takes as many times
     pixel_m: float = 0.0  # metres of ground a pixel: what fills no half of 100 x 100 m is no cloud
@@ -724,6 +725,7 @@ Common.rows = {
     "apply_tile_px": row(HERE, between(64, 16384), _WIDER_THAN_MARGINS),
     "apply_margin_px": row(HERE, between(0, 1024)),
     "clear_below": row(HERE, between(0, 0.5)),
+    "cloud_white": row(HERE, between(0.1, 1)),
     "dimmed": row(HERE, between(0, 0.5)),
     "seed": row(OTHER_SAMPLES, between(0, 2**31 - 1)),
     # opacity of cloud

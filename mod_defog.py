@@ -34,6 +34,8 @@ from util.measure.evaluation import CLOUDS
 from util.networks.blocks import squash
 from util.networks.unet import (
     FILL_REACH_PX,
+    as_bright_as_it_was,
+    brightened,
     cloud_light,
     dimming,
     fill_hidden,
@@ -146,10 +148,12 @@ def restore(networks, batch, settings):
 
     batch: dict with cloudy, float32 (B, H, W, 3), 0..1, H and W multiples of 32 and at least 64.
     """
-    cloudy = batch["cloudy"]
-    shown = dimming(cloudy, settings.dimmed)  # (B, H, W, 1)
-    opacity, ground = find(networks, cloudy * shown, settings)
+    cloudy, white = batch["cloudy"], settings.cloud_white
+    bright = brightened(cloudy, white)
+    shown = dimming(bright, settings.dimmed)  # (B, H, W, 1)
+    opacity, ground = find(networks, bright * shown, settings)
     opacity, ground = (tf.clip_by_value(x, 0.0, 1.0) for x in (opacity, ground / shown))
+    ground = as_bright_as_it_was(ground, cloudy, opacity, white)
     if settings.head == "light":
         ground = fill_hidden(ground, cloudy, opacity)
     return {"restored": ground, "found_opacity": opacity}

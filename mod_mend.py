@@ -30,7 +30,7 @@ from configure import Mend
 from util import command
 from util.measure.evaluation import CLOUDS
 from util.networks.blocks import squash
-from util.networks.unet import ground_from, unet
+from util.networks.unet import as_bright_as_it_was, brightened, ground_from, unet
 from util.restore import whole
 from util.samples.damage import Samples, cloud_from, open_layers
 from util.samples.ground import open_grounds
@@ -159,12 +159,11 @@ def restore(networks, batch, settings):
 
     batch: dict with cloudy, float32 (B, H, W, 3), 0..1, H and W multiples of 32.
     """
-    opacity, first, mended = find(networks, batch["cloudy"], settings)
-    return {
-        "first": tf.clip_by_value(first, 0.0, 1.0),
-        "restored": tf.clip_by_value(mended, 0.0, 1.0),
-        "found_opacity": tf.clip_by_value(opacity, 0.0, 1.0),
-    }
+    cloudy, white = batch["cloudy"], settings.cloud_white
+    found = find(networks, brightened(cloudy, white), settings)
+    opacity, *grounds = (tf.clip_by_value(x, 0.0, 1.0) for x in found)
+    first, mended = (as_bright_as_it_was(ground, cloudy, opacity, white) for ground in grounds)
+    return {"first": first, "restored": mended, "found_opacity": opacity}
 
 
 def sheet(outputs):

@@ -350,24 +350,27 @@ def test_of_wide_cloud_the_rim_is_painted_and_of_its_fringe_what_is_brighter_tha
     np.testing.assert_array_equal(opacity, np.where(kept, 0, wanted))
 
 
+@pytest.mark.parametrize("cloud_white", [1.0, 0.5])
 @pytest.mark.parametrize("white", [255, 10_000])
-def test_what_is_all_white_and_touches_cloud_is_cloud(white, monkeypatch):
+def test_what_is_all_white_and_touches_cloud_is_cloud(white, cloud_white, monkeypatch):
     """White is found as cloud in the left half of the picture alone."""
     monkeypatch.setattr(of_chain, "_CLOUD_SHARE", 2)  # not by what is near
 
     def found(batch):
-        opacity = (np.asarray(batch["cloudy"])[..., :1] > 0.999).astype(np.float32)
+        opacity = np.asarray(batch["cloudy"])[..., :1] > 0.99 * cloud_white
+        opacity = opacity.astype(np.float32)
         opacity[:, :, 60:] = 0
         return {"restored": batch["cloudy"], "found_opacity": opacity}
 
     chain, _ = chain_of()
-    chain = replace(chain, clear=replace(chain.clear, restore=found))
+    settings = replace(chain.clear.settings, cloud_white=cloud_white)
+    chain = replace(chain, clear=replace(chain.clear, restore=found, settings=settings))
     came = np.full((120, 160, 3), 0.4)
     came[50:54, 40:72] = 1  # found as far as column 60
     came[50:54, 74:90] = 0.98  # over a gap of two pixels
     came[50:54, 100:106] = 1  # too far from it
     came[54:58, 76:78] = 0.98, 0.98, 0.9  # not quite white, but near
-    came = np.rint(came * white).astype(np.uint8 if white == 255 else np.uint16)
+    came = np.rint(came * cloud_white * white).astype(np.uint8 if white == 255 else np.uint16)
     made, opacity, _ = restore_picture(chain, came, white=white)
     cloud = np.zeros((120, 160), bool)
     cloud[50:54, 40:72] = cloud[50:54, 74:90] = True
@@ -375,7 +378,7 @@ def test_what_is_all_white_and_touches_cloud_is_cloud(white, monkeypatch):
     near[54:58, 76:78] = True
     assert (opacity[cloud] >= 0.96 * 255).all()
     np.testing.assert_allclose(opacity[near], (0.9 - 0.4) / 0.6 * 255, atol=1)
-    np.testing.assert_allclose(made[cloud | near] / white, 0.4, atol=0.002)
+    np.testing.assert_allclose(made[cloud | near] / white, 0.4 * cloud_white, atol=0.002)
     assert not opacity[~(cloud | near)].any()
     np.testing.assert_array_equal(made[~(cloud | near)], came[~(cloud | near)])
 

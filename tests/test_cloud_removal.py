@@ -169,6 +169,8 @@ def test_nodata_stays_and_nothing_is_known_of_it(run, tmp_path):
         (["--repaint-from", "1.5"], "must be above 0 and at most 1"),
         (["--repaint", "mod_GAN_poly"], "train one first: python mod_GAN_poly.py"),
         (["--apply-tile-px", "9"], "apply_tile_px = 9"),
+        (["--cloud-white", "0"], "cloud_white = 0"),
+        (["--cloud-white", "0.5", "--clear", "dcp"], "--cloud-white is for a network"),
         (["--fnord"], "--fnord: not understood"),
     ],
 )
@@ -242,6 +244,17 @@ def test_a_dark_picture_of_8_bits_is_told_its_white():
     assert np.abs(dark.opacity - wanted.opacity).mean() < 0.01
     assert np.abs(dark.ground * 2.0 - wanted.ground).mean() < 2
     assert (remove_clouds(came // 2).opacity > 0.5).sum() < (dark.opacity > 0.5).sum() / 2
+
+
+def test_grey_cloud_is_found_and_its_picture_keeps_its_light():
+    came = read_picture(CLOUDY)[:70, 60:150]
+    wanted, grey = remove_clouds(came), remove_clouds(came // 2, cloud_white=0.5)
+    assert np.abs(grey.opacity - wanted.opacity).mean() < 0.02
+    assert np.abs(grey.ground * 2.0 - wanted.ground).mean() < 3
+    own = grey.confidence == 1
+    assert own.any()
+    np.testing.assert_array_equal(grey.ground[own], (came // 2)[own])
+    assert (remove_clouds(came // 2).opacity > 0.5).sum() < (grey.opacity > 0.5).sum() / 2
 
 
 def test_two_sizes_see_otherwise_and_leave_the_photograph_its_own():

@@ -118,6 +118,7 @@ WRONG = {
     "apply_tile_px": [16_385],
     "apply_margin_px": [-1, 1025],
     "clear_below": [-0.1, 0.6],
+    "cloud_white": [0.0, 1.1],
     "dimmed": [-0.1, 0.6],
     "generator": ["unet"],
     "painting": ["smooth"],

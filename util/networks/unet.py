@@ -95,6 +95,37 @@ def dimming(cloudy, share):
     return 1.0 - share * tf.clip_by_value(dark, 0.0, 1.0)
 
 
+def brightened(cloudy, white):
+    """Return a picture in which `white`, above 0 and at most 1, is white: cut off there.
+
+    Networks know cloud as white and even. Cumulus with bright and dark sides, or grey cloud, they
+    take for ground; cut off at its dark sides it is found, whatever its colour (docs/results.md).
+    """
+    return cloudy if white == 1 else tf.minimum(cloudy / white, 1.0)
+
+
+def as_bright_as_it_was(ground, cloudy, opacity, white):
+    """Return ground that was found in a `brightened` picture as bright as it is.
+
+    What was cut off is the ground's where there is little cloud, and the cloud's from half of its
+    opacity on.
+
+    Parameters
+    ----------
+    ground, cloudy : float32 (B, H, W, 3), 0..1
+    opacity : float32 (B, H, W, 1), 0..1
+    white : float, above 0, at most 1
+
+    Returns
+    -------
+    float32 (B, H, W, 3), 0..1
+    """
+    if white == 1:
+        return ground
+    cut_off = tf.maximum(cloudy - white, 0.0) * tf.maximum(1.0 - 2.0 * opacity, 0.0)
+    return white * ground + cut_off
+
+
 def possible_opacity(share, cloudy, light):
     """Return an opacity that the picture allows: a share of ``min(cloudy / light)``.
 

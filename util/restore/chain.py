@@ -90,6 +90,11 @@ class Chain:
         return np.clip((opacity - self.repaint_from) / fade, 0, 1)
 
     @property
+    def cloud_white(self):
+        """How bright what counts as all white is, of white."""
+        return self.clear.settings.cloud_white
+
+    @property
     def own(self):
         """Which opacities 0..255 leave a pixel as it came, bool (256,)."""
         # Half a step less: so opaque a pixel certainly was.
@@ -142,7 +147,8 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None, hi
     ground = np.empty(source.shape, source.dtype) if ground is None else ground
     white = white or np.iinfo(source.dtype).max
     opacity, all_white = (np.empty(source.shape[:2], kind) for kind in (np.uint8, bool))
-    least, most = (math.ceil(_ALL_WHITE * white),) * 3, (np.iinfo(source.dtype).max,) * 3
+    least = (math.ceil(_ALL_WHITE * chain.cloud_white * white),) * 3
+    most = (np.iinfo(source.dtype).max,) * 3
     parts = bands(chain.clear, source, white=white, progress=progress)
     for top, made, found in without_fringes(parts, white):
         at = slice(top, top + len(made))
@@ -293,7 +299,8 @@ def _join(chain, white, ground, opacity, cover, at, painted, here):
     marked = np.where(own, left > 0, left >= 0.5)
     cover[here] = np.where(marked, 255, found)
     # At least as opaque as white cloud over the painted ground is, beneath what was found.
-    least = np.clip((brighter / np.maximum(white - made, _LEFT * white)).min(axis=1), 0, 1)
+    cloud = chain.cloud_white * white
+    least = np.clip((brighter / np.maximum(cloud - made, _LEFT * white)).min(axis=1), 0, 1)
     least *= marked & (chain.share[found] == 0)
     opacity[here] = np.rint(255 - (255 - opacity[here]) * (1 - least)).astype(np.uint8)
     return joined

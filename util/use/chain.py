@@ -76,6 +76,8 @@ def load(tasks, settings, *, clear, repaint=None, repaint_from=0.75, given=()):
     if clear in clearers:
         first = network(clearers[clear], _CLEAR_TILE_PX)
     else:
+        if settings.cloud_white < 1:
+            raise UserError(f"--cloud-white is for a network: leave it out with --clear {clear}")
         task = next(iter(clearers.values()))
         first = told_scale(classical.dark_channel(task, start[task.name]), settings.pixel_m)
     if repaint in painters:
