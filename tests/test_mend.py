@@ -1,5 +1,7 @@
 """mod_mend: the gate, the weights between the two grounds, and who learns from what."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -121,3 +123,14 @@ def test_published_widths_give_the_published_kind_of_networks():
     assert networks["stage2"](tf.zeros((1, 64, 96, 4))).shape == (1, 64, 96, 3)
     assert networks["stage1"].get_layer("down1").filters == 12
     assert networks["stage2"].get_layer("down1").filters == 14
+
+
+def test_a_picture_of_half_the_light_is_found_and_returned_alike(made):
+    state, batch, settings = made()
+    bright = {"cloudy": batch["cloudy"] * 0.9}
+    dark = {"cloudy": bright["cloudy"] / 2}
+    wanted = mod_mend.restore(state.networks, bright, settings)
+    found = mod_mend.restore(state.networks, dark, replace(settings, cloud_white=0.5))
+    np.testing.assert_allclose(found["found_opacity"], wanted["found_opacity"], atol=1e-5)
+    for name in ("first", "restored"):
+        np.testing.assert_allclose(2 * found[name], wanted[name], atol=1e-5)
