@@ -91,6 +91,21 @@ def test_a_folder_in_ground_opacity_confidence_and_preview_out(run, five, tmp_pa
     assert before == {name: (out / name).read_bytes() for name in names_in(out)}
 
 
+@pytest.mark.parametrize("end", ["png", "tif"])
+def test_where_next_to_no_cloud_is_found_a_line_says_what_finds_grey_cloud(run, tmp_path, end):
+    source, cloudy = tmp_path / "in", read_picture(CLOUDY)[:70, 60:150]
+    source.mkdir()
+    write_picture(source / f"cloudy.{end}", cloudy)
+    write_picture(source / f"grey.{end}", cloudy // 2)
+    hint = "1 of 2 have next to no opaque cloud; if one sees some, --cloud-white 0.5"
+    _, said = run(source, "--out", tmp_path / "out")
+    assert hint in said
+    for given in (["--cloud-white", "0.5"], ["--clear", "dcp"]):
+        _, said = run(source, "--out", tmp_path / given[-1], *given)
+        assert "2 restored" in said
+        assert "next to no opaque cloud" not in said
+
+
 def test_a_trained_painter_is_taken_by_itself(run, five, tiny_settings, tmp_path, monkeypatch):
     monkeypatch.setattr(trained, "found", FOUND)
     monkeypatch.setattr(chain, "_NARROW_PX", 0)  # or all of so small a picture were filled smoothly

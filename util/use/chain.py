@@ -1,5 +1,6 @@
 """A chain at work: who takes part in it, and files of pictures through it."""
 
+import math
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -20,6 +21,7 @@ from util.use.scenes import Scenes
 # width 16, a scene of 10,000 x 10,000 then takes less than 3 GiB.
 _CLEAR_TILE_PX, _PAINT_TILE_PX = 1536, 1408
 _NARROW_PX = 20  # no network here paints narrower places nearer to the truth: docs/results.md
+_NEXT_TO_NONE = 0.001  # share of opaque cloud: so much may be boats and roofs
 _PREVIEW_PX = 400  # longer side of each of its three pictures, at most
 
 
@@ -112,24 +114,35 @@ def remove(chain, sources, out, *, overwrite=False, part=(1, 1), preview=False, 
     scenes : util.use.scenes.Scenes, optional
         How GeoTIFF scenes are read and written [as they are].
     """
-    way = way_of(chain, scenes)
+    cloudy = []
+    way = way_of(chain, scenes, cloudy=cloudy)
     if preview:
 
         def keep(before, after, opacity):
             return {"preview": as_pixels(np.hstack([before, after, opacity]), np.uint8)}
 
         way = previewed(way, _PREVIEW_PX, keep)._replace(extras=(*way.extras, "preview"))
-    return restore_files(way, sources, out, overwrite=overwrite, part=part)
+    status = restore_files(way, sources, out, overwrite=overwrite, part=part)
+    clear = sum(share < _NEXT_TO_NONE for share in cloudy)
+    if clear and chain.clear.networks and chain.cloud_white == 1:
+        say(
+            f"{clear} of {len(cloudy)} have next to no opaque cloud; if one sees some, "
+            "--cloud-white 0.5 finds grey cloud, and bright ground with it"
+        )
+    return status
 
 
-def way_of(chain, scenes=None, hidden=None):
+def way_of(chain, scenes=None, hidden=None, cloudy=None):
     """Return the `util.use.pictures.Way` of a chain.
 
     chain, scenes
         As of `remove`.
     hidden : callable, optional
         ``hidden((H, W)) -> bool (H, W)``, what is to be repainted whatever is found there.
+    cloudy : list, optional
+        Of each picture that is restored it gets the share with an opacity over .5.
     """
+    cloudy = [] if cloudy is None else cloudy
 
     def how(source, white, bar):
         here = hidden and hidden(source.shape[:2])
@@ -141,15 +154,19 @@ def way_of(chain, scenes=None, hidden=None):
         )
         if ground is not None:  # there is nothing there, and nothing is known
             opacity[~ground] = confidence[~ground] = 0
+        cloudy.append((opacity > 127).mean())
         return {"opacity": opacity, "confidence": confidence}
 
     def restore_scene(scene, sinks, ground, bar):
         # What the user said of pixels counts more than the file, and `load` has told it.
         pixel_m = 0 if chain.clear.settings.pixel_m else scene.pixel_m
         here = replace(chain, clear=told_scale(chain.clear, pixel_m))
+        opaque = 0
         for top, *parts in rows(here, scene, ground=ground, **how(scene, scene.white, bar)):
+            opaque += (parts[1] > 127).sum()
             for sink, part in zip(sinks, parts, strict=True):
                 sink.write(top, part)
+        cloudy.append(opaque / math.prod(scene.shape[:2]))
         return {}
 
     maps = ("opacity", "confidence")
