@@ -142,7 +142,10 @@ def way_of(chain, scenes=None, hidden=None, cloudy=None):
     cloudy : list, optional
         Of each picture that is restored it gets the share with an opacity over .5.
     """
-    cloudy = [] if cloudy is None else cloudy
+
+    def tell(share):
+        if cloudy is not None:
+            cloudy.append(share)
 
     def how(source, white, bar):
         here = hidden and hidden(source.shape[:2])
@@ -154,7 +157,7 @@ def way_of(chain, scenes=None, hidden=None, cloudy=None):
         )
         if ground is not None:  # there is nothing there, and nothing is known
             opacity[~ground] = confidence[~ground] = 0
-        cloudy.append((opacity > 127).mean())
+        tell((opacity > 127).mean())
         return {"opacity": opacity, "confidence": confidence}
 
     def restore_scene(scene, sinks, ground, bar):
@@ -166,7 +169,7 @@ def way_of(chain, scenes=None, hidden=None, cloudy=None):
             opaque += (parts[1] > 127).sum()
             for sink, part in zip(sinks, parts, strict=True):
                 sink.write(top, part)
-        cloudy.append(opaque / math.prod(scene.shape[:2]))
+        tell(opaque / math.prod(scene.shape[:2]))
         return {}
 
     maps = ("opacity", "confidence")
