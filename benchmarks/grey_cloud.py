@@ -16,9 +16,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from cloud_removal import remove_clouds
+from util.measure.scores import psnr, ssim
+from util.pictures.pixels import as_float
 from util.pictures.read import read_picture
 
 WHITES = 1.0, 0.8, 0.6, 0.5, 0.4
@@ -27,10 +28,8 @@ CLOUD_FROM, GROUND_BELOW = 45, 12  # of 255
 
 def scores(picture, clear):
     """Return PSNR in dB and SSIM of two pictures, uint8 (H, W, 3)."""
-    return (
-        peak_signal_noise_ratio(clear, picture),
-        structural_similarity(clear, picture, channel_axis=-1),
-    )
+    both = as_float(picture), as_float(clear)
+    return psnr(*both), ssim(*both)
 
 
 def main():

@@ -11,7 +11,7 @@ from util.restore import chain as of_chain
 from util.restore.bands import bands
 from util.restore.chain import Chain, restore_picture, rows
 from util.restore.fringes import without_fringes
-from util.use.classical import painter
+from util.use.classical import dark_channel, painter
 
 SMALL = {"apply_tile_px": 192, "apply_margin_px": 16}
 
@@ -442,3 +442,10 @@ def test_how_much_brighter_is_cloud_that_was_left(white):
     # White cloud that makes .4 of white .4 + `more`, and what was found above it.
     wanted = 255 - (255 - found) * (1 - (shares >= 0.5) * np.clip(more / 0.6, 0, 1))
     np.testing.assert_allclose(opacity, wanted, atol=1)
+
+
+def test_the_prior_in_a_networks_place_goes_by_white_whatever_the_network_is_told():
+    network, _ = clearer(**SMALL, cloud_white=0.5)
+    chain = replace(chain_of()[0], clear=network)
+    assert chain.cloud_white == 0.5
+    assert replace(chain, clear=dark_channel(network.task, network.settings)).cloud_white == 1

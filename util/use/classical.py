@@ -45,8 +45,10 @@ def painter(name, task, settings):
 def dark_channel(task, settings):
     """Return the dark channel prior as what finds cloud and clears it, as a network of the task.
 
-    The opacity is what the transmission leaves; the light is each tile's own.
+    The opacity is what the transmission leaves; the light is each tile's own, so that nobody need
+    say how bright cloud is.
     """
+    settings = replace(settings, cloud_white=1.0)
 
     def restore(batch):
         hazy = np.asarray(batch["cloudy"][0])
