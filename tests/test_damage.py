@@ -12,10 +12,10 @@ from test_samples import NOISE, Pictures, bits
 
 import mod_GAN_poly
 import mod_GAN_spot
-from configure import Clouds
-from util.samples import holes
+from configure import Clouds, Defog
+from util.samples import heaps, holes
 from util.samples.clouds import cover, draw_opacity
-from util.samples.damage import Samples, cleared, cloud, holed
+from util.samples.damage import Samples, cleared, cloud, cloud_from, holed
 from util.samples.ground import Ground
 from util.samples.keys import Keys, keyed_rng
 from util.say import UserError
@@ -364,6 +364,36 @@ def test_heaps_of_cloud_are_darker_on_the_side_of_their_shadow():
         dark = np.where(opacity > 0.3, 1 - sent_up, 0)[..., 0]
         shaded.append((places * dark).sum(axis=(1, 2)) @ toward > 0)
     assert np.mean(shaded) > 0.8
+
+
+def test_dark_sides_of_tinted_cloud_have_more_of_a_tint():
+    black, opacity = np.zeros((64, 64, 3), np.float32), round_cloud()
+    by = {}
+    for colour in ((1.0, 1.0), (0.8, 1.0)):
+        how = {"cloud_relief": 0.8, "cloud_colour": colour}
+        made = (cloud(Keys(0, n), black, draw=lambda rng: opacity, **how) for n in range(9))
+        sent_up = [each["cloudy"][opacity[..., 0] == 1] for each in made]
+        # Of light that is darker by one share in all channels the ratio of two does not vary.
+        ratios = [light[:, 0] / light[:, 2] for light in sent_up]
+        by[colour] = max(ratio.max() / ratio.min() for ratio in ratios)
+    assert by[1.0, 1.0] == pytest.approx(1, abs=1e-5)
+    assert by[0.8, 1.0] > 1.05
+
+
+def test_a_share_of_the_samples_has_heaps_and_the_others_stay_as_they_were():
+    settings = Defog(crop_px=32, noise_share=1.0)
+    clear = np.full((32, 32, 3), 0.4, np.float32)
+
+    def made(**changes):
+        damage = cloud_from(None, replace(settings, **changes))
+        return [damage(Keys(0, number), clear)["cloudy"].tobytes() for number in range(200)]
+
+    none, some, all_of_them = made(), made(heap_share=0.4), made(heap_share=1.0)
+    assert all_of_them == made(**heaps.DAY)
+    heaped = [a != b for a, b in zip(some, none, strict=True)]
+    assert 50 < sum(heaped) < 110
+    pairs = zip(heaped, some, none, all_of_them, strict=True)
+    assert all(each == (heap if is_heaped else usual) for is_heaped, each, usual, heap in pairs)
 
 
 def test_pixels_are_picked_alike_from_cloud_ground_and_opacity():

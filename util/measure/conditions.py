@@ -10,6 +10,7 @@ _PLAIN = {
     "veil_share": 0.0,
     "cumulus_share": 0.0,
     "layer_own_share": 0.0,
+    "heap_share": 0.0,
     "haze_share": 0.0,
     "opacity_offset": (0.0, 0.0),
     "cloud_brightness": (1.0, 1.0),

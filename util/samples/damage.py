@@ -6,19 +6,19 @@ too, as "clear".
 """
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import cv2
 import numpy as np
 
 from util.pictures.lab import grey_of
-from util.samples import light
+from util.samples import heaps, light
 from util.samples.clouds import draw_cloud, draw_opacity, noise_opacity, veil_opacity
 from util.samples.ground import open_stores
 from util.samples.haze import in_banks, scatter, smooth_depth
 from util.samples.holes import nearness
 from util.samples.keys import Keys
-from util.samples.noise import fractal_noise
 
 _GREY_TO_RGB = cv2.COLOR_GRAY2RGB
 _MEAN = np.full((1, 3), 1 / 3, np.float32)  # of three channels
@@ -108,11 +108,11 @@ def cloud(
             seen = light.wavelength_opacity(seen, exponent)
         blur_px = rng.uniform(0, blur_beneath_px)
         beneath = light.blurred_beneath(clear, seen, blur_px) if blur_px > 0.2 else clear
-        shade = _shade(rng, opacity, cloud_shading) if cloud_shading else None
+        shade = light.three(_shade(rng, opacity, cloud_shading)) if cloud_shading else None
         if cloud_relief:
             rng = keys("relief")
             sun = rng.uniform(0, 2 * math.pi) if sun is None else sun
-            dark = _relief(rng, opacity, sun, cloud_relief)
+            dark = heaps.relief(rng, opacity, sun, cloud_relief, cloud_colour)
             shade = dark if shade is None else light.joined(shade, dark)
         cloudy = light.lit(beneath, seen, colour, shade)
         opacity = cv2.transform(seen, _MEAN)
@@ -141,37 +141,6 @@ def _shade(rng, opacity, most):
     shade *= np.float32(rng.uniform(0, most))
     shade *= opacity
     return shade
-
-
-def _relief(rng, opacity, sun, most):
-    """Return how much darker heaps of cloud are where they are thin, folded or turned from the sun.
-
-    What is thin hides the ground already, but sends up less light than the middle of the heap.
-
-    Returns
-    -------
-    float32 (S, S), 0..most
-    """
-    # Lumps at half the side, which is enough for 4 pixels.
-    half_px = max(len(opacity) // 2, 1)
-    cell_px = math.exp(rng.uniform(math.log(3), math.log(24)))
-    cells_px = [cell for octave in range(4) if (cell := cell_px / 2.2**octave) >= 1.5]
-    lumps = sum(
-        np.abs(fractal_noise(rng, half_px, [cell], [2 * math.sqrt(cell / cell_px)]))
-        for cell in cells_px
-    )
-    lumps = np.minimum(cv2.resize(lumps, opacity.shape[::-1]), 1)
-    height_px, steepness, *shares = rng.uniform(2, 12), rng.uniform(0.5, 2), *rng.random(3)
-    height = (opacity + np.float32(0.3) * lumps) * np.float32(height_px)
-    away = light.away_from_the_sun(height, sun, steepness)
-    parts = zip(shares, (away, 1 - opacity, 1 - lumps), strict=True)
-    dark = sum(np.float32(share) * part for share, part in parts)
-    # From the brightest to the darkest of what one sees of the cloud; less of what is thin.
-    thickest = float(opacity.max())
-    seen = np.uint8(opacity > 0.2 * thickest)
-    middle, spread = (of_seen.item() for of_seen in cv2.meanStdDev(dark, mask=seen))
-    dark = 0.5 + (dark - np.float32(middle)) / np.float32(4 * spread + 1e-3)
-    return np.clip(dark, 0, 1) * np.float32(most * thickest * math.sqrt(rng.random()))
 
 
 def holed(keys, clear, *, draw, rim_px=0.0, cleared_share=0.0):
@@ -317,6 +286,18 @@ def haze_from(depth, settings):
 
 def cloud_from(layers, settings):
     """Return the damage `cloud` as settings say, with opacity by `draw_cloud`."""
+    usual, share = _cloud_from(layers, settings), settings.heap_share
+    if not share:
+        return usual
+    heaped = _cloud_from(layers, replace(settings, **heaps.DAY))
+    return partial(_either, usual=usual, heaped=heaped, heap_share=share)
+
+
+def _either(keys, clear, *, usual, heaped, heap_share):
+    return (heaped if keys("kind of day").random() < heap_share else usual)(keys, clear)
+
+
+def _cloud_from(layers, settings):
     draw = partial(
         draw_cloud,
         size_px=settings.crop_px,
