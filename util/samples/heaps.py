@@ -16,14 +16,14 @@ DAY = {
     "veil_share": 0.05,
     "cumulus_share": 0.8,
     "cumulus_cover": (0.05, 0.7),
-    "cumulus_cell_px": (8.0, 120.0),
-    "cumulus_edge": (0.1, 4.0),
-    "cumulus_octaves": 7,
+    "cumulus_cell_px": (10.0, 100.0),
+    "cumulus_edge": (1.0, 4.0),
+    "cumulus_octaves": 6,
     "cumulus_persistence": 0.68,
-    "cloud_brightness": (0.75, 1.25),
+    "cloud_brightness": (0.75, 1.2),
     "cloud_colour": (0.82, 1.0),
     "cloud_shading": 0.3,
-    "cloud_relief": 0.65,
+    "cloud_relief": 0.5,
 }
 
 
