@@ -285,7 +285,10 @@ def haze_from(depth, settings):
 
 
 def cloud_from(layers, settings):
-    """Return the damage `cloud` as settings say, with opacity by `draw_cloud`."""
+    """Return the damage `cloud` as settings say, a share of it on days of heaped cumulus.
+
+    Its opacity is drawn by `util.samples.clouds.draw_cloud`.
+    """
     usual, share = _cloud_from(layers, settings), settings.heap_share
     if not share:
         return usual
