@@ -148,7 +148,7 @@ def remove_clouds(
         seen, white = original.picture(full_scale)
         seen = original.fill(seen)
         parts = _loaded(
-            *(clear, repaint, repaint_from), cloud_white=cloud_white, sizes=sizes, pixel_m=pixel_m
+            clear, repaint, repaint_from, cloud_white=cloud_white, sizes=sizes, pixel_m=pixel_m
         )
     except (PictureError, UserError) as error:
         raise ValueError(str(error)) from None

@@ -176,7 +176,7 @@ class Clouds(CloudShapes):
     cumulus_edge: tuple[float, float] = (0.1, 1.2)  # width of its edge, in deviations of the noise
     cumulus_octaves: int = 5  # layers of that noise, each half as large as the last
     cumulus_persistence: float = 0.6  # weight of a layer of that noise relative to the one before
-    heap_share: float = 0.0  # training: share of samples with heaped cumulus, of dark sides
+    heap_share: float = 0.0  # training: share of samples with cumulus of bright and dark sides
     haze_share: float = 0.1  # share of samples with flat haze over all of them besides (source 0)
     haze_opacity: tuple[float, float] = (0.0, 0.3)  # how opaque that is
     opacity_offset: tuple[float, float] = (0.0, 0.0)  # jitter, added (source 0, 0; 2019 -.05, .25)

@@ -763,7 +763,7 @@ def test_ground_that_can_be_seen_stays_as_it_is():
     cloudy, clear, _, _ = cloud_over_ground()
     opacity = np.full((1, 4, 5, 1), 0.39, np.float32)
     np.testing.assert_array_equal(fill_hidden(tf.constant(clear), cloudy, opacity), clear)
-    # To the bit also where something is filled beside it: tiles have to agree.
+    # To the bit also where something is filled beside it, or clear ground would not stay.
     opacity[:, 0, 0] = 0.9
     found = fill_hidden(tf.constant(clear), cloudy, opacity).numpy()
     changed = (found != clear).any(axis=-1)
