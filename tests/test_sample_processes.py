@@ -211,7 +211,8 @@ from util.samples.processes import Processes
 found = {"row": np.zeros((4, 3), np.float32), "pid": np.zeros((4, 1), np.float32)}
 Processes(row, 2).fill(found, range(4))
 print(*{int(pid) for pid in found["pid"].ravel()}, flush=True)
-time.sleep(600)
+while True:  # a signal that comes right before one long sleep would not end that
+    time.sleep(0.05)
 """
 
 
