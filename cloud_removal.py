@@ -75,6 +75,7 @@ def remove_clouds(
     clear="mod_defog",
     repaint=None,
     repaint_from=0.75,
+    detail=0.0,
     cloud_white=None,
     sizes=None,
     pixel_m=None,
@@ -101,6 +102,9 @@ def remove_clouds(
     repaint_from : float
         Found opacity, above 0, at most 1, above which the ground is repainted. In the rim of wide
         cloud that is from .4 of it on, and near cloud wherever some was left.
+    detail : float, 0..1
+        Share of the detail of clear ground near by that is laid on what was painted: at 1 it is as
+        sharp, right in kind but in a wrong place, and so further from the truth.
     cloud_white : float, optional
         How bright the darkest parts of opaque cloud are, of white, 0.1..1: where grey cloud, or the
         dark sides of cumulus, were not found, less finds them, and more bright ground, too [1].
@@ -148,7 +152,13 @@ def remove_clouds(
         seen, white = original.picture(full_scale)
         seen = original.fill(seen)
         parts = _loaded(
-            clear, repaint, repaint_from, cloud_white=cloud_white, sizes=sizes, pixel_m=pixel_m
+            clear,
+            repaint,
+            repaint_from,
+            detail,
+            cloud_white=cloud_white,
+            sizes=sizes,
+            pixel_m=pixel_m,
         )
     except (PictureError, UserError) as error:
         raise ValueError(str(error)) from None
@@ -162,10 +172,10 @@ def remove_clouds(
 
 
 @cache
-def _loaded(clear, repaint, repaint_from, **own):
+def _loaded(clear, repaint, repaint_from, detail, **own):
     options = {f"setting_{name}": str(value) for name, value in own.items() if value is not None}
     settings, _ = command.settings_from(Defog, argparse.Namespace(**options), [])
-    how = {"clear": clear, "repaint": repaint, "repaint_from": repaint_from}
+    how = {"clear": clear, "repaint": repaint, "repaint_from": repaint_from, "detail": detail}
     return chain.load(TASKS, settings, **how)
 
 
@@ -211,6 +221,8 @@ def run(arguments):
     parser.add_argument("--repaint", metavar="METHOD", help=text)
     text = "found opacity above which ground is repainted, with cloud's rim [%(default)s]"
     parser.add_argument("--repaint-from", type=float, default=0.75, metavar="SHARE", help=text)
+    text = "how much of the detail of ground near by is laid on what is painted [%(default)s]"
+    parser.add_argument("--detail", type=float, default=0.0, metavar="SHARE", help=text)
     command.add_settings(parser, Defog, SETTINGS)
     options, extra = parser.parse_known_intermixed_args(arguments)
     settings, given = command.settings_from(Defog, options, extra)
@@ -220,7 +232,7 @@ def run(arguments):
         how = {name: getattr(options, name) for name in ("bands", "nodata", "format")}
         taken = scenes.Scenes(**how, options=dict(options.co))
         taken.check()
-    how = {name: getattr(options, name) for name in ("clear", "repaint", "repaint_from")}
+    how = {name: getattr(options, name) for name in ("clear", "repaint", "repaint_from", "detail")}
     with command.cut_short("cloud_removal"), trained.choose_device(settings).scope():
         parts = chain.load(TASKS, settings, **how, given=given)
         if word == "evaluate":

@@ -52,6 +52,9 @@ def run(arguments):
         "--clear", default="mod_defog", metavar="METHOD", help="as cloud_removal.py"
     )
     parser.add_argument("--repaint", metavar="METHOD", help="as cloud_removal.py")
+    parser.add_argument(
+        "--detail", type=float, default=0.0, metavar="SHARE", help="as cloud_removal.py"
+    )
     text = "listen on all addresses; a token in the printed one, or in the variable " + TOKEN
     parser.add_argument("--lan", action="store_true", help=text)
     parser.add_argument("--port", type=int, default=8000, help="[%(default)s]")
@@ -102,7 +105,7 @@ def _loaded(options, settings, given, facts):
 
     with trained.choose_device(settings).scope():
         if options.script == CHAIN:
-            how = {"clear": options.clear, "repaint": options.repaint}
+            how = {name: getattr(options, name) for name in ("clear", "repaint", "detail")}
             parts = chain.load(TASKS, settings, **how, given=given)
             networks = [parts.clear.origin, parts.paint.origin]
             facts |= {"networks": networks, "repaints": True, "marks_first": False}

@@ -3,10 +3,11 @@
     python benchmarks/sharpness.py
     python benchmarks/sharpness.py --clear-folder FOLDER --crop-px 192 --count 64
 
-To what the network of mod_GAN_poly.py that comes along paints smoothly, detail is added: that of
-the very same picture, turned by half a turn, so that it is real ground's but in a wrong place.
-Nobody who cannot know which detail is hidden paints better than with the right statistics. Printed
-are L1, PSNR and sharpness over the missing pixels, for several shares of that detail.
+To what the network of mod_GAN_poly.py that comes along paints smoothly, detail is added: "turned",
+that of the very same picture, turned by half a turn, so that it is real ground's but in a wrong
+place; and "near", as cloud_removal.py --detail takes it from what is known. Nobody who cannot know
+which detail is hidden paints better than with the right statistics. Printed are L1, PSNR, SSIM,
+sharpness and repeats (see docs/results.md) over the missing pixels, for shares of that detail.
 """
 
 import argparse
@@ -20,19 +21,35 @@ import numpy as np
 
 import mod_GAN_poly
 from configure import GANPoly
+from util.measure.pattern import repetition_inside
 from util.measure.scores import hole_scores
+from util.restore.detail import with_detail
 from util.run.folder import weights_file
 from util.use import trained
 
 SHARES = 0, 0.25, 0.5, 0.75, 1
 DETAIL_PX = 3.0  # finer than a blur of this standard deviation
-SCORES = {"hole_l1": np.nanmean, "hole_psnr": np.nanmean, "hole_sharpness": np.nanmedian}
+SCORES = {
+    "hole_l1": np.nanmean,
+    "hole_psnr": np.nanmean,
+    "hole_ssim": np.nanmean,
+    "hole_sharpness": np.nanmedian,
+    "repeats": np.nanmean,
+}
 
 
-def with_detail(painted, clear, hole, share):
+def turned(painted, clear, hole, share):
     """Return what was painted with a share of the picture's own detail, from a wrong place."""
     detail = (clear - cv2.GaussianBlur(clear, None, DETAIL_PX))[::-1, ::-1]
     return np.clip(painted + share * hole * detail, 0, 1)
+
+
+def near(painted, _, hole, share):
+    """Return what was painted with a share of the detail of what is known near by."""
+    pixels = np.rint(65535 * painted).astype(np.uint16)
+    confidence = np.uint8(255 * (1 - hole[..., 0]))
+    parts = with_detail([(0, pixels, confidence, confidence)], share, 65535)
+    return np.concatenate([rows for _, rows, *_ in parts]) / np.float32(65535)
 
 
 def main():
@@ -47,20 +64,22 @@ def main():
     settings = GANPoly(clear_folder=arguments.clear_folder, crop_px=arguments.crop_px)
     network = trained.load(task, settings, weights_file(task))
     samples = task.samples(network.settings, True, None, network.split)[1]
-    rows = {share: [] for share in SHARES}
+    rows = {(way, share): [] for way in (turned, near) for share in SHARES}
     for number in range(arguments.count):
         sample = samples(number)
         clear, hole = sample["clear"], sample["hole"]
         painted = task.kind.complete(network, sample)["restored"]
-        for share, found in rows.items():
-            scores = hole_scores(with_detail(painted, clear, hole, share), clear, hole)
+        for (way, share), found in rows.items():
+            made = way(painted, clear, hole, share)
+            scores = hole_scores(made, clear, hole)
+            scores["repeats"] = repetition_inside(made, clear, hole[..., 0])
             found.append([scores[name] for name in SCORES])
-    print(f"{'detail':>6} {'L1':>7} {'PSNR':>6} {'sharp':>6}")
-    for share, found in rows.items():
-        l1, decibels, sharp = (
-            mean(column) for mean, column in zip(SCORES.values(), np.transpose(found), strict=True)
-        )
-        print(f"{share:6g} {l1:7.4f} {decibels:6.2f} {sharp:6.2f}")
+    print(f"{'detail':13} {'L1':>7} {'PSNR':>6} {'SSIM':>5} {'sharp':>6} {'repeats':>7}")
+    for (way, share), found in rows.items():
+        columns = zip(SCORES.values(), np.transpose(found), strict=True)
+        l1, decibels, ssim, sharp, repeats = (mean(column) for mean, column in columns)
+        scores = f"{l1:7.4f} {decibels:6.2f} {ssim:5.3f} {sharp:6.2f} {repeats:7.2f}"
+        print(f"{way.__name__:6} {share:6g} {scores}")
 
 
 if __name__ == "__main__":

@@ -126,6 +126,22 @@ def test_a_trained_painter_is_taken_by_itself(run, five, tiny_settings, tmp_path
     assert not differs[opacity < 8].any()
 
 
+def test_detail_is_laid_on_what_is_painted_and_on_nothing_else(run, tmp_path):
+    for share in (0, 0.75):
+        words = "--detail", share, "--repaint", "harmonic", "--out", tmp_path / f"{share}"
+        assert run(CLOUDY, *words)[0] == 0
+    smooth, detailed = (read_picture(tmp_path / n / CLOUDY.name) for n in ("0", "0.75"))
+    confidence, same = (
+        cv2.imread(str(tmp_path / n / f"{CLOUDY.stem}_confidence.png"), -1) for n in ("0", "0.75")
+    )
+    np.testing.assert_array_equal(confidence, same)
+    differs = (smooth != detailed).any(axis=-1)
+    assert not differs[confidence >= 64].any()
+    assert differs[confidence == 0].mean() > 0.5
+    made = remove_clouds(read_picture(CLOUDY), repaint="harmonic", detail=0.75).ground
+    np.testing.assert_array_equal(made, detailed)
+
+
 def test_parts_share_the_work_and_the_names(run, five, tmp_path):
     write_picture(five / "a.jpg", read_picture(CLOUDY)[:64, :64])  # gives way to a.png
     whole, shared = tmp_path / "whole", tmp_path / "shared"
@@ -182,6 +198,7 @@ def test_nodata_stays_and_nothing_is_known_of_it(run, tmp_path):
         (["--repaint", "brush"], "--repaint brush: must be one of mod_GAN_poly, telea"),
         (["--clear", "mod_GAN_poly"], "--clear mod_GAN_poly: must be one of mod_defog, mod_mend"),
         (["--repaint-from", "1.5"], "must be above 0 and at most 1"),
+        (["--detail", "1.5"], "--detail 1.5: must be from 0 to 1"),
         (["--repaint", "mod_GAN_poly"], "train one first: python mod_GAN_poly.py"),
         (["--apply-tile-px", "9"], "apply_tile_px = 9"),
         (["--cloud-white", "0"], "cloud_white = 0"),

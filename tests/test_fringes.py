@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from stand_ins import picture
 
-from util.restore import fringes
+from util.restore import rolling
 from util.restore.fringes import without_fringes
 
 
@@ -63,7 +63,7 @@ def test_red_and_blue_ground_keeps_its_red_and_blue():
 
 @pytest.mark.parametrize("cuts", [[1], [5, 9, 30], [12, 13, 36, 49], range(1, 50)])
 def test_however_it_is_cut(cuts, monkeypatch):
-    monkeypatch.setattr(fringes, "_PIXELS", 1)  # or so small a picture were put together again
+    monkeypatch.setattr(rolling, "_PIXELS", 1)  # or so small a picture were put together again
     pixels = picture(0, 50, 40)
     opacity = picture(1, 50, 40)[..., 0]
     np.testing.assert_array_equal(whole(pixels, opacity, cuts=cuts), whole(pixels, opacity))

@@ -19,6 +19,7 @@ from util.pictures.harmonic import coarse_fill
 from util.pictures.morphology import cell_sums, dilated, eroded
 from util.pictures.thin_plate import narrow_fill
 from util.restore.bands import bands, tile_counts
+from util.restore.detail import with_detail
 from util.restore.fringes import without_fringes
 from util.restore.holes import windows
 from util.restore.tiles import Part
@@ -74,6 +75,8 @@ class Chain:
     narrow_px : int
         Where no square of twice that and a pixel has room in a hole, nor near by, it is filled
         smoothly: quicker than by a network, and no further from the truth. 0: the painter has all.
+    detail : float, 0..1
+        Share of the detail of clear ground near by that is laid on what was painted.
     """
 
     clear: object
@@ -81,6 +84,7 @@ class Chain:
     repaint_from: float = 0.75
     reach_px: int = 64
     narrow_px: int = 0
+    detail: float = 0.0
 
     @property
     def share(self):
@@ -146,6 +150,11 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None, hi
     """
     ground = np.empty(source.shape, source.dtype) if ground is None else ground
     white = white or np.iinfo(source.dtype).max
+    parts = _joined(chain, source, white, progress, more, ground, hidden)
+    return with_detail(parts, chain.detail, white) if chain.detail else parts
+
+
+def _joined(chain, source, white, progress, more, ground, hidden):
     opacity, all_white = (np.empty(source.shape[:2], kind) for kind in (np.uint8, bool))
     least = (math.ceil(_ALL_WHITE * chain.cloud_white * white),) * 3
     most = (np.iinfo(source.dtype).max,) * 3

@@ -5,8 +5,12 @@ not where it was in the channel before. What is cleared by one opacity for all o
 at one side of a cloud and too green at the other. Ground varies little between these two.
 """
 
+from functools import partial
+
 import cv2
 import numpy as np
+
+from util.restore.rolling import with_context
 
 _FROM, _FULL = 0.1, 0.4  # found opacity over which it sets in
 _HIDDEN = 0.75  # opacity from which on nothing is to be known of the ground
@@ -17,7 +21,6 @@ _CLEAR = np.maximum(_HIDDEN - _COVER, 0) ** 2
 _STRENGTH = np.clip((_COVER - _FROM) / (_FULL - _FROM), 0, 1)
 _GREEN = np.array([[-0.5, 1, -0.5]], np.float32)  # of red, green, blue: what is looked at
 _BACK = np.array([1, -2, 1], np.float32) / 3  # what takes 1 off it, at the same mean
-_PIXELS = 1_048_576  # that are worked on at once
 _SIGMA_PX, _REACH_PX = 4.0, 12  # of the surroundings, weighted by how clear they are
 
 
@@ -39,35 +42,7 @@ def without_fringes(parts, white):
     ------
     like parts, cut elsewhere
     """
-    context, ready, first = None, 0, 0  # rows in hand, of them those that are out, the first one
-    for new in _strips(parts):
-        rows = _stacked([context, new]) if context else new
-        end = len(rows[0]) - _REACH_PX
-        if end > ready:
-            yield first + ready, _balanced(*rows, white)[ready:end], rows[1][ready:end]
-            ready = end
-        surplus = max(ready - _REACH_PX, 0)
-        context = [part[surplus:] for part in rows]
-        first, ready = first + surplus, ready - surplus
-    if context:
-        yield first + ready, _balanced(*context, white)[ready:], context[1][ready:]
-
-
-def _strips(parts):
-    """Put parts together: each strip is worked on with rows above and below that others have."""
-    waiting, pixels = [], 0
-    for _, *new in parts:
-        waiting.append(new)
-        pixels += new[1].size
-        if pixels >= _PIXELS:
-            yield _stacked(waiting)
-            waiting, pixels = [], 0
-    if waiting:
-        yield _stacked(waiting)
-
-
-def _stacked(parts):
-    return [np.concatenate(rows) for rows in zip(*parts, strict=True)]
+    return with_context(parts, partial(_balanced, white=white), _REACH_PX)
 
 
 def _balanced(pixels, opacity, white):

@@ -25,7 +25,7 @@ _NEXT_TO_NONE = 0.001  # share of opaque cloud: so much may be boats and roofs
 _PREVIEW_PX = 400  # longer side of each of its three pictures, at most
 
 
-def load(tasks, settings, *, clear, repaint=None, repaint_from=0.75, given=()):
+def load(tasks, settings, *, clear, repaint=None, repaint_from=0.75, detail=0.0, given=()):
     """Return the `Chain` of two networks, or of classical methods in their place.
 
     Parameters
@@ -42,6 +42,8 @@ def load(tasks, settings, *, clear, repaint=None, repaint_from=0.75, given=()):
         has weights, or else harmonic; a line says which].
     repaint_from : float, 0..1
         Where the found opacity is above it the ground is repainted.
+    detail : float, 0..1
+        Share of the detail of clear ground near by that is laid on what was painted.
     given : iterable of str
         Settings that the user set for this start.
 
@@ -60,6 +62,8 @@ def load(tasks, settings, *, clear, repaint=None, repaint_from=0.75, given=()):
             raise UserError(f"{option} {name}: must be one of {', '.join(filter(None, known))}")
     if not 0 < repaint_from <= 1:
         raise UserError(f"--repaint-from {repaint_from:g}: must be above 0 and at most 1")
+    if not 0 <= detail <= 1:
+        raise UserError(f"--detail {detail:g}: must be from 0 to 1")
     start = {task.name: own_settings(task, settings, given) for task in tasks}
 
     def network(task, tile_px):
@@ -86,10 +90,10 @@ def load(tasks, settings, *, clear, repaint=None, repaint_from=0.75, given=()):
         second = network(painters[repaint], _PAINT_TILE_PX)
         # It has learnt from holes that are hardly deeper.
         reach_px = second.settings.crop_px // 2
-        return Chain(first, second, repaint_from, reach_px, _NARROW_PX)
+        return Chain(first, second, repaint_from, reach_px, _NARROW_PX, detail)
     task = next(iter(painters.values()))
     second = classical.painter(repaint, task, start[task.name])
-    return Chain(first, second, repaint_from, classical.REACH_PX)
+    return Chain(first, second, repaint_from, classical.REACH_PX, detail=detail)
 
 
 def own_settings(task, settings, given):
