@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import partial
 
 import cv2
 import numpy as np
@@ -295,7 +296,7 @@ def drawn(number, **changes):
         "clear_share": 0.0,
         "veil_share": 0.0,
         "cumulus_share": 0.0,
-        "cumulus": CUMULUS,
+        "cumulus": partial(clouds.cumulus_opacity, **CUMULUS),
     }
     return clouds.draw_cloud(keyed_rng(3, number, "cloud"), 32, **how | changes)
 

@@ -13,7 +13,7 @@ from test_samples import NOISE, Pictures, bits
 import mod_GAN_poly
 import mod_GAN_spot
 from configure import Clouds, Defog
-from util.samples import heaps, holes
+from util.samples import holes
 from util.samples.clouds import cover, draw_opacity
 from util.samples.damage import Samples, cleared, cloud, cloud_from, holed
 from util.samples.ground import Ground
@@ -340,11 +340,17 @@ def round_cloud(size=64):
     return np.clip(1.5 - from_middle / (size / 5), 0, 1).astype(np.float32)[..., None]
 
 
-def test_heaps_of_cloud_are_darker_by_no_more_than_their_relief():
+def round_cloud_and_height():
+    opacity = round_cloud()
+    return np.dstack([opacity, np.sqrt(opacity)])
+
+
+@pytest.mark.parametrize("drawn", [round_cloud(), round_cloud_and_height()])
+def test_heaps_of_cloud_are_darker_by_no_more_than_their_relief(drawn):
     black, opacity = np.zeros((64, 64, 3), np.float32), round_cloud()
     darkest = []
     for number in range(20):
-        made = cloud(Keys(0, number), black, draw=lambda rng: opacity, cloud_relief=0.5)
+        made = cloud(Keys(0, number), black, draw=lambda rng: drawn, cloud_relief=0.5)
         assert (made["cloudy"] <= opacity + 1e-6).all()
         assert (made["cloudy"] >= 0.5 * opacity - 1e-6).all()
         np.testing.assert_allclose(made["opacity"], opacity, atol=1e-6)
@@ -352,13 +358,14 @@ def test_heaps_of_cloud_are_darker_by_no_more_than_their_relief():
     assert min(darkest) < 0.65
 
 
-def test_heaps_of_cloud_are_darker_on_the_side_of_their_shadow():
+@pytest.mark.parametrize("drawn", [round_cloud(), round_cloud_and_height()])
+def test_heaps_of_cloud_are_darker_on_the_side_of_their_shadow(drawn):
     white, opacity = np.ones((64, 64, 3), np.float32), round_cloud()
     places = np.indices((64, 64)) - 31.5
     how = {"shadow_share": 1.0, "shadow_depth": (0.5, 0.5), "cloud_relief": 1.0}
     shaded = []
     for number in range(20):
-        made = cloud(Keys(0, number), white, draw=lambda rng: opacity, **how)
+        made = cloud(Keys(0, number), white, draw=lambda rng: drawn, **how)
         toward = (places * (white - made["clear"])[..., 0]).sum(axis=(1, 2))
         sent_up = (made["cloudy"] - made["clear"] * (1 - opacity)) / np.maximum(opacity, 1e-6)
         dark = np.where(opacity > 0.3, 1 - sent_up, 0)[..., 0]
@@ -389,7 +396,7 @@ def test_a_share_of_the_samples_has_heaps_and_the_others_stay_as_they_were():
         return [damage(Keys(0, number), clear)["cloudy"].tobytes() for number in range(200)]
 
     none, some, all_of_them = made(), made(heap_share=0.4), made(heap_share=1.0)
-    assert all_of_them == made(**heaps.DAY)
+    assert sum(a != b for a, b in zip(all_of_them, none, strict=True)) > 150  # some are clear
     heaped = [a != b for a, b in zip(some, none, strict=True)]
     assert 50 < sum(heaped) < 110
     pairs = zip(heaped, some, none, all_of_them, strict=True)

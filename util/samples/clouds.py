@@ -194,13 +194,14 @@ def draw_cloud(
         The map is multiplied by a number from this range and cut off at 1. Cumulus is as thick as
         five such layers.
     clear_share, veil_share, cumulus_share : float
-        Shares of maps without cloud, with a `veil_opacity`, and with a `cumulus_opacity`.
-    cumulus : dict
-        Arguments of `cumulus_opacity`.
+        Shares of maps without cloud, with a `veil_opacity`, and with cumulus.
+    cumulus : callable
+        ``cumulus(rng, size_px) -> float32 (size_px, size_px)`` as `cumulus_opacity`, or
+        ``(size_px, size_px, 2)`` with the height of the tops.
 
     Returns
     -------
-    float32 (size_px, size_px, 1), 0..1
+    float32 (size_px, size_px, 1), 0..1; of cumulus that has heights (size_px, size_px, 2)
     """
     kind, greatest = rng.random(), np.float32(rng.uniform(*greatest_opacity))
     if kind < clear_share:
@@ -208,7 +209,7 @@ def draw_cloud(
     if kind < clear_share + veil_share:
         found = veil_opacity(rng, size_px)[..., None]
     elif kind < clear_share + veil_share + cumulus_share:
-        found = cumulus_opacity(rng, size_px, **cumulus)[..., None]
+        found = np.atleast_3d(cumulus(rng, size_px))
         greatest = 1 - (1 - min(greatest, np.float32(1))) ** 5
     else:
         found = sheet(rng)

@@ -14,7 +14,13 @@ import numpy as np
 
 from util.pictures.lab import grey_of
 from util.samples import heaps, light
-from util.samples.clouds import draw_cloud, draw_opacity, noise_opacity, veil_opacity
+from util.samples.clouds import (
+    cumulus_opacity,
+    draw_cloud,
+    draw_opacity,
+    noise_opacity,
+    veil_opacity,
+)
 from util.samples.ground import open_stores
 from util.samples.haze import in_banks, scatter, smooth_depth
 from util.samples.holes import nearness
@@ -80,11 +86,11 @@ def cloud(
     Parameters
     ----------
     draw : callable
-        ``draw(rng) -> float32 (S, S, 1)``, opacity 0..1.
+        ``draw(rng) -> float32 (S, S, 1)``, opacity 0..1, or with the height of its tops (S, S, 2).
     others : float, or (float, float) to draw from uniformly
         The settings of these names; as they stand here nothing but white cloud is laid.
     """
-    opacity = draw(keys("cloud"))[..., 0]
+    opacity, *height = cv2.split(draw(keys("cloud")))
     rng = keys("jitter")
     opacity = np.clip(opacity + np.float32(rng.uniform(*opacity_offset)), 0.0, 1.0)
     colour = rng.uniform(*cloud_colour, 3) * rng.uniform(*cloud_brightness)
@@ -112,7 +118,7 @@ def cloud(
         if cloud_relief:
             rng = keys("relief")
             sun = rng.uniform(0, 2 * math.pi) if sun is None else sun
-            dark = heaps.relief(rng, opacity, sun, cloud_relief, cloud_colour)
+            dark = heaps.relief(rng, opacity, sun, cloud_relief, cloud_colour, *height)
             shade = dark if shade is None else light.joined(shade, dark)
         cloudy = light.lit(beneath, seen, colour, shade)
         opacity = cv2.transform(seen, _MEAN)
@@ -289,10 +295,13 @@ def cloud_from(layers, settings):
 
     Its opacity is drawn by `util.samples.clouds.draw_cloud`.
     """
-    usual, share = _cloud_from(layers, settings), settings.heap_share
+    cumulus = partial(
+        cumulus_opacity, octaves=settings.cumulus_octaves, persistence=settings.cumulus_persistence
+    )
+    usual, share = _cloud_from(layers, settings, cumulus), settings.heap_share
     if not share:
         return usual
-    heaped = _cloud_from(layers, replace(settings, **heaps.DAY))
+    heaped = _cloud_from(layers, replace(settings, **heaps.DAY), heaps.heaped_opacity)
     return partial(_either, usual=usual, heaped=heaped, heap_share=share)
 
 
@@ -300,7 +309,7 @@ def _either(keys, clear, *, usual, heaped, heap_share):
     return (heaped if keys("kind of day").random() < heap_share else usual)(keys, clear)
 
 
-def _cloud_from(layers, settings):
+def _cloud_from(layers, settings, cumulus):
     draw = partial(
         draw_cloud,
         size_px=settings.crop_px,
@@ -309,13 +318,12 @@ def _cloud_from(layers, settings):
         clear_share=settings.clear_share,
         veil_share=settings.veil_share,
         cumulus_share=settings.cumulus_share,
-        cumulus={
-            "cell_range_px": settings.cumulus_cell_px,
-            "cover_range": settings.cumulus_cover,
-            "edge_range": settings.cumulus_edge,
-            "octaves": settings.cumulus_octaves,
-            "persistence": settings.cumulus_persistence,
-        },
+        cumulus=partial(
+            cumulus,
+            cell_range_px=settings.cumulus_cell_px,
+            cover_range=settings.cumulus_cover,
+            edge_range=settings.cumulus_edge,
+        ),
     )
     # The settings that `cloud` is given have the names of its arguments.
     return partial(cloud, draw=draw, **{n: getattr(settings, n) for n in cloud.__kwdefaults__})
