@@ -16,12 +16,10 @@ from util.restore.rolling import with_context
 _DETAIL_PX = 3.0  # finer than a blur of this standard deviation
 _TONE_PX = 6.0  # grounds are alike whose blurs of this standard deviation are ...
 _AROUND_PX = 12  # ... as far around as this
-_NEAREST_PX, _FARTHEST_PX, _COUNT = 24, 240, 60  # of the places that are compared
-_SHIFTS = [  # down and right: each in another direction, and further away
-    tuple(round(away * turn(2.4 * n)) for turn in (math.sin, math.cos))
-    for n in range(_COUNT)
-    for away in [_NEAREST_PX * (_FARTHEST_PX / _NEAREST_PX) ** (n / (_COUNT - 1))]
-]
+_COUNT, _NEAREST_PX, _FARTHEST_PX = 60, 24, 240  # of the places that are compared
+_TURNS = 2.4 * np.arange(_COUNT)  # the golden angle: each in another direction, and further away
+_AWAY_PX = np.geomspace(_NEAREST_PX, _FARTHEST_PX, _COUNT)
+_SHIFTS = np.rint(_AWAY_PX * [np.sin(_TURNS), np.cos(_TURNS)]).astype(int).T  # down and right
 _REACH_PX = _FARTHEST_PX + _AROUND_PX + math.ceil(4 * _TONE_PX)
 _TILE_PX = 512
 _PAINTED, _CLEAR = 64, 192  # confidence below which ground is painted, from which on it is clear
@@ -83,7 +81,7 @@ def _on_tile(pixels, confidence, inner, share, white):
     tone = cv2.GaussianBlur(seen, (0, 0), _TONE_PX)
     best = _best_shifts(tone, clear > 0, inner)
     y, x = np.nonzero((confidence[*inner] < _PAINTED) & (best < _COUNT))
-    away = np.array(_SHIFTS)[best[y, x]]
+    away = _SHIFTS[best[y, x]]
     places = y + inner[0].start, x + inner[1].start
     sources = places[0] + away[:, 0], places[1] + away[:, 1]
     # Detail is what differs from the clear ground around alone.
