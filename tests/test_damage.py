@@ -13,8 +13,8 @@ from test_samples import NOISE, Pictures, bits
 import mod_GAN_poly
 import mod_GAN_spot
 from configure import Clouds, Defog
-from util.samples import holes
-from util.samples.clouds import cover, draw_opacity
+from util.samples import heaps, holes
+from util.samples.clouds import cover, cumulus_opacity, draw_opacity
 from util.samples.damage import Samples, cleared, cloud, cloud_from, holed
 from util.samples.ground import Ground
 from util.samples.keys import Keys, keyed_rng
@@ -387,7 +387,7 @@ def test_dark_sides_of_tinted_cloud_have_more_of_a_tint():
     assert by[0.8, 1.0] > 1.05
 
 
-def test_a_share_of_the_samples_has_heaps_and_the_others_stay_as_they_were():
+def test_a_share_of_the_samples_has_heaps_and_the_others_stay_as_they_were(monkeypatch):
     settings = Defog(crop_px=32, noise_share=1.0)
     clear = np.full((32, 32, 3), 0.4, np.float32)
 
@@ -401,6 +401,10 @@ def test_a_share_of_the_samples_has_heaps_and_the_others_stay_as_they_were():
     assert 50 < sum(heaped) < 110
     pairs = zip(heaped, some, none, all_of_them, strict=True)
     assert all(each == (heap if is_heaped else usual) for is_heaped, each, usual, heap in pairs)
+    # Drawn as on other days it is those settings' cumulus.
+    drawn = {"octaves": settings.cumulus_octaves, "persistence": settings.cumulus_persistence}
+    monkeypatch.setattr(heaps, "heaped_opacity", partial(cumulus_opacity, **drawn))
+    assert made(heap_share=1.0) == made(**heaps.DAY)
 
 
 def test_pixels_are_picked_alike_from_cloud_ground_and_opacity():

@@ -150,11 +150,11 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None, hi
     """
     ground = np.empty(source.shape, source.dtype) if ground is None else ground
     white = white or np.iinfo(source.dtype).max
-    parts = _joined(chain, source, white, progress, more, ground, hidden)
+    parts = _restored(chain, source, white, progress, more, ground, hidden)
     return with_detail(parts, chain.detail, white) if chain.detail else parts
 
 
-def _joined(chain, source, white, progress, more, ground, hidden):
+def _restored(chain, source, white, progress, more, ground, hidden):
     opacity, all_white = (np.empty(source.shape[:2], kind) for kind in (np.uint8, bool))
     least = (math.ceil(_ALL_WHITE * chain.cloud_white * white),) * 3
     most = (np.iinfo(source.dtype).max,) * 3

@@ -24,7 +24,8 @@ _REACH_PX = _FARTHEST_PX + _AROUND_PX + math.ceil(4 * _TONE_PX)
 _TILE_PX = 512
 _PAINTED, _CLEAR = 64, 192  # confidence below which ground is painted, from which on it is clear
 _BESIDE_PX = 3  # so near to other ground clear ground is not taken
-_BRIGHTER, _DARKEST = 1.5, 8  # most that detail is strengthened; of 255, as dark as all below
+_MOST_STRENGTH = 1.5  # of detail that is laid on ground brighter than its own
+_LEAST_TONE = 8  # of 255: by so much more, or ratios of dark tones would be noise
 
 
 def with_detail(parts, share, white):
@@ -51,27 +52,21 @@ def with_detail(parts, share, white):
     return with_context(parts, detailed, _REACH_PX, least_rows=_TILE_PX)
 
 
-def _detailed(pixels, _, confidence, share, white):
-    """Return pixels (H, W, 3) with detail on what is painted; tile by tile, which saves memory."""
-    detailed, (height, width) = pixels.copy(), confidence.shape
-    painted = confidence < _PAINTED
-    for top in range(0, height, _TILE_PX):
-        for left in range(0, width, _TILE_PX):
-            here = painted[top : top + _TILE_PX, left : left + _TILE_PX]
+def _detailed(rows, pixels, _, confidence, share, white):
+    """Return these rows, a slice, with detail on what is painted; by tiles, which saves memory."""
+    detailed, painted = pixels.copy(), confidence < _PAINTED
+    for top in range(rows.start, rows.stop, _TILE_PX):
+        for left in range(0, painted.shape[1], _TILE_PX):
+            here = painted[top : min(top + _TILE_PX, rows.stop), left : left + _TILE_PX]
             if not here.any():
                 continue
-            rows, columns = (np.flatnonzero(here.any(axis=axis)) for axis in (1, 0))
-            core = (top + rows[0], top + rows[-1] + 1), (left + columns[0], left + columns[-1] + 1)
-            ends = zip(core, painted.shape, strict=True)
-            (above, below), (before, after) = (
-                (max(start - _REACH_PX, 0), min(stop + _REACH_PX, end))
-                for (start, stop), end in ends
-            )
-            part = slice(above, below), slice(before, after)
-            inner = [slice(a - b, z - b) for (a, z), b in zip(core, (above, before), strict=True)]
-            at = tuple(slice(*ends) for ends in core)
+            y, x = (np.flatnonzero(here.any(axis=axis)) for axis in (1, 0))
+            at = slice(top + y[0], top + y[-1] + 1), slice(left + x[0], left + x[-1] + 1)
+            part = tuple(slice(max(n.start - _REACH_PX, 0), n.stop + _REACH_PX) for n in at)
+            offsets = [n.start for n in part]
+            inner = [slice(n.start - o, n.stop - o) for n, o in zip(at, offsets, strict=True)]
             detailed[at] = _on_tile(pixels[part], confidence[part], inner, share, white)
-    return detailed
+    return detailed[rows]
 
 
 def _on_tile(pixels, confidence, inner, share, white):
@@ -89,8 +84,8 @@ def _on_tile(pixels, confidence, inner, share, white):
     exact = pixels.astype(np.float32)
     around = cv2.GaussianBlur(exact * weight[..., None], (0, 0), _DETAIL_PX)[sources]
     around /= np.maximum(cv2.GaussianBlur(weight, (0, 0), _DETAIL_PX)[sources], 1e-3)[:, None]
-    mean = tone.sum(axis=2, dtype=np.float32) + 3 * _DARKEST
-    strength = np.minimum(mean[places] / mean[sources], _BRIGHTER)
+    mean = tone.sum(axis=2, dtype=np.float32) + 3 * _LEAST_TONE
+    strength = np.minimum(mean[places] / mean[sources], _MOST_STRENGTH)
     strength *= share * (1 - confidence[places] / np.float32(_PAINTED))
     detail = (exact[sources] - around) * strength[:, None]
     made = pixels[*inner].copy()

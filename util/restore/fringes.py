@@ -45,9 +45,9 @@ def without_fringes(parts, white):
     return with_context(parts, partial(_balanced, white=white), _REACH_PX)
 
 
-def _balanced(pixels, opacity, white):
+def _balanced(at, pixels, opacity, white):
     if (opacity <= 255 * _FROM).all():
-        return pixels
+        return pixels[at]
     # OpenCV and tables: selecting pixels by NumPy takes five times as long.
     green = cv2.transform(pixels.astype(np.float32), _GREEN)
     clear = cv2.LUT(opacity, _CLEAR)
@@ -59,7 +59,7 @@ def _balanced(pixels, opacity, white):
     # Rounded, and within the type's range. By channels: as a picture it takes three times as long.
     depth = {np.uint8: cv2.CV_8U, np.uint16: cv2.CV_16U}[pixels.dtype.type]
     parts = zip(cv2.split(pixels), _BACK, strict=True)
-    return cv2.merge([cv2.add(plane, share * off, dtype=depth) for plane, share in parts])
+    return cv2.merge([cv2.add(plane, share * off, dtype=depth) for plane, share in parts])[at]
 
 
 def _around(plane):

@@ -13,8 +13,9 @@ def with_context(parts, function, reach_px, least_rows=0):
     parts : iterable of (int, array (rows, W, ..), ..)
         The first row, and arrays of these rows, from the top down; cut anywhere.
     function : callable
-        ``function(array (rows, W, ..), ..)`` -> the first of them anew. What it makes of a row
-        depends on no row more than `reach_px` away.
+        ``function(at, array (rows, W, ..), ..)`` -> the rows `at`, a slice, of the first of them
+        anew; the others are context. What it makes of a row depends on none more than `reach_px`
+        away.
     reach_px : int
     least_rows : int
         Of a strip, so that it is not all context.
@@ -28,14 +29,17 @@ def with_context(parts, function, reach_px, least_rows=0):
         rows = _stacked([context, new]) if context else new
         end = len(rows[0]) - reach_px
         if end > ready:
-            made = function(*rows)
-            yield first + ready, made[ready:end], *(part[ready:end] for part in rows[1:])
+            yield _made(function, rows, first, slice(ready, end))
             ready = end
         surplus = max(ready - reach_px, 0)
         context = [part[surplus:] for part in rows]
         first, ready = first + surplus, ready - surplus
     if context:
-        yield first + ready, function(*context)[ready:], *(part[ready:] for part in context[1:])
+        yield _made(function, context, first, slice(ready, len(context[0])))
+
+
+def _made(function, rows, first, at):
+    return first + at.start, function(at, *rows), *(part[at] for part in rows[1:])
 
 
 def _strips(parts, least_rows):

@@ -43,8 +43,8 @@ def heaped_opacity(rng, size_px, *, cell_range_px, cover_range, edge_range):
     float32 (size_px, size_px, 2), 0..1
         Opacity, and the height of the tops.
     """
-    drawn = _logarithmic(rng, cell_range_px, cover_range, edge_range, (6, 24))
-    cell_px, covered, edge, tower_px = drawn
+    ranges = cell_range_px, cover_range, edge_range, (6, 24)
+    cell_px, covered, edge, tower_px = (_logarithmic(rng, *each) for each in ranges)
     tower_px, weight, towers = min(tower_px, cell_px / 2), 1.0, 0
     while tower_px >= 2:
         towers = towers + np.float32(weight) * domes(rng, size_px, tower_px)
@@ -64,9 +64,9 @@ def heaped_opacity(rng, size_px, *, cell_range_px, cover_range, edge_range):
     return cv2.merge([opacity, height])
 
 
-def _logarithmic(rng, *ranges):
-    """Draw from each range uniformly in the logarithm."""
-    return [math.exp(rng.uniform(math.log(low), math.log(high))) for low, high in ranges]
+def _logarithmic(rng, low, high):
+    """Draw from a range uniformly in the logarithm."""
+    return math.exp(rng.uniform(math.log(low), math.log(high)))
 
 
 def domes(rng, size_px, cell_px):
@@ -123,7 +123,7 @@ def relief(rng, opacity, sun, most, colour_range, height=None):
 def _lumps(rng, shape):
     """Draw small lumps, float32 of this shape, 0..1; at half the side, which is enough for 4 px."""
     half_px = max(shape[0] // 2, 1)
-    cell_px = math.exp(rng.uniform(math.log(3), math.log(24)))
+    cell_px = _logarithmic(rng, 3, 24)
     cells_px = [cell for octave in range(4) if (cell := cell_px / 2.2**octave) >= 1.5]
     lumps = sum(
         np.abs(fractal_noise(rng, half_px, [cell], [2 * math.sqrt(cell / cell_px)]))
