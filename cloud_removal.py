@@ -76,6 +76,7 @@ def remove_clouds(
     repaint=None,
     repaint_from=0.75,
     detail=0.0,
+    shadows=False,
     cloud_white=None,
     sizes=None,
     pixel_m=None,
@@ -105,6 +106,10 @@ def remove_clouds(
     detail : float, 0..1
         Share of the detail of clear ground near by that is laid on what was painted: at 1 it is as
         sharp, right in kind but in a wrong place, and so further from the truth.
+    shadows : bool
+        Ground in shadows of the cloud gets the light of the ground around, where it is surely
+        found where they fall; where they are black it is repainted. Confidence tells how much of
+        the light was missing.
     cloud_white : float, optional
         How bright the darkest parts of opaque cloud are, of white, 0.1..1: where grey cloud, or the
         dark sides of cumulus, were not found, less finds them, and more bright ground, too [1].
@@ -156,6 +161,7 @@ def remove_clouds(
             repaint,
             repaint_from,
             detail,
+            shadows,
             cloud_white=cloud_white,
             sizes=sizes,
             pixel_m=pixel_m,
@@ -172,11 +178,11 @@ def remove_clouds(
 
 
 @cache
-def _loaded(clear, repaint, repaint_from, detail, **own):
+def _loaded(clear, repaint, repaint_from, detail, shadows, **own):
     options = {f"setting_{name}": str(value) for name, value in own.items() if value is not None}
     settings, _ = command.settings_from(Defog, argparse.Namespace(**options), [])
     how = {"clear": clear, "repaint": repaint, "repaint_from": repaint_from, "detail": detail}
-    return chain.load(TASKS, settings, **how)
+    return chain.load(TASKS, settings, **how, shadows=shadows)
 
 
 # --- the command line -------------------------------------------------------------------------
@@ -223,6 +229,8 @@ def run(arguments):
     parser.add_argument("--repaint-from", type=float, default=0.75, metavar="SHARE", help=text)
     text = "how much of the detail of ground near by is laid on what is painted [%(default)s]"
     parser.add_argument("--detail", type=float, default=0.0, metavar="SHARE", help=text)
+    text = "give ground in the cloud's shadows its light back, where it is surely found"
+    parser.add_argument("--shadows", action="store_true", help=text)
     command.add_settings(parser, Defog, SETTINGS)
     options, extra = parser.parse_known_intermixed_args(arguments)
     settings, given = command.settings_from(Defog, options, extra)
@@ -232,7 +240,8 @@ def run(arguments):
         how = {name: getattr(options, name) for name in ("bands", "nodata", "format")}
         taken = scenes.Scenes(**how, options=dict(options.co))
         taken.check()
-    how = {name: getattr(options, name) for name in ("clear", "repaint", "repaint_from", "detail")}
+    names = "clear", "repaint", "repaint_from", "detail", "shadows"
+    how = {name: getattr(options, name) for name in names}
     with command.cut_short("cloud_removal"), trained.choose_device(settings).scope():
         parts = chain.load(TASKS, settings, **how, given=given)
         if word == "evaluate":

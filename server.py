@@ -55,6 +55,7 @@ def run(arguments):
     parser.add_argument(
         "--detail", type=float, default=0.0, metavar="SHARE", help="as cloud_removal.py"
     )
+    parser.add_argument("--shadows", action="store_true", help="as cloud_removal.py")
     text = "listen on all addresses; a token in the printed one, or in the variable " + TOKEN
     parser.add_argument("--lan", action="store_true", help=text)
     parser.add_argument("--port", type=int, default=8000, help="[%(default)s]")
@@ -105,7 +106,9 @@ def _loaded(options, settings, given, facts):
 
     with trained.choose_device(settings).scope():
         if options.script == CHAIN:
-            how = {name: getattr(options, name) for name in ("clear", "repaint", "detail")}
+            how = {
+                name: getattr(options, name) for name in ("clear", "repaint", "detail", "shadows")
+            }
             parts = chain.load(TASKS, settings, **how, given=given)
             networks = [parts.clear.origin, parts.paint.origin]
             facts |= {"networks": networks, "repaints": True, "marks_first": False}

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from conftest import PROJECT, task_of
 from stand_ins import picture
+from test_shadows import in_shadow, pixels_of, scene
 
 import cloud_removal
 from cloud_removal import remove_clouds
@@ -140,6 +141,31 @@ def test_detail_is_laid_on_what_is_painted_and_on_nothing_else(run, tmp_path):
     assert differs[confidence == 0].mean() > 0.5
     made = remove_clouds(read_picture(CLOUDY), repaint="harmonic", detail=0.75).ground
     np.testing.assert_array_equal(made, detailed)
+
+
+def test_what_is_hidden_is_painted_from_ground_that_has_its_light_back(run, tmp_path):
+    ground, shaded, cloud = scene()
+    opacity = np.float32(cloud / 255)[..., None]
+    cloudy = pixels_of(shaded * (1 - opacity) + opacity)
+    plain, relit = (
+        remove_clouds(cloudy, repaint="harmonic", shadows=wanted) for wanted in (False, True)
+    )
+    deep, lit = in_shadow(ground, shaded, cloud)
+
+    def off(made, here):
+        return np.abs(made.ground / 255 - ground)[here].mean()
+
+    assert off(relit, deep) < 0.4 * off(plain, deep)
+    assert off(relit, cloud > 250) < off(plain, cloud > 250)
+    assert (relit.opacity != plain.opacity)[deep].mean() < 0.01
+    assert np.median(relit.confidence[deep]) == pytest.approx(0.5, abs=0.1)
+    assert (relit.ground != plain.ground).any(axis=2)[lit].mean() < 0.01
+    own = relit.confidence == 1
+    np.testing.assert_array_equal(relit.ground[own], cloudy[own])
+    write_picture(tmp_path / "cloudy.png", cloudy)
+    words = tmp_path / "cloudy.png", "--shadows", "--repaint", "harmonic", "--out", tmp_path / "out"
+    assert run(*words)[0] == 0
+    np.testing.assert_array_equal(read_picture(tmp_path / "out" / "cloudy.png"), relit.ground)
 
 
 def test_parts_share_the_work_and_the_names(run, five, tmp_path):

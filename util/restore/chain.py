@@ -2,10 +2,10 @@
 
     cloudy --> clear --> ground, opacity --> paint where opacity > repaint_from --> joined ground
 
-The ground is relieved of coloured fringes first. What the second step knows of a picture is that
-ground, but for a rim around what is hidden: there cloud ends, and its cleared ground is worst. Of
-wide cloud that rim is painted, too, and of any cloud what was left of it near by, or is all white
-and touches it, or is near where many such things do.
+The ground is relieved of coloured fringes first, and if wanted of the cloud's shadows. What the
+second step knows of a picture is that ground, but for a rim around what is hidden: there cloud
+ends, and its cleared ground is worst. Of wide cloud that rim is painted, too, and of any cloud what
+was left of it near by, or is all white and touches it, or is near where many such things do.
 """
 
 import math
@@ -22,6 +22,7 @@ from util.restore.bands import bands, tile_counts
 from util.restore.detail import with_detail
 from util.restore.fringes import without_fringes
 from util.restore.holes import windows
+from util.restore.shadows import relight
 from util.restore.tiles import Part
 
 _FADE = 0.1  # of opacity, over which the painted ground takes the place of the cleared one
@@ -77,6 +78,8 @@ class Chain:
         smoothly: quicker than by a network, and no further from the truth. 0: the painter has all.
     detail : float, 0..1
         Share of the detail of clear ground near by that is laid on what was painted.
+    shadows : bool
+        Ground in shadows of the cloud gets its light back; where they are black it is painted.
     """
 
     clear: object
@@ -85,6 +88,7 @@ class Chain:
     reach_px: int = 64
     narrow_px: int = 0
     detail: float = 0.0
+    shadows: bool = False
 
     @property
     def share(self):
@@ -170,8 +174,13 @@ def _restored(chain, source, white, progress, more, ground, hidden):
     del all_white, missed  # a byte a pixel each, while painters need memory
     if hidden is not None:
         opacity[hidden] = cover[hidden] = 255
+    shade = relight(ground, opacity, white) if chain.shadows else None
+    if chain.shadows:
+        cover[shade == 255] = 255
     hole = _hole(cover, share, fringe)
-    del fringe  # as above
+    if chain.shadows:
+        _mark_lit(chain, cover, shade)
+    del fringe, shade  # as above
     join = partial(_join, chain, white, ground, opacity, cover)
     if chain.narrow_px and hole.any():
         hole = _fill_narrow(chain, ground, hole, join)
@@ -270,6 +279,13 @@ def _hole(cover, share, fringe):
     near |= fringe
     found = hidden if near.all() else near
     return np.zeros_like(found) if found.all() else found  # without anything to go by
+
+
+def _mark_lit(chain, cover, shade):
+    """Mark in the cover what got its light back: it is neither the photograph's own nor painted."""
+    least, most = np.flatnonzero(~chain.own)[0], np.flatnonzero(chain.share == 0)[-1]
+    lit = (shade > 0) & (shade < 255)
+    cover[lit] = np.maximum(cover[lit], np.clip(shade[lit], least, most))
 
 
 def _fill_narrow(chain, ground, hole, join):

@@ -25,7 +25,9 @@ _NEXT_TO_NONE = 0.001  # share of opaque cloud: so much may be boats and roofs
 _PREVIEW_PX = 400  # longer side of each of its three pictures, at most
 
 
-def load(tasks, settings, *, clear, repaint=None, repaint_from=0.75, detail=0.0, given=()):
+def load(
+    tasks, settings, *, clear, repaint=None, repaint_from=0.75, detail=0.0, shadows=False, given=()
+):
     """Return the `Chain` of two networks, or of classical methods in their place.
 
     Parameters
@@ -44,6 +46,8 @@ def load(tasks, settings, *, clear, repaint=None, repaint_from=0.75, detail=0.0,
         Where the found opacity is above it the ground is repainted.
     detail : float, 0..1
         Share of the detail of clear ground near by that is laid on what was painted.
+    shadows : bool
+        Whether ground in shadows of the cloud gets its light back.
     given : iterable of str
         Settings that the user set for this start.
 
@@ -90,10 +94,10 @@ def load(tasks, settings, *, clear, repaint=None, repaint_from=0.75, detail=0.0,
         second = network(painters[repaint], _PAINT_TILE_PX)
         # It has learnt from holes that are hardly deeper.
         reach_px = second.settings.crop_px // 2
-        return Chain(first, second, repaint_from, reach_px, _NARROW_PX, detail)
+        return Chain(first, second, repaint_from, reach_px, _NARROW_PX, detail, shadows)
     task = next(iter(painters.values()))
     second = classical.painter(repaint, task, start[task.name])
-    return Chain(first, second, repaint_from, classical.REACH_PX, detail=detail)
+    return Chain(first, second, repaint_from, classical.REACH_PX, 0, detail, shadows)
 
 
 def own_settings(task, settings, given):
