@@ -103,7 +103,7 @@ def test_parts_that_a_picture_is_worked_on_in_do_not_show(monkeypatch):
     monkeypatch.setattr(shadows, "_BLOCK", 80)
     monkeypatch.setattr(shadows, "_ROWS", 16)
     relight(parts, cloud, 255.0)
-    assert (whole != parts).any(axis=2).mean() < 0.002
+    assert (whole != parts).any(axis=2).mean() < 0.005
 
 
 def test_ground_may_be_whatever_takes_and_gives_slices():

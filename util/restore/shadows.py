@@ -32,9 +32,10 @@ _LEAST_SHARE, _LEAST_CELLS = 0.1, 300
 _SURE, _BETTER = 4.0, 1.5
 _USUAL = 70  # percentile of darkness beneath the cloud as it is moved: not all of that is shadow
 _WAYS = np.geomspace(0.6, 1.6, 9)  # of the common way: clouds differ in height
-_DARK, _LEAST_DEPTH = 0.5, 0.1  # of how dark shadows usually are, which is no less than this
-_COVERED = 0.5  # of what a cloud could shade has to be dark
-_LIGHT = 24  # cells: standard deviation of the grounds in and out of shadow that are compared
+_LEAST_DEPTH, _DARK = 0.1, 0.35  # of shadows, and of how dark they usually are what one has to be
+# Cells, and share of the way: standard deviation of the ground that a shadow is compared with.
+_BESIDE, _BESIDE_SHARE = 8, 0.5
+_LIGHT = 12  # cells: standard deviation of the grounds in and out of shadow that light is told from
 _COARSE = 8  # cells: side of those that this is done in
 _BLUR_PX, _REACH_PX = 1.0, 6  # of what tells how dark a pixel is
 _ROWS = 64  # that get their light together, at least
@@ -181,15 +182,19 @@ def _shadows(way, ground, opacity, white, at):
     shape = [part.stop - part.start for part in at]
     if not cloud.any():
         return np.zeros(shape, np.uint8)
-    dark = seen * (cv2.GaussianBlur(darkness, (0, 0), 1.0) > _DARK * way.depth)
-    reached = np.zeros(cloud.shape, np.uint8)
-    near = 4 + way.length / 4
-    for times in _WAYS:
-        beneath = _moved(cloud, times * way.down, times * way.right) * seen
-        covered = _smooth(beneath * dark, near) > _COVERED * _smooth(beneath, near)
-        reached |= np.uint8(covered & (beneath > 0.5))
-    reached = cv2.dilate(reached, _disc(1 + way.length / 8))
-    found = reached & np.uint8(dark)
+    near = _BESIDE + _BESIDE_SHARE * way.length
+    casts = [_moved(cloud, times * way.down, times * way.right) * seen for times in _WAYS]
+    beside = seen * (cv2.dilate(np.max(casts, axis=0), _disc(1 + way.length / 8)) < 0.5)
+    in_light = _mean(darkness, beside, near)
+    # Of the ways that shadows may fall here the one by which ground is darkest.
+    deeper, cast = np.full(cloud.shape, -np.inf, np.float32), np.zeros_like(cloud)
+    for each in casts:
+        by = _mean(darkness, each, near) - in_light
+        better = by > deeper
+        deeper[better], cast[better] = by[better], each[better]
+    dark = cv2.GaussianBlur(darkness, (0, 0), 1.0) > in_light + deeper / 2
+    dark &= deeper > _DARK * way.depth
+    found = cv2.dilate(np.uint8(cast > 0.5), _disc(1)) & np.uint8(dark) & np.uint8(seen)
     found = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)) & np.uint8(seen)
     found = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))[inner]
     found = found.repeat(way.cell_px, axis=0).repeat(way.cell_px, axis=1)
@@ -219,8 +224,8 @@ def _block(ground, opacity, white, at, cell_px, around, margin):
             cv2.resize(each, size[::-1], interpolation=cv2.INTER_AREA) for each in (pixels, found)
         )
     seen, tone = np.float32(found < _SEEN), _logarithm(cv2.transform(pixels, _MEAN), white)
-    around = _smooth(tone * seen, around) / np.maximum(_smooth(seen, around), 1e-3)
-    return _Block(np.float32(found >= _CLOUD), seen, around - tone), tuple(inner)
+    darkness = _mean(tone, seen, around) - tone
+    return _Block(np.float32(found >= _CLOUD), seen, darkness), tuple(inner)
 
 
 # --- and its light ------------------------------------------------------------------------------
@@ -292,6 +297,11 @@ def _missing(came, made, shade, white):
 
 def _logarithm(pixels, white):
     return np.log(pixels.astype(np.float32) / np.float32(white) + np.float32(_FLOOR))
+
+
+def _mean(values, weight, sigma):
+    """Return the weighted mean around each cell, float32 (h, w); about 0 where there is none."""
+    return _smooth(values * weight, sigma) / np.maximum(_smooth(weight, sigma), 1e-2)
 
 
 def _smooth(values, sigma):
