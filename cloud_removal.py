@@ -8,11 +8,11 @@
 
 For a.png the folder --out gets, of the same size, a.png, a_opacity.png (white is opaque cloud) and
 a_confidence.png: white where the pixel is the photograph's own, bit for bit, darker the more opaque
-the cloud was, black where the ground is painted or nothing is there (nodata, alpha 0). A folder's
-sub-folders are kept. PNG, TIFF and BMP keep their format, others become PNG; types stay, and what a
-file carries goes along: georeference, EXIF, further bands. With rasterio, TIFFs go through part by
-part, and all three results are GeoTIFFs on the same grid. What is painted is plausible at best,
-never evidence.
+the cloud was (with --shadows the darker its shadow was, too), black where the ground is painted or
+nothing is there (nodata, alpha 0). A folder's sub-folders are kept. PNG, TIFF and BMP keep their
+format, others become PNG; types stay, and what a file carries goes along: georeference, EXIF,
+further bands. With rasterio, TIFFs go through part by part, and all three results are GeoTIFFs on
+the same grid. What is painted is plausible at best, never evidence.
 
 In Python: from cloud_removal import remove_clouds.
 """
@@ -57,8 +57,8 @@ class Cleared(NamedTuple):
     opacity : float32 (H, W), 0..1
         Of the cloud that was found; 0 where the picture is not valid.
     confidence : float32 (H, W), 0..1
-        1 where the pixel is the photograph's own, less the more opaque the cloud, 0 where the
-        ground is painted, or the picture not valid.
+        1 where the pixel is the photograph's own, less the more opaque the cloud, or the darker
+        the shadow that was lit, 0 where the ground is painted, or the picture not valid.
     """
 
     ground: np.ndarray
