@@ -115,3 +115,13 @@ def test_ground_may_be_whatever_takes_and_gives_slices():
     plain, kept = pixels_of(shaded), pixels_of(shaded)
     np.testing.assert_array_equal(relight(plain, cloud, 255.0), relight(Slices(kept), cloud, 255.0))
     np.testing.assert_array_equal(plain, kept)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (5, 7), (200, 3), (130, 1600)])
+def test_a_picture_of_any_size_is_taken(size):
+    rng = np.random.default_rng(0)
+    ground = rng.integers(0, 256, (*size, 3)).astype(np.uint8)
+    for cloud in (np.full(size, 255), np.zeros(size), rng.integers(0, 256, size)):
+        missing = relight(ground.copy(), cloud.astype(np.uint8), 255.0)
+        assert missing.shape == size
+        assert missing.dtype == np.uint8
