@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from test_bands import OnlySlices
 
-from util.restore import shadows
+from util.restore import rolling, shadows
 from util.restore.shadows import relight
 from util.samples import light
 
@@ -101,9 +101,18 @@ def test_parts_that_a_picture_is_worked_on_in_do_not_show(monkeypatch):
     whole, parts = pixels_of(shaded), pixels_of(shaded)
     relight(whole, cloud, 255.0)
     monkeypatch.setattr(shadows, "_BLOCK", 80)
-    monkeypatch.setattr(shadows, "_ROWS", 16)
     relight(parts, cloud, 255.0)
     assert (whole != parts).any(axis=2).mean() < 0.005
+
+
+def test_rows_that_get_their_light_together_do_not_show(monkeypatch):
+    _, shaded, cloud = scene()
+    whole, strips = pixels_of(shaded), pixels_of(shaded)
+    missing = relight(whole, cloud, 255.0)
+    monkeypatch.setattr(shadows, "_ROWS", 16)
+    monkeypatch.setattr(rolling, "_PIXELS", 1)
+    np.testing.assert_array_equal(relight(strips, cloud, 255.0), missing)
+    np.testing.assert_array_equal(strips, whole)
 
 
 def test_ground_may_be_whatever_takes_and_gives_slices():

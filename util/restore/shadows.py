@@ -101,8 +101,9 @@ def relight(ground, opacity, white):
     parts = _parts(ground, shade, light, _COARSE * way.cell_px)
     for top, made, found, _ in with_context(parts, partial(_lit, white=white), _REACH_PX):
         at = slice(top, top + len(made)), slice(0, opacity.shape[1])
-        if found.any():
-            shade[at] = _missing(ground[at], made, found, white)
+        came = ground[at]
+        if found.any() or (made != came).any():  # rims of shadows reach into the next rows
+            shade[at] = _missing(came, made, found, white)
             ground[at] = made
     return shade
 
@@ -137,26 +138,38 @@ def _way_in_cells(ground, opacity, white, cell_px, around):
     tells = on_ground >= least
     if not tells.any():
         return None
-    depth = np.where(tells, dark / np.maximum(on_ground, 1), 0)
-    down, right = np.array(np.unravel_index(depth.argmax(), depth.shape)) - _FARTHEST
+    best = _best(np.where(tells, dark / np.maximum(on_ground, 1), 0), tells)
+    if best is None:
+        return None
+    beneath = [
+        cv2.GaussianBlur(dark, (0, 0), 1.0)[(_moved(cloud, *best) > 0.5) & (seen > 0)]
+        for cloud, seen, dark in blocks
+    ]
+    depth = float(np.percentile(np.concatenate(beneath), _USUAL))
+    return _Way(cell_px, around, *best, depth) if depth >= _LEAST_DEPTH else None
+
+
+def _best(depth, tells):
+    """Return how far down and right the way goes that stands out of all that tell something.
+
+    depth : float (2 x farthest + 1, the same)
+        Logarithm by which ground is darker beneath cloud that is moved each way, 0 or more.
+
+    Returns
+    -------
+    (int, int) or None
+    """
+    down, right = (int(n) - _FARTHEST for n in np.unravel_index(depth.argmax(), depth.shape))
     more = depth - np.median(depth[tells])
-    usual = 1.48 * np.median(np.abs(more[tells]))
+    spread = 1.48 * np.median(np.abs(more[tells]))
     # As clouds differ in height the way next to it is as good.
     ways = np.arange(-_FARTHEST, _FARTHEST + 1)
     away = np.hypot(ways[:, None] - down, ways - right) > max(6, 0.75 * np.hypot(down, right))
     next_best = more[away & tells].max(initial=0)
-    if max(abs(down), abs(right)) > _FARTHEST - 4 or more.max() < max(
-        _SURE * usual, _BETTER * next_best
-    ):
+    at_the_edge = max(abs(down), abs(right)) > _FARTHEST - 4
+    if at_the_edge or more.max() < max(_SURE * spread, _BETTER * next_best):
         return None
-    beneath = [
-        cv2.GaussianBlur(dark, (0, 0), 1.0)[(_moved(cloud, down, right) > 0.5) & (seen > 0)]
-        for cloud, seen, dark in blocks
-    ]
-    usual_depth = np.percentile(np.concatenate(beneath), _USUAL)
-    if usual_depth < _LEAST_DEPTH:
-        return None
-    return _Way(cell_px, around, int(down), int(right), float(usual_depth))
+    return down, right
 
 
 def _sums_beneath(cloud, planes):
@@ -270,7 +283,7 @@ def _parts(ground, shade, light, side):
 
 def _lit(at, pixels, shade, light, white):
     """Return these rows of the ground as they are in the light, what is half dark by half."""
-    if not shade[at].any():
+    if not shade.any():
         return pixels[at]
     tone = _logarithm(pixels, white)
     in_shadow, more = np.dsplit(light, 2)
