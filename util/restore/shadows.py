@@ -273,7 +273,7 @@ def _parts(ground, shade, light, side):
         at = slice(top, min(top + _ROWS, height)), slice(0, width)
         size = width, at[0].stop - top
         here = np.zeros((*size[::-1], 6), np.float32)
-        if shade[at].any():
+        if shade[max(top - _REACH_PX, 0) : at[0].stop + _REACH_PX].any():
             to = np.float32([[1, 0, 0.5], [0, 1, top + 0.5]]) / side - np.float32([[0, 0, 0.5]])
             planes = np.dsplit(light, 2)
             how = {"flags": _FROM_COARSE, "borderMode": cv2.BORDER_REPLICATE}
