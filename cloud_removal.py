@@ -181,8 +181,8 @@ def remove_clouds(
 def _loaded(clear, repaint, repaint_from, detail, shadows, **own):
     options = {f"setting_{name}": str(value) for name, value in own.items() if value is not None}
     settings, _ = command.settings_from(Defog, argparse.Namespace(**options), [])
-    how = {"clear": clear, "repaint": repaint, "repaint_from": repaint_from, "detail": detail}
-    return chain.load(TASKS, settings, **how, shadows=shadows)
+    how = {"clear": clear, "repaint": repaint, "repaint_from": repaint_from}
+    return chain.load(TASKS, settings, **how, detail=detail, shadows=shadows)
 
 
 # --- the command line -------------------------------------------------------------------------

@@ -63,6 +63,22 @@ def blob(height, width, low=0.0):
 # ---- what comes out ----
 
 
+def test_what_is_marked_casts_no_shadows(monkeypatch):
+    given = []
+
+    def none_found(_, opacity, white):
+        given.append(opacity.copy())
+        return np.zeros_like(opacity)
+
+    monkeypatch.setattr(of_chain, "relight", none_found)
+    marked = np.zeros((90, 100), bool)
+    marked[20:50, 30:70] = True
+    chain = replace(chain_of()[0], shadows=True)
+    _, opacity, _ = restore_picture(chain, cloudy(np.zeros((90, 100))), hidden=marked)
+    assert not given[0].any()
+    assert (opacity[marked] == 255).all()
+
+
 def test_what_is_marked_is_repainted_though_no_cloud_is_found():
     chain, _ = chain_of()
     came = cloudy(np.zeros((90, 100)))

@@ -150,7 +150,8 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None, hi
         found by the first step; of cloud that it left, what the painted ground tells, too.
         Pixels of opacity up to `repaint_from` are the first step's, bit for bit, but for the rims
         of wide cloud, where those up to .4 of it are, for cloud that was left near by, and for what
-        is all white and touches what is hidden, or is near where many such things do.
+        is all white and touches what is hidden, or is near where many such things do, and with
+        `shadows` for what was in shadow.
     """
     ground = np.empty(source.shape, source.dtype) if ground is None else ground
     white = white or np.iinfo(source.dtype).max
@@ -172,11 +173,11 @@ def _restored(chain, source, white, progress, more, ground, hidden):
     cover, fringe = _cover(opacity, share, chain.repaint_from)
     fringe |= dilated(missed, _MISSED_PX)
     del all_white, missed  # a byte a pixel each, while painters need memory
-    if hidden is not None:
-        opacity[hidden] = cover[hidden] = 255
     shade = relight(ground, opacity, white) if chain.shadows else None
     if chain.shadows:
         cover[shade == 255] = 255
+    if hidden is not None:  # not before: what a user marked casts no shadows
+        opacity[hidden] = cover[hidden] = 255
     hole = _hole(cover, share, fringe)
     if chain.shadows:
         _mark_lit(chain, cover, shade)

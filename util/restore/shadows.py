@@ -40,7 +40,7 @@ _COARSE = 8  # cells: side of those that this is done in
 _BLUR_PX, _REACH_PX = 1.0, 6  # of what tells how dark a pixel is
 _ROWS = 64  # that get their light together, at least
 _MOST = 1.25  # greatest logarithm of what a pixel is brightened by
-_BLACK = 0.012  # of white: where a channel in deep shadow is no brighter nothing is to be known
+_BLACK = 0.012  # of white: where a channel in shadow is no brighter nothing of it can be told
 _MEAN = np.full((1, 3), 1 / 3, np.float32)  # of channels
 _FROM_COARSE = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 

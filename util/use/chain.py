@@ -97,7 +97,7 @@ def load(
         return Chain(first, second, repaint_from, reach_px, _NARROW_PX, detail, shadows)
     task = next(iter(painters.values()))
     second = classical.painter(repaint, task, start[task.name])
-    return Chain(first, second, repaint_from, classical.REACH_PX, 0, detail, shadows)
+    return Chain(first, second, repaint_from, classical.REACH_PX, detail=detail, shadows=shadows)
 
 
 def own_settings(task, settings, given):
