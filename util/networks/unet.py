@@ -206,8 +206,9 @@ def fill_hidden(ground, cloudy, opacity):
     seen = tf.concat([ground * clearness, clearness], axis=-1)
     near, far = (_mean_around(seen, side_px) for side_px in FILL_PX)
     # The nearest ground counts most, the cloud itself only where there is nothing else.
-    total = near + 0.1 * far + 1e-3 * tf.concat([cloudy, tf.ones_like(known)], axis=-1)
-    return known * ground + (1.0 - known) * total[..., :3] / total[..., 3:]
+    total = near + 0.1 * far
+    mean = (total[..., :3] + 1e-3 * cloudy) / (total[..., 3:] + 1e-3)
+    return known * ground + (1.0 - known) * mean
 
 
 def _mean_around(pictures, side_px):

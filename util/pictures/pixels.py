@@ -4,6 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from util.say import printable
@@ -157,6 +158,15 @@ def as_pixels(picture: np.ndarray, dtype: np.typing.DTypeLike) -> np.ndarray:
     if np.isnan(picture).any():
         raise ValueError("the picture holds NaN, which is no brightness")
     return np.rint(np.clip(picture, 0, 1) * top).astype(dtype)
+
+
+def plus(pixels: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """Return pixels, uint8 or uint16 (H, W) or (H, W, C), with a change in float32 added.
+
+    Rounded, and within the type's range; by OpenCV, as NumPy takes five passes for that.
+    """
+    depth = {np.uint8: cv2.CV_8U, np.uint16: cv2.CV_16U}[pixels.dtype.type]
+    return cv2.add(pixels, change, dtype=depth)
 
 
 def top_of(dtype: np.typing.DTypeLike) -> int:

@@ -46,19 +46,17 @@ class ByRows:
         return replace(self, changes=(*self.changes, (change, reach)))
 
     def stages(self, kind):
-        """Return all stages, from "given" to what is found, of the kind's channels side by side."""
-        (name,), widths = kind.given, list(kind.found.values())
-
-        def joined(found):
-            return tf.concat([found[each][0] for each in kind.found], axis=-1)
+        """Return all stages, from "given" to what the kind finds, a dict."""
+        (name,) = kind.given
 
         def finish(picture, answer):
-            return joined(self.finish({name: picture[None], "answer": answer[None]}))
+            found = self.finish({name: picture[None], "answer": answer[None]})
+            return {each: found[each][0] for each in kind.found}
 
         def changed(change, picture, before):
-            parts = tf.split(before[None], widths, axis=-1)
-            found = dict(zip(kind.found, parts, strict=True))
-            return joined(change(lambda _: found, {name: picture[None]}))
+            found = {each: rows[None] for each, rows in before.items()}
+            found = change(lambda _: found, {name: picture[None]})
+            return {each: found[each][0] for each in kind.found}
 
         stages = [*self.network, Stage(("given", "answer"), "found", finish, self.reach)]
         for change, reach in self.changes:
@@ -141,13 +139,13 @@ def bands(trained, picture, at_once, *, white, progress=None):
             if progress:
                 progress()
 
-    first = -plan.above
+    first, columns = -plan.above, slice(plan.before, plan.before + width)
     for made in stream(trained.by_rows.stages(kind), blocks(), plan.height, at_once):
-        end = first + len(made)
-        made = made[max(-first, 0) : height - first, plan.before : plan.before + width]
-        if len(made):  # not only what was padded
-            split = tf.split(made, list(kind.found.values()), axis=-1)
-            yield max(first, 0), dict(zip(kind.found, map(np.asarray, split), strict=True))
+        end = first + len(next(iter(made.values())))
+        if min(end, height) > max(first, 0):  # not only what was padded
+            rows = slice(max(-first, 0), height - first)
+            found = {name: np.asarray(part)[rows, columns] for name, part in made.items()}
+            yield max(first, 0), found
         first = end
 
 

@@ -10,6 +10,7 @@ from functools import partial
 import cv2
 import numpy as np
 
+from util.pictures.pixels import plus
 from util.restore.rolling import with_context
 
 _FROM, _FULL = 0.1, 0.4  # found opacity over which it sets in
@@ -56,10 +57,8 @@ def _balanced(at, pixels, opacity, white):
     off -= np.clip(off, -_SPARED * white, _SPARED * white)
     off *= cv2.LUT(opacity, _STRENGTH)
     off *= weight > _LEAST
-    # Rounded, and within the type's range. By channels: as a picture it takes three times as long.
-    depth = {np.uint8: cv2.CV_8U, np.uint16: cv2.CV_16U}[pixels.dtype.type]
-    parts = zip(cv2.split(pixels), _BACK, strict=True)
-    return cv2.merge([cv2.add(plane, share * off, dtype=depth) for plane, share in parts])[at]
+    parts = zip(cv2.split(pixels), _BACK, strict=True)  # as a picture it takes three times as long
+    return cv2.merge([plus(plane, share * off) for plane, share in parts])[at]
 
 
 def _around(plane):

@@ -21,8 +21,9 @@ class Stage:
     made : str
         What others are given.
     function : callable
-        Tensors (h, W, C), as many as are given -> a tensor (h * up / down, ..), for any height h of
-        the first that is a multiple of `down`. At the picture's border it does what is right there.
+        Tensors (h, W, C), as many as are given -> a tensor (h * up / down, ..), or a dict of them,
+        for any height h of the first that is a multiple of `down`. At the picture's border it does
+        what is right there.
     reach : int
         So many rows of the first, at an edge that is not the picture's, make rows that are not
         right; a multiple of `down`.
@@ -38,7 +39,7 @@ class Stage:
 
 
 def stream(stages, blocks, height, at_once):
-    """Yield what the last stage makes of a picture, from the top down, tensors (rows, ..).
+    """Yield what the last stage makes of a picture, from the top down, (rows, ..) each time.
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ def _advance(stage, held, most):
         parts = zip(stage.given, times, strict=True)
         rows = stage.function(*(held[name][first * n : last * n] for name, n in parts))
         start = first // stage.down * stage.up
-        made.append(rows[made.end - start : to - start])
+        made.append(_cut(rows, made.end - start, to - start))
 
 
 def _needed(stage, held):
@@ -105,23 +106,40 @@ class _Rows:
 
     def append(self, part):
         self.parts.append(part)
-        self.end += part.shape[0]
+        self.end += _height(part)
 
     def drop(self, before):
         while self.parts and self.first < before:
-            first, height = before - self.first, self.parts[0].shape[0]
+            first, height = before - self.first, _height(self.parts[0])
             if first < height // 2:
                 return
             part = self.parts.pop(0)
             self.first += min(first, height)
             if first < height:  # a copy: a slice would keep the memory of it all
-                self.parts.insert(0, tf.raw_ops.DeepCopy(x=part[first:]))
+                rest = _cut(part, first, height)
+                self.parts.insert(0, tf.nest.map_structure(_copied, rest))
 
     def __getitem__(self, at):
         found, start = [], self.first
         for part in self.parts:
-            stop = start + part.shape[0]
+            stop = start + _height(part)
             if start < at.stop and stop > at.start:
-                found.append(part[max(at.start - start, 0) : at.stop - start])
+                found.append(_cut(part, max(at.start - start, 0), at.stop - start))
             start = stop
-        return found[0] if len(found) == 1 else tf.concat(found, axis=0)
+        return found[0] if len(found) == 1 else tf.nest.map_structure(_joined, *found)
+
+
+def _height(part):
+    return tf.nest.flatten(part)[0].shape[0]
+
+
+def _cut(part, first, end):
+    return tf.nest.map_structure(lambda rows: rows[first:end], part)
+
+
+def _joined(*rows):
+    return tf.concat(rows, axis=0)
+
+
+def _copied(rows):
+    return tf.raw_ops.DeepCopy(x=rows)
