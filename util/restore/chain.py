@@ -314,22 +314,31 @@ def _join(chain, white, ground, opacity, cover, at, painted, here):
     As far as their share by the cover, and wherever cloud was left; that is marked in the cover,
     and how opaque it was in the opacity.
     """
-    joined, opacity, cover = np.array(ground[at]), opacity[at], cover[at]
-    came, made = (pixels[here].astype(np.float32) for pixels in (joined, painted))
+    joined, opacity, cover = np.array(ground[at], order="C"), opacity[at], cover[at]
+    # By index: colours are taken eight times as fast as by a mask.
+    index, flat = np.flatnonzero(here), [part.reshape(-1, 3) for part in (joined, painted)]
+    came, made = (part.take(index, axis=0).astype(np.float32) for part in flat)
     found, brighter = cover[here], came - made
-    own, left = chain.own[found], brighter.min(axis=1) / white
-    left = np.clip((left - _LEFT_OF_OWN * own) / _LEFT, 0, 1)
-    share = np.maximum(chain.share[found], left)
-    joined[here] = np.rint(came + share[:, None] * (made - came)).astype(joined.dtype)
+    own, painted_share = chain.own[found], chain.share[found]
+    left = np.clip((_least(brighter) / white - _LEFT_OF_OWN * own) / _LEFT, 0, 1)
+    share = np.maximum(painted_share, left)
+    flat[0][index] = np.rint(came - share[:, None] * brighter).astype(joined.dtype)
     # Of what was the photograph's own nothing is, once a trace of the painted ground is in it.
     marked = np.where(own, left > 0, left >= 0.5)
     cover[here] = np.where(marked, 255, found)
     # At least as opaque as white cloud over the painted ground is, beneath what was found.
-    cloud = chain.cloud_white * white
-    least = np.clip((brighter / np.maximum(cloud - made, _LEFT * white)).min(axis=1), 0, 1)
-    least *= marked & (chain.share[found] == 0)
-    opacity[here] = np.rint(255 - (255 - opacity[here]) * (1 - least)).astype(np.uint8)
+    rest = marked & (painted_share == 0)
+    cloud = np.maximum(chain.cloud_white * white - made[rest], _LEFT * white)
+    least = np.clip(_least(brighter[rest] / cloud), 0, 1)
+    covered = opacity[here]
+    covered[rest] = np.rint(255 - (255 - covered[rest]) * (1 - least))
+    opacity[here] = covered
     return joined
+
+
+def _least(colours):
+    """Return the least of each row of (n, 3); NumPy's own `min` takes twenty times as long."""
+    return np.minimum(np.minimum(colours[:, 0], colours[:, 1]), colours[:, 2])
 
 
 def restore_picture(chain, pixels, *, in_place=False, **how):
