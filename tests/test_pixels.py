@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from util.pictures.pixels import Picture, as_float, as_pixels, scaled
+from util.pictures.pixels import Picture, as_float, as_pixels, plus, scaled
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -47,3 +47,15 @@ def test_over_range_keeps_what_means_that_already(dtype):
     kept = Picture(values, float(values[-1])).over_range()
     assert kept is values
     assert np.array_equal(kept, np.arange(len(kept)))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_change_is_added_rounded_and_within_the_types_range(dtype):
+    top = np.iinfo(dtype).max
+    pixels = np.array([[0, 7, 7, 7, top]], dtype)
+    change = np.array([[-3, 0, -0.6, 1.4, 2]], np.float32)
+    np.testing.assert_array_equal(plus(pixels, change), [[0, 7, 6, 8, top]])
+    three = np.dstack([pixels] * 3)
+    made = plus(three, np.dstack([change] * 3))
+    assert made.dtype == dtype
+    np.testing.assert_array_equal(made, np.dstack([[[0, 7, 6, 8, top]]] * 3))

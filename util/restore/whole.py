@@ -83,7 +83,7 @@ def keep_clear(pixels, ground, opacity, *, clear_below, white):
     """
     _check_sound(ground, opacity)
     share = np.clip(opacity / clear_below - 1, 0, 1) if clear_below else np.ones_like(opacity)
-    # By OpenCV: NumPy takes two and a half times as long.
+    # Where nothing is added a pixel stays to the bit. NumPy takes two and a half times as long.
     change = cv2.addWeighted(ground, white, pixels, -1, 0, dtype=cv2.CV_32F)
     return plus(pixels, cv2.multiply(change, cv2.merge([share] * 3)))
 
