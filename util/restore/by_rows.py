@@ -49,14 +49,15 @@ class ByRows:
         """Return all stages, from "given" to what the kind finds, a dict."""
         (name,) = kind.given
 
-        def finish(picture, answer):
-            found = self.finish({name: picture[None], "answer": answer[None]})
+        def rows_of(found):
             return {each: found[each][0] for each in kind.found}
+
+        def finish(picture, answer):
+            return rows_of(self.finish({name: picture[None], "answer": answer[None]}))
 
         def changed(change, picture, before):
             found = {each: rows[None] for each, rows in before.items()}
-            found = change(lambda _: found, {name: picture[None]})
-            return {each: found[each][0] for each in kind.found}
+            return rows_of(change(lambda _: found, {name: picture[None]}))
 
         stages = [*self.network, Stage(("given", "answer"), "found", finish, self.reach)]
         for change, reach in self.changes:
