@@ -177,6 +177,8 @@ class Clouds(CloudShapes):
     cumulus_octaves: int = 5  # layers of that noise, each half as large as the last
     cumulus_persistence: float = 0.6  # weight of a layer of that noise relative to the one before
     heap_share: float = 0.0  # training: share of samples with cumulus of bright and dark sides
+    cut_folder: str = ""  # training: real clouds, cut out by prepare_data.py cut; empty: none
+    cut_share: float = 0.25  # training: share of samples that have them, if there are any
     haze_share: float = 0.1  # share of samples with flat haze over all of them besides (source 0)
     haze_opacity: tuple[float, float] = (0.0, 0.3)  # how opaque that is
     opacity_offset: tuple[float, float] = (0.0, 0.0)  # jitter, added (source 0, 0; 2019 -.05, .25)
@@ -749,6 +751,8 @@ Common.rows = {
     "cumulus_octaves": row(OTHER_SAMPLES, between(1, 20)),
     "cumulus_persistence": row(OTHER_SAMPLES, between(0, 1)),
     "heap_share": row(OTHER_SAMPLES, between(0, 1)),
+    "cut_folder": row(OTHER_SAMPLES),
+    "cut_share": row(OTHER_SAMPLES, between(0, 1)),
     "haze_share": row(OTHER_SAMPLES, between(0, 1)),
     "haze_opacity": row(OTHER_SAMPLES, range_within(0, 1)),
     "opacity_offset": row(OTHER_SAMPLES, range_within(-1, 1)),

@@ -32,6 +32,7 @@ from util.measure.evaluation import CLOUDS
 from util.networks.blocks import squash
 from util.networks.unet import as_bright_as_it_was, brightened, ground_from, unet
 from util.restore import whole
+from util.samples.cutouts import open_cutouts
 from util.samples.damage import Samples, cloud_from, open_layers
 from util.samples.ground import open_grounds
 from util.task import Task
@@ -82,9 +83,10 @@ def samples(settings, progress=True, grounds=None, split=None):
     """
     grounds = grounds or open_grounds(settings, progress, split)
     layers = open_layers(settings, progress, split)
+    cutouts = open_cutouts(settings, progress), None  # none to validate with
     return [
-        Samples(ground, cloud_from(part, settings))
-        for ground, part in zip(grounds, layers, strict=True)
+        Samples(ground, cloud_from(part, settings, cut))
+        for ground, part, cut in zip(grounds, layers, cutouts, strict=True)
     ]
 
 

@@ -2,12 +2,14 @@
 
     python prepare_data.py noaa FOLDER --out DIR      colour infrared of cloud -> cloud layers
     python prepare_data.py layers FOLDER --out DIR    alpha, or values of a raster -> cloud layers
+    python prepare_data.py cut CLOUDY --clear CLEAR --out DIR      cloud cut out of pairs
     python prepare_data.py check FOLDER               is it fit to be trained and measured on?
     python prepare_data.py split FOLDER               train.txt, val.txt: a split to be repeated
     python prepare_data.py noaa --help                every option, of each command
 
-Cloud layers are grey PNGs whose brightness is opacity, for cloud_folder. Layers that exist are
-kept, so the same command goes on where it was stopped. docs/data.md tells more.
+Cloud layers are grey PNGs whose brightness is opacity, for cloud_folder; cut-outs have the cloud's
+own light, too, for cut_folder. What exists is kept, so the same command goes on where it was
+stopped. docs/data.md tells more.
 """
 
 if __name__ == "__main__":
@@ -34,6 +36,11 @@ what is beside them.""",
 Alpha alone counts where it is soft or the picture is in colour, else brightness. With --limits it
 is the first band between two values, such as temperatures or probabilities, in the file's own
 numbers.""",
+    "cut": """Cut real cloud out of pictures, known what is beneath it, for cut_folder.
+
+FOLDER holds cloudy pictures, --clear the same places without cloud, of the same names and sizes
+and of a near date. Cloud is what is brighter there in all channels. Look at DIR/light/ and
+DIR/opacity/: what is no cloud, such as a harvested field, can be painted black in the latter.""",
     "check": """Look through clear pictures before they are trained on.
 
 Says how many there are and how large, which are unreadable, which are there twice (the same file,
@@ -73,7 +80,7 @@ def run(arguments):
         return _WORK[word](options, settings)
 
 
-# --- noaa and layers ----------------------------------------------------------------------------
+# --- noaa, layers and cut ------------------------------------------------------------------------
 
 
 def _arguments_of_noaa(parser):
@@ -90,9 +97,21 @@ def _arguments_of_layers(parser):
     _arguments_of_output(parser)
 
 
+def _arguments_of_cut(parser):
+    text = "the same pictures without cloud"
+    parser.add_argument("--clear", required=True, metavar="DIR", help=text)
+    _arguments_of_out(parser)
+
+
+def _arguments_of_out(parser):
+    text = "folder for what is made"
+    parser.add_argument("--out", required=True, metavar="DIR", help=text)
+    text = "make anew what exists"
+    parser.add_argument("--overwrite", action="store_true", help=text)
+
+
 def _arguments_of_output(parser):
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the cloud layers")
-    parser.add_argument("--overwrite", action="store_true", help="make layers anew that exist")
+    _arguments_of_out(parser)
     text = "rows cut off at the bottom, such as a caption (source 20) [%(default)s]"
     parser.add_argument("--bottom-px", type=_number(0, 10_000), default=0, metavar="N", help=text)
     text = "half the size (source); then --preset source needs --cloud-window-px 128,128"
@@ -131,6 +150,14 @@ def _layers_of(options, opacity_of):
     finish = Finish(options.bottom_px, options.half, options.blur_px, options.stretch)
     how = {"overwrite": options.overwrite}
     return make_layers(options.folder, options.out, opacity_of, finish, **how)
+
+
+def _cut(options, settings):
+    from util.prepare.cutouts import make_cutouts
+
+    how = {"max_pixels": settings.max_pixels, "full_scale": settings.full_scale or None}
+    folders = options.folder, options.clear, options.out
+    return make_cutouts(*folders, overwrite=options.overwrite, **how)
 
 
 # --- check --------------------------------------------------------------------------------------
@@ -206,16 +233,18 @@ def _limits(text):
 _ARGUMENTS = {
     "noaa": _arguments_of_noaa,
     "layers": _arguments_of_layers,
+    "cut": _arguments_of_cut,
     "check": _arguments_of_check,
     "split": _arguments_of_split,
 }
 _SETTINGS = {
     "noaa": ["max_pixels"],
     "layers": ["max_pixels"],
+    "cut": ["max_pixels", "full_scale"],
     "check": ["crop_px", "validation_by", "validation_share", "max_pixels", "full_scale"],
     "split": ["validation_by", "validation_share", "max_pixels", "full_scale"],
 }
-_WORK = {"noaa": _noaa, "layers": _layers, "check": _check, "split": _split}
+_WORK = {"noaa": _noaa, "layers": _layers, "cut": _cut, "check": _check, "split": _split}
 
 
 if __name__ == "__main__":

@@ -293,3 +293,23 @@ def test_a_world_file_of_a_picture_that_is_turned_is_named(tmp_path):
     said = copy_beside(tmp_path / "a.jpg", tmp_path / "out" / "a.png", turned=True)
     assert "a.jgw" in said
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.prj"]
+
+
+def test_nodata_of_a_palette_and_of_white_that_is_0_is_a_mask_in_the_result(tmp_path):
+    index = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    index[0] = 255  # nodata, whose colour is another index's brightness
+    colours = np.tile(np.arange(256, dtype=np.uint16)[::-1] * 257, (3, 1))
+    nodata = [(42113, "s", 0, "255", True)]
+    for name, how in (
+        ("palette", {"photometric": "palette", "colormap": colours}),
+        ("white", {"photometric": "miniswhite"}),
+    ):
+        path, result = tmp_path / f"{name}.tif", tmp_path / f"{name}_out.tif"
+        tifffile.imwrite(path, index, metadata=None, extratags=nodata, **how)
+        original = read_original(path)
+        np.testing.assert_array_equal(original.ground, index != 255)
+        np.testing.assert_array_equal(original.values[..., 0], 255 - index)
+        write_picture(result, original.values, carried_by(path, original))
+        with tifffile.TiffFile(result) as tiff:
+            assert 42113 not in tiff.pages.first.tags
+        np.testing.assert_array_equal(read_original(result).ground, index != 255)

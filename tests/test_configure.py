@@ -87,6 +87,7 @@ WRONG = {
     "cloud_brightness": [(-0.1, 1.0), (0.9, 2.1)],
     "cloud_colour": [(-0.1, 1.0), (0.9, 1.1)],
     "cloud_shading": [-0.1, 1.1],
+    "cut_share": [-0.1, 1.1],
     "heap_share": [-0.1, 1.1],
     "cloud_relief": [-0.1, 1.1],
     "wavelength_exponent": [(-0.5, 1.0), (0.0, 4.5)],

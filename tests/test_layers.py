@@ -187,6 +187,6 @@ def test_a_full_disk_is_a_line_that_says_so(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device", "there")
 
-    monkeypatch.setattr("util.prepare.layers.write_picture", full)
+    monkeypatch.setattr("util.prepare.each.write_picture", full)
     with pytest.raises(UserError, match=r"--out there: No space.*after 0 layers"):
         make_layers(tmp_path / "a.png", tmp_path / "out", opacity_in, Finish())

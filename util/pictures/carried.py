@@ -21,7 +21,7 @@ from PIL import Image
 from util import files
 from util.pictures import segments
 from util.pictures.original import Original
-from util.pictures.read import COMMON_FORMATS, TIFF_STARTS, reason_of
+from util.pictures.read import COMMON_FORMATS, NODATA_IS_NO_COLOUR, TIFF_STARTS, reason_of
 
 _NAME = "tiff"
 # What says how the pixels are stored, which the writer decides, or what shows them as they were:
@@ -32,6 +32,7 @@ _OF_THE_PIXELS = frozenset(
     | {400, *range(512, 522), 529, 530, 531, 532, 32997, 32998, 37724, 50674, 50838, 50839}
 )
 TIFF_SUFFIXES = (".tif", ".tiff")
+_NODATA = 42113
 _EXIF_IFDS = frozenset((34665, 34853))  # EXIF, GPS: tags that point to lists of tags
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 _SIZES |= {16: 8, 17: 8}
@@ -138,8 +139,11 @@ def _by_tiff(file: BinaryIO, original: Original) -> Carried:
             options["resolution"] = resolution
             options["resolutionunit"] = values.valueof(296, 2)
         tags, ifds = [], exif_of(file, tiff)
+        left = _OF_THE_PIXELS | _EXIF_IFDS
+        if page.photometric in NODATA_IS_NO_COLOUR:
+            left |= {_NODATA}  # the mask says it
         for tag in values:
-            if tag.code not in (_OF_THE_PIXELS | _EXIF_IFDS) and tag.dtype in _SIZES:
+            if tag.code not in left and tag.dtype in _SIZES:
                 file.seek(tag.valueoffset)
                 value = file.read(_SIZES[tag.dtype] * tag.count)
                 if tag.code != 34675 or same or value[16:20] == b"RGB ":

@@ -196,11 +196,17 @@ def _read_deep(file: BinaryIO) -> np.ndarray:
     return cv2.cvtColor(pixels, how[bands])
 
 
+# White that is 0, and palettes: what is nodata in the file is another number in its colours.
+NODATA_IS_NO_COLOUR = (0, 3)
+
+
 def _read_tiff(file: BinaryIO, max_pixels: int) -> Original:
     """Return the first page, with its mask."""
     with tifffile.TiffFile(file, name=_NAME) as tiff:
         original = _read_page(file, tiff, max_pixels)
-        original.mask = mask_of(tiff)
+        mask = mask_of(tiff)
+        if mask is not None:
+            original.mask = mask if original.mask is None else original.mask & mask
         return original
 
 
@@ -214,15 +220,22 @@ def _read_page(file: BinaryIO, tiff: tifffile.TiffFile, max_pixels: int) -> Orig
         pixels = _tiff_pixels(file, tiff, page)
         if pixels is not None:
             alpha = alpha_of(page)
+            orientation = page.tags.valueof(274, 1)
             if page.photometric == 0 and pixels.dtype.kind == "u":
-                pixels, nodata = ~pixels, None
-            return _with_colours(pixels, page.tags.valueof(274, 1), alpha, nodata)
+                original = _with_colours(~pixels, orientation, alpha, None)
+                original.mask = _shown(pixels.reshape(*pixels.shape[:2], -1)[..., 0], nodata)
+                return original
+            return _with_colours(pixels, orientation, alpha, nodata)
     # Packed bits, palettes, CMYK, and compressions that tifffile leaves to an optional package.
     try:
         if bits <= 8 and (not plain or bands <= 4):
             file.seek(0)
             original = _read_common(file, ("TIFF",), max_pixels)
-            return Original(original.values, original.orientation, original.alpha, nodata)
+            if page.photometric in NODATA_IS_NO_COLOUR:
+                original.mask = _shown(_stored(file, page), nodata)
+            else:
+                original.nodata = nodata
+            return original
         if plain and page.photometric != 0 and bands <= 4:
             values = _read_deep(file)  # OpenCV turns a TIFF upright itself
             return Original(values, alpha=alpha_of(page), nodata=nodata)
@@ -232,6 +245,21 @@ def _read_page(file: BinaryIO, tiff: tifffile.TiffFile, max_pixels: int) -> Orig
         f"this kind of TIFF ({page.compression.name}, {bits} bits, {bands} bands) needs the "
         "optional package imagecodecs; install it, or save the file uncompressed"
     )
+
+
+def _stored(file: BinaryIO, page: tifffile.TiffPage) -> np.ndarray:
+    """Return the numbers of a palette, or of white that is 0, as the file has them, (H, W)."""
+    with Image.open(file, formats=("TIFF",)) as image:
+        values = np.array(image)
+    if page.photometric == 0:  # Pillow has turned them
+        values = 2**page.bitspersample - 1 - values
+    return values
+
+
+def _shown(stored: np.ndarray, nodata: float | None) -> np.ndarray | None:
+    """Return where a band, (H, W), is not nodata, bool (H, W); None where it is so nowhere."""
+    nothing = stored == nodata
+    return ~nothing if nothing.any() else None
 
 
 def _check_page(tiff: tifffile.TiffFile, max_pixels: int) -> tifffile.TiffPage:

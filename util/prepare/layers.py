@@ -5,18 +5,14 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
-from util import files
 from util.pictures.find import by_stem
 from util.pictures.original import brightness, is_coloured, is_no_mask
-from util.pictures.pixels import PictureError, as_float, as_pixels, upright
+from util.pictures.pixels import PictureError, as_float, upright
 from util.pictures.read import read_original
-from util.pictures.write import write_picture
+from util.prepare.each import make_each
 from util.samples.clouds import stretch
-from util.say import UserError, say
-
-_STALE_S = 3600  # a temporary file so old is nobody's
+from util.say import UserError
 
 
 class Finish(NamedTuple):
@@ -87,30 +83,12 @@ def make_layers(folder, out, opacity_of, finish, *, overwrite=False):
     found = {s: path for s, path in found.items() if target not in path.resolve().parents}
     if not found:
         raise UserError(f"{source}: no picture found; give the folder that has them")
-    made = kept = failed = 0
-    try:
-        for stem, path in tqdm(found.items(), "layers", unit="file", disable=None):
-            layer = out / f"{stem}.png"
-            if layer.exists() and not overwrite:
-                kept += 1
-                continue
-            try:
-                opacity = finish(opacity_of(path))
-            except PictureError as error:
-                say(f"skipped {path}: {error.reason}")
-                failed += 1
-                continue
-            if not layer.parent.exists() or not made:
-                layer.parent.mkdir(parents=True, exist_ok=True)
-                files.sweep(layer.parent, older_than_s=_STALE_S)
-            write_picture(layer, as_pixels(opacity, np.uint8))
-            made += 1
-    except OSError as error:
-        where = error.filename or out
-        raise UserError(f"--out {where}: {error.strerror}; stopped after {made} layers") from None
-    more = f", {kept} that exist are kept (--overwrite makes them anew)" * bool(kept)
-    say(f"{made} layers made in {out}{more}, {failed} failed")
-    return 0 if made or kept else 1
+    targets = {stem: [out / f"{stem}.png"] for stem in found}
+
+    def parts_of(stem):
+        return [finish(opacity_of(found[stem]))]
+
+    return make_each("layers", found, targets, parts_of, out, overwrite=overwrite)
 
 
 def opacity_of_layer(path, *, limits=None, max_pixels, dim=None):

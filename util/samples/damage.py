@@ -21,6 +21,7 @@ from util.samples.clouds import (
     noise_opacity,
     veil_opacity,
 )
+from util.samples.cutouts import DAY as DAY_OF_CUTOUTS
 from util.samples.ground import open_stores
 from util.samples.haze import in_banks, scatter, smooth_depth
 from util.samples.holes import nearness
@@ -86,14 +87,17 @@ def cloud(
     Parameters
     ----------
     draw : callable
-        ``draw(rng) -> float32 (S, S, 1)``, opacity 0..1, or with the height of its tops (S, S, 2).
+        ``draw(rng) -> float32 (S, S, 1)``, opacity 0..1, or with the height of its tops (S, S, 2),
+        or with its own light, (S, S, 4).
     others : float, or (float, float) to draw from uniformly
         The settings of these names; as they stand here nothing but white cloud is laid.
     """
-    opacity, *height = cv2.split(draw(keys("cloud")))
+    opacity, *more = cv2.split(draw(keys("cloud")))
     rng = keys("jitter")
     opacity = np.clip(opacity + np.float32(rng.uniform(*opacity_offset)), 0.0, 1.0)
     colour = rng.uniform(*cloud_colour, 3) * rng.uniform(*cloud_brightness)
+    if len(more) == 3:
+        colour, more = cv2.merge(more) * np.float32(colour), []
     rng, sun = keys("shadow"), None
     if rng.random() < shadow_share:
         # Small clouds are low, and their shadows near: as many within 8 pixels as beyond.
@@ -118,7 +122,7 @@ def cloud(
         if cloud_relief:
             rng = keys("relief")
             sun = rng.uniform(0, 2 * math.pi) if sun is None else sun
-            dark = heaps.relief(rng, opacity, sun, cloud_relief, cloud_colour, *height)
+            dark = heaps.relief(rng, opacity, sun, cloud_relief, cloud_colour, *more)
             shade = dark if shade is None else light.joined(shade, dark)
         cloudy = light.lit(beneath, seen, colour, shade)
         opacity = cv2.transform(seen, _MEAN)
@@ -290,23 +294,32 @@ def haze_from(depth, settings):
     return partial(haze, depth=depth, **{n: getattr(settings, n) for n in named})
 
 
-def cloud_from(layers, settings):
+def cloud_from(layers, settings, cutouts=None):
     """Return the damage `cloud` as settings say, a share of it on days of heaped cumulus.
 
-    Its opacity is drawn by `util.samples.clouds.draw_cloud`.
+    Its opacity is drawn by `util.samples.clouds.draw_cloud`, and in a share by `cutouts`, a
+    `util.samples.cutouts.Cutouts`.
     """
     cumulus = partial(
         cumulus_opacity, octaves=settings.cumulus_octaves, persistence=settings.cumulus_persistence
     )
-    usual, share = _cloud_from(layers, settings, cumulus), settings.heap_share
-    if not share:
-        return usual
-    heaped = _cloud_from(layers, replace(settings, **heaps.DAY), heaps.heaped_opacity)
-    return partial(_either, usual=usual, heaped=heaped, heap_share=share)
+    usual = _cloud_from(layers, settings, cumulus)
+    days = []  # share, and what has it in the place of the usual
+    if share := settings.heap_share:
+        heaped = _cloud_from(layers, replace(settings, **heaps.DAY), heaps.heaped_opacity)
+        days.append((share, heaped))
+    if cutouts and (share := settings.cut_share):
+        days.append((share, _of_cloud(replace(settings, **DAY_OF_CUTOUTS), cutouts)))
+    return partial(_on_a_day, usual=usual, days=days) if days else usual
 
 
-def _either(keys, clear, *, usual, heaped, heap_share):
-    return (heaped if keys("kind of day").random() < heap_share else usual)(keys, clear)
+def _on_a_day(keys, clear, *, usual, days):
+    kind = keys("kind of day").random()
+    for share, damage in days:
+        if kind < share:
+            return damage(keys, clear)
+        kind -= share
+    return usual(keys, clear)
 
 
 def _cloud_from(layers, settings, cumulus):
@@ -325,5 +338,9 @@ def _cloud_from(layers, settings, cumulus):
             edge_range=settings.cumulus_edge,
         ),
     )
+    return _of_cloud(settings, draw)
+
+
+def _of_cloud(settings, draw):
     # The settings that `cloud` is given have the names of its arguments.
     return partial(cloud, draw=draw, **{n: getattr(settings, n) for n in cloud.__kwdefaults__})

@@ -128,14 +128,15 @@ def lit(clear, opacity, colour, shade=None):
     Parameters
     ----------
     clear, opacity : float32 (S, S, 3)
-    colour : float32 (3,)
+    colour : float32 (3,) or (S, S, 3)
         Of the light that an opaque cloud sends up; above 1 it saturates.
     shade : float32 (S, S, 3), 0..1, optional
         How much darker the cloud is there.
     """
     # In rows of whole lines: NumPy is slow where a row has 3 numbers.
     row = (len(clear), -1)
-    light = np.tile(np.float32(colour), clear.shape[1])
+    light = np.float32(colour)
+    light = light.reshape(row) if light.ndim == 3 else np.tile(light, clear.shape[1])
     if shade is not None:
         light = light * (1.0 - shade.reshape(row))
     cloudy = light - clear.reshape(row)

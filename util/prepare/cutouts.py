@@ -1,0 +1,115 @@
+"""Cut-outs of real cloud: its light and opacity, from pictures of two dates."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from util.pictures.find import partners
+from util.pictures.pixels import PictureError, as_float
+from util.pictures.read import read_picture
+from util.prepare.each import make_each
+from util.samples.cutouts import LIGHT, OPACITY
+from util.say import UserError
+
+_ALIKE = 0.06  # of white: where the two dates differ by less there is no cloud
+_LEAST, _OPAQUE = 0.04, 0.2  # brighter by so much there is cloud, and nothing beneath it is seen
+_SURE = 0.8  # opacity from which on its own light is known
+_NEAR_PX, _FAR_PX = 2, 12  # how far that is carried into what is thin, standard deviations
+
+
+def cut_out(cloudy, clear):
+    """Return the light and the opacity of the cloud in a picture, known what is beneath it.
+
+    Cloud is what is brighter in all channels than the other date, whose light is first fitted to
+    this one's where the two are alike. Laid over that ground it gives the picture again, but for
+    thin cloud over bright ground: ``clear (1 - opacity) + light opacity``.
+
+    Parameters
+    ----------
+    cloudy, clear : float32 (H, W, 3), 0..1
+        Of the same place, to the pixel, as near in time as can be.
+
+    Returns
+    -------
+    light : float32 (H, W, 3), 0..1
+        Of thin cloud, and where there is none, that of the thick cloud near by.
+    opacity : float32 (H, W), 0..1
+    """
+    ground = _as_bright(clear, cloudy)
+    brighter = cv2.GaussianBlur((cloudy - ground).min(axis=-1), (0, 0), 0.6)
+    opacity = np.clip((brighter - _LEAST) / (_OPAQUE - _LEAST), 0, 1)
+    opacity = opacity * opacity * (3 - 2 * opacity)
+    sure = opacity >= _SURE
+    light = ground + (cloudy - ground) / np.maximum(opacity, _SURE)[..., None]
+    return np.where(sure[..., None], np.clip(light, 0, 1), _carried(light, sure)), opacity
+
+
+def _as_bright(clear, cloudy):
+    """Return the clear picture with the gain and offset of what is alike in both, a channel."""
+    alike = abs((cloudy - clear).min(axis=-1)) < _ALIKE
+    if not alike.any():
+        raise PictureError("the two pictures are nowhere alike; are they of one place?")
+    fitted = np.empty_like(clear)
+    for channel in range(3):
+        x, y = clear[..., channel], cloudy[..., channel]
+        there = x[alike].astype(np.float64)
+        spread = there.var()
+        gain = np.mean((there - there.mean()) * y[alike]) / spread if spread else 1.0
+        fitted[..., channel] = (x - there.mean()) * gain + y[alike].mean()
+    return fitted
+
+
+def _carried(light, sure):
+    """Return light, known where `sure`, for everywhere: that near by, or else further off."""
+    weight, mean = sure.astype(np.float32), light[sure].mean(axis=0) if sure.any() else 1.0
+    made = np.broadcast_to(np.float32(mean), light.shape)
+    for sigma in (_FAR_PX, _NEAR_PX):
+        near = cv2.GaussianBlur(weight, (0, 0), sigma)[..., None]
+        known = cv2.GaussianBlur(light * weight[..., None], (0, 0), sigma)
+        made = np.where(near > 0.02, known / np.maximum(near, 0.02), made)
+    return np.clip(made, 0, 1)
+
+
+def make_cutouts(cloudy, clear, out, *, overwrite=False, **how):
+    """Cut the cloud out of each picture of a folder, and say how many; originals stay as they are.
+
+    ``cloudy/a/b.png`` and ``clear/a/b.jpg`` give ``out/light/a/b.png``, 8 bits in colour, and
+    ``out/opacity/a/b.png``, grey. What exists is kept, so it goes on where it was stopped.
+
+    Parameters
+    ----------
+    cloudy, clear, out : str
+    overwrite : bool
+        Make anew what exists.
+    how
+        Of `util.pictures.read.read_picture`.
+
+    Returns
+    -------
+    int
+        0, or 1 if there is no cut-out.
+
+    Raises
+    ------
+    UserError
+        A folder is missing or holds no picture, no two have a name, or `out` cannot be written.
+    """
+    try:
+        pairs = partners(cloudy, clear)
+    except PictureError as error:
+        raise UserError(str(error)) from None
+    out = Path(out)
+    targets = {name: [out / part / f"{name}.png" for part in (LIGHT, OPACITY)] for name in pairs}
+
+    def parts_of(name):
+        both = [as_float(read_picture(path, **how)) for path in pairs[name]]
+        if both[0].shape != both[1].shape:
+            raise PictureError("the two pictures differ in size")
+        light, opacity = cut_out(*both)
+        if not (opacity >= _SURE).any():
+            raise PictureError("no cloud is brighter than the other date")
+        return light, opacity
+
+    found = {name: cloudy for name, (cloudy, _) in pairs.items()}
+    return make_each("cut-outs", found, targets, parts_of, out, overwrite=overwrite)
