@@ -1,5 +1,6 @@
 """The harmonic filling against closed forms: Laplace's equation is solved, at any size."""
 
+import cv2
 import numpy as np
 import pytest
 from test_bands import OnlySlices
@@ -90,3 +91,27 @@ def test_a_large_picture_is_filled_in_strips(cells, dtype, monkeypatch):
     made = np.concatenate([part for _, part in strips])
     np.testing.assert_allclose(made[hole], clear[hole].astype(float), atol=0.7 + 0.3 * cells)
     assert source.most <= 64 * (cells + 1)
+
+
+@pytest.mark.parametrize("size", [(12, 40_000), (40_000, 12), (60, 40_000)])
+def test_a_side_may_be_longer_than_opencv_looks_up_at_once(size):
+    clear = np.rint(100 + 100 * plane(*size)).astype(np.uint8)
+    hole = np.zeros(size, bool)
+    hole[3:-3, 3:-3] = True
+    strips = list(coarse_fill(np.where(hole[..., None], np.uint8(9), clear), hole))
+    made = np.concatenate([part for _, part in strips])
+    np.testing.assert_allclose(made[hole], clear[hole].astype(float), atol=2)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("cell", [1, 2, 3, 7])
+def test_what_is_looked_up_part_by_part_is_the_same(cell, channels, monkeypatch):
+    coarse = np.random.default_rng(3).random((90, 80, channels), np.float32)
+    rows, columns = ((np.arange(n * cell, dtype=np.float32) + 0.5) / cell - 0.5 for n in (90, 80))
+    wanted = cv2.remap(
+        coarse, *np.meshgrid(columns, rows), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    ).reshape(len(rows), len(columns), channels)
+    monkeypatch.setattr(harmonic, "_MOST_COLUMNS", 31)
+    parts = [rows[top : top + 64] for top in range(0, len(rows), 64)]
+    made = np.concatenate([harmonic._looked_up(coarse, part, columns) for part in parts])
+    np.testing.assert_array_equal(made, wanted)

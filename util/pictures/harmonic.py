@@ -11,6 +11,7 @@ _SWEEPS = 2  # before and after each coarser level
 _MOST_STEPS = 40  # 5 to 8 are usual
 _CLOSE = 1 / 4096  # of the range of what is known: a sixteenth of an 8-bit step
 _MOST_PIXELS = 1_048_576  # that are solved at once by `coarse_fill`
+_MOST_COLUMNS = 16_384  # looked up at once: OpenCV's `remap` takes no side of 32,767 or more
 
 
 def harmonic_fill(picture, hole):
@@ -88,8 +89,22 @@ def coarse_fill(pixels, hole):
     columns = (np.arange(width, dtype=np.float32) + 0.5) / cell - 0.5
     for at in strips:
         rows = (np.arange(at.start, at.stop, dtype=np.float32) + 0.5) / cell - 0.5
-        grid = np.meshgrid(columns, rows)
-        yield at, cv2.remap(coarse, *grid, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        yield at, _looked_up(coarse, rows, columns)
+
+
+def _looked_up(coarse, rows, columns):
+    """Return a picture at places between its pixels, linearly, float32 (rows, columns, C)."""
+    found = np.empty((len(rows), len(columns), coarse.shape[2]), np.float32)
+    for left in range(0, len(columns), _MOST_COLUMNS):
+        part = slice(left, left + _MOST_COLUMNS)
+        places = columns[part], rows
+        # All that linear interpolation looks at; whole numbers less, so nothing is rounded.
+        first, last = ([int(at[end]) for at in places] for end in (0, -1))
+        near = coarse[first[1] : last[1] + 3, first[0] : last[0] + 3]
+        grid = np.meshgrid(*(at - n for at, n in zip(places, first, strict=True)))
+        how = {"dst": found[:, part], "borderMode": cv2.BORDER_REPLICATE}
+        cv2.remap(near, *grid, cv2.INTER_LINEAR, **how)
+    return found
 
 
 def _solved(wanted, levels):
