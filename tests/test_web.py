@@ -3,6 +3,7 @@
 import io
 import os
 import socket
+import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.request import Request, urlopen
@@ -13,7 +14,7 @@ import pytest
 import tifffile
 from make_zoo import BAD, bomb_bmp, bomb_png, noise, write_tiff
 from pages import FACTS, LIMITS, Slow, encoded, flat, load, opened, serving
-from PIL import Image
+from PIL import Image, ImageCms
 from werkzeug.test import Client
 
 from util.pictures import gdal
@@ -96,6 +97,55 @@ def test_a_turned_jpeg_comes_back_upright_as_jpeg_with_its_exif_and_without_loss
         assert (image.size, image.getexif()[274], image.getexif()[271]) == ((40, 60), 1, "a phone")
     links = seen(client, body, JPEG)["links"]
     np.testing.assert_array_equal(read(client.get(links["lossless"])), wanted)
+
+
+def exif_with(*entries):
+    """Return EXIF with these tags: (code, type, count, up to four bytes, or what it points to)."""
+    start = 8 + 2 + 12 * len(entries) + 4
+    table, rest = struct.pack("<H", len(entries)), b""
+    for code, kind, count, value in entries:
+        if len(value) > 4:
+            place, rest = start + len(rest), rest + value
+            value = struct.pack("<I", place)
+        table += struct.pack("<HHI", code, kind, count) + value.ljust(4, b"\0")
+    return b"Exif\0\0II*\0" + struct.pack("<I", 8) + table + bytes(4) + rest
+
+
+def test_what_a_jpeg_carries_comes_back_in_it_byte_for_byte(client):
+    name = "Müller\0".encode()
+    odd = (
+        (256, 8, 1, struct.pack("<h", -1)),
+        (282, 10, 1, struct.pack("<ii", -1, 3)),
+        (296, 4, 1, struct.pack("<I", 70_000)),
+        (315, 2, len(name), name),
+        (33432, 5, 1, struct.pack("<II", 1, 2)),
+    )
+    turned = [exif_with(*odd[:1], (274, 3, 1, struct.pack("<H", n)), *odd[1:]) for n in (1, 6)]
+    how = {
+        "comment": "über den Wolken".encode(),
+        "xmp": b"<x:xmpmeta>hello</x:xmpmeta>",
+        "icc_profile": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
+        "dpi": (300, 150),
+    }
+    answer = clear(client, encoded(noise(40, 60), "JPEG", exif=turned[1], **how), JPEG)
+    assert answer.status_code == 200
+    with Image.open(io.BytesIO(answer.data)) as image:
+        assert {name: image.info[name] for name in ("exif", *how)} == {"exif": turned[0], **how}
+
+
+def test_what_has_no_room_in_a_jpeg_stays_out_alone(client):
+    long = exif_with((37500, 7, 100_000, bytes(100_000)))[6:]
+    parts = b"".join(
+        b"\xff\xe1" + struct.pack(">H", len(part) + 8) + b"Exif\0\0" + part
+        for part in (long[:65_000], long[65_000:])
+    )
+    body = encoded(noise(40, 60), "JPEG", dpi=(300, 300))
+    links = seen(client, body[:2] + parts + body[2:], JPEG)["links"]
+    with Image.open(io.BytesIO(client.get(links["ground"]).data)) as image:
+        assert "exif" not in image.info
+        assert image.info["dpi"] == (300, 300)
+    with Image.open(io.BytesIO(client.get(links["lossless"]).data)) as image:
+        assert image.info["exif"][6:] == long
 
 
 def test_heic_comes_back_as_png(tmp_path):

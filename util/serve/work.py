@@ -21,6 +21,10 @@ SHOWN_PX = 2048  # the longer side of what the page shows, at most
 _DIM = 0.25  # a picture that hardly gets brighter than this is shown brighter
 _QUALITY = 95
 _WARM_PX = 64
+# Bytes that a JPEG holds of what Pillow writes beside the pixels: a segment, without its head, of
+# the profile 255; and dots per inch.
+_MOST = {"exif": 65_533, "xmp": 65_504, "comment": 65_533, "icc_profile": 255 * 65_519}
+_MOST_DPI = 65_535
 
 
 def worker(way_of):
@@ -157,7 +161,7 @@ def _readable(ticket, max_pixels):
     try:
         with Image.open(ticket.source, formats=("HEIF",)) as image:
             check_size(image.height, image.width, 3, max_pixels)
-            image.convert("RGB").save(path, exif=image.getexif())
+            image.convert("RGB").save(path, exif=image.info.get("exif"))
     except TooLarge:
         raise
     except Exception as error:  # decoders meet damage with errors of every class
@@ -166,9 +170,20 @@ def _readable(ticket, max_pixels):
 
 
 def _as_jpeg(path):
-    """Write a JPEG beside a PNG, with its EXIF and colours; return its path."""
+    """Write a JPEG beside a PNG, with what that carries; return its path."""
     jpeg = path.with_suffix(".jpg")
     with Image.open(path) as image, files.whole(jpeg) as file:
-        how = {"exif": image.getexif(), "icc_profile": image.info.get("icc_profile")}
-        image.convert("RGB").save(file, "JPEG", quality=_QUALITY, **how)
+        image.convert("RGB").save(file, "JPEG", quality=_QUALITY, **_carried(image.info))
     return jpeg
+
+
+def _carried(info):
+    """Return what a PNG carries as Pillow writes it into a JPEG, without what has no room there.
+
+    As bytes: decoded and encoded anew, EXIF would lose letters, and some of it cannot be.
+    """
+    told = {**info, "comment": info.get("Comment", "").encode("latin-1")}
+    how = {name: told[name] for name in _MOST if told.get(name)}
+    how = {name: value for name, value in how.items() if len(value) <= _MOST[name]}
+    dpi = [round(n) for n in info.get("dpi", (0, 0))]
+    return how | ({"dpi": dpi} if 0 < min(dpi) <= max(dpi) <= _MOST_DPI else {})
