@@ -191,6 +191,35 @@ def test_a_network_that_takes_a_hole_is_told_it_by_a_mask(tmp_path):
         assert "nothing is left to go by" in ended(client, answer.json)["error"]
 
 
+def test_a_mark_leaves_what_is_transparent_missing(tmp_path):
+    asked = []
+
+    def load():
+        network, _ = filler(apply_tile_px=192, apply_margin_px=16)
+        holes = apply.find_holes(network)
+        return contextlib.nullcontext(
+            worker(lambda hidden: apply.way_of(network, Told(hidden, holes)))
+        )
+
+    class Told(Marked):
+        def find(self, *given, **how):
+            asked.append(super().find(*given, **how))
+            return asked[-1]
+
+    alpha = np.full((70, 80, 1), 255, np.uint8)
+    alpha[10:20, 10:30] = 0
+    mark = np.zeros((70, 80), np.uint8)
+    mark[40:50, 50:60] = 255
+    headers = {"Content-Type": "image/png"}
+    with opened(tmp_path, load=load, facts={"repaints": True}) as (client, _, _):
+        told = seen(client, encoded(np.dstack([noise(70, 80), alpha])))
+        place = f"{told['links']['self']}/repaint"
+        ended(client, client.post(place, data=encoded(mark), headers=headers).json)
+    first, again = asked
+    np.testing.assert_array_equal(first, alpha[..., 0] == 0)
+    np.testing.assert_array_equal(again, first | (mark > 0))
+
+
 # ---- the end ----
 
 _SLOW = """

@@ -90,8 +90,8 @@ class Marked:
     hidden
         As of `worker`.
     holes : util.restore.masks.Holes
-        Tell it without a mask. Where they find none the picture comes back as it was, and can be
-        marked.
+        Tell what else is missing. Where they and its sender find nothing the picture comes back as
+        it was, and can be marked.
     """
 
     def __init__(self, hidden, holes):
@@ -99,14 +99,14 @@ class Marked:
 
     def find(self, path, stem, pixels, *, full_scale=None):
         """Return the hole, bool (H, W); arguments and errors as of `Holes.find`."""
-        if self._hidden is None:
-            try:
-                return self._holes.find(path, stem, pixels, full_scale=full_scale)
-            except PictureError:
-                return np.zeros(pixels.shape[:2], bool)
-        hole = self._hidden(pixels.shape[:2])
+        try:
+            hole = self._holes.find(path, stem, pixels, full_scale=full_scale)
+        except PictureError:
+            hole = np.zeros(pixels.shape[:2], bool)
+        if self._hidden:
+            hole = hole | self._hidden(hole.shape)
         if hole.all():
-            raise PictureError("all of it is marked; nothing is left to go by")
+            raise PictureError("all of it is marked or missing; nothing is left to go by")
         return hole
 
 
