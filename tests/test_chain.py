@@ -153,6 +153,25 @@ def test_confidence_falls_with_opacity_and_255_means_untouched():
     assert (made[~own & (ramp > 0.03)] != came[~own & (ramp > 0.03)]).any()
 
 
+@pytest.mark.parametrize("repaint_from", [0.01, 0.03])
+def test_255_means_untouched_though_painting_begins_below_what_is_kept(repaint_from, monkeypatch):
+    chain = chain_of(repaint_from=repaint_from, shadows=True)[0]
+    came = cloudy(np.tile(np.linspace(0, 0.06, 100, dtype=np.float32), (90, 1)), np.uint16)
+
+    def lit(ground, opacity, white):
+        shade = np.zeros_like(opacity)
+        shade[:30, :40] = 2
+        ground[shade > 0] += 100
+        return shade
+
+    monkeypatch.setattr(of_chain, "relight", lit)
+    made, _, confidence = restore_picture(chain, came)
+    untouched = confidence == 255
+    assert untouched.any()
+    np.testing.assert_array_equal(made[untouched], came[untouched])
+    assert (confidence[:30, :5] > 200).all()
+
+
 def test_no_edge_where_painting_begins():
     """From one step of opacity to the next little more is painted."""
     chain, _ = chain_of()

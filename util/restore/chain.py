@@ -106,7 +106,7 @@ class Chain:
     def own(self):
         """Which opacities 0..255 leave a pixel as it came, bool (256,)."""
         # Half a step less: so opaque a pixel certainly was.
-        return (np.arange(256) + 0.5) / 255 < self.clear.settings.clear_below
+        return ((np.arange(256) + 0.5) / 255 < self.clear.settings.clear_below) & (self.share == 0)
 
     @property
     def confidence(self):
@@ -286,7 +286,7 @@ def _mark_lit(chain, cover, shade):
     """Mark in the cover what got its light back: it is neither the photograph's own nor painted."""
     least, most = np.flatnonzero(~chain.own)[0], np.flatnonzero(chain.share == 0)[-1]
     lit = (shade > 0) & (shade < 255)
-    cover[lit] = np.maximum(cover[lit], np.clip(shade[lit], least, most))
+    cover[lit] = np.maximum(cover[lit], np.clip(shade[lit], least, max(least, most)))
 
 
 def _fill_narrow(chain, ground, hole, join):
