@@ -36,7 +36,7 @@ from mod_GAN_poly import TASK as GAN_POLY
 from mod_mend import TASK as MEND
 from util import command
 from util.pictures.original import Original
-from util.pictures.pixels import PictureError, as_float
+from util.pictures.pixels import PictureError, as_float, checked_scale
 from util.restore.chain import restore_picture
 from util.say import UserError
 from util.settings import names_here
@@ -92,9 +92,9 @@ def remove_clouds(
     valid : bool (H, W), optional
         False where there is no ground (nodata). NaN and a black border are none either.
     full_scale : float, optional
-        The value of white, such as 6500 of reflectance x 10,000, where cloud is white [the
-        type's greatest, or 1]; in uint8 from 2 to 255. A warning says if little of a greater range
-        is used.
+        The value of white, above 0, such as 6500 of reflectance x 10,000, where cloud is white
+        [the type's greatest, or 1]; in uint8 it counts from 2 to 255. A warning says if little of a
+        greater range is used.
     clear : {"mod_defog", "mod_mend", "dcp"}
         Who finds the cloud and clears what shines through; dcp is the dark channel prior.
     repaint : {"mod_GAN_poly", "telea", "ns", "biharmonic", "harmonic"}, optional
@@ -128,7 +128,8 @@ def remove_clouds(
     Raises
     ------
     ValueError
-        The picture or `valid` is none of these, nothing of it is valid, or an argument is unknown.
+        The picture, `valid` or `full_scale` is none of these, nothing of it is valid, or an
+        argument is unknown.
 
     Examples
     --------
@@ -147,6 +148,7 @@ def remove_clouds(
     valid = None if valid is None else np.asarray(valid)
     if valid is not None and (valid.shape != pixels.shape[:2] or valid.dtype != bool):
         raise ValueError(f"valid must be bool {pixels.shape[:2]}")
+    full_scale = checked_scale(full_scale)
     original = Original(np.array(pixels, order="C"))
     original.mask = valid
     original.leave_out_border()

@@ -363,3 +363,10 @@ def test_what_is_no_picture_is_refused():
     ):
         with pytest.raises(ValueError, match=text):
             remove_clouds(*words[0], **words[1])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("full_scale", [-1, 0, float("nan"), float("inf"), "128"])
+def test_a_white_that_means_nothing_is_refused(dtype, full_scale):
+    with pytest.raises(ValueError, match="full_scale must be a number above 0"):
+        remove_clouds(np.ones((64, 64, 3), dtype), full_scale=full_scale)

@@ -1,6 +1,7 @@
 """What pixels mean: types, scales, bands, and numbers in 0..1."""
 
 from functools import lru_cache
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,9 +41,11 @@ class Picture(NamedTuple):
 
 
 def checked_scale(full_scale: float | None) -> float | None:
-    if full_scale is not None and not 0 < full_scale < np.inf:
-        raise ValueError(f"full_scale must be a number above 0 or None, not {full_scale}")
-    return None if full_scale is None else float(full_scale)
+    if full_scale is None:
+        return None
+    if not isinstance(full_scale, Real) or not 0 < full_scale < np.inf:
+        raise ValueError(f"full_scale must be a number above 0 or None, not {full_scale!r}")
+    return float(full_scale)
 
 
 def with_white(
