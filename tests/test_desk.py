@@ -162,6 +162,37 @@ def test_closing_finishes_the_picture_in_hand_and_refuses_what_waits(desk_of):
     assert not desk.is_alive
 
 
+def test_who_asks_from_time_to_time_is_waited_for_at_the_end(desk_of):
+    worker, clock = Worker(), Clock()
+    desk = desk_of(worker, clock=clock)
+
+    def shown():
+        ticket = desk.new()
+        ticket.shown = True
+        desk.queue(ticket)
+        return ticket
+
+    assert shown().ended.wait(10)
+    clock.now += 100
+    just = shown()
+    assert just.ended.wait(10)
+    worker.go.clear()
+    in_hand, waits, gone = [shown() for _ in range(3)]
+    closing = threading.Thread(target=desk.close)
+    closing.start()
+    assert gone.ended.wait(10)
+    worker.go.set()
+    closing.join(10)
+    desk.drop(gone)
+    for ticket in (waits, just, in_hand):
+        clock.now += 100
+        assert desk.is_waited_for
+        desk.told(ticket)
+    assert desk.is_waited_for  # it may want the opacity, too
+    clock.now += 3
+    assert not desk.is_waited_for
+
+
 def test_a_network_that_cannot_be_loaded_is_known_to_who_started_it(desk_of):
     error = ValueError("no network")
 

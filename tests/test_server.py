@@ -1,11 +1,14 @@
 """server.py: its command line, the networks behind the page, and its end."""
 
 import contextlib
+import io
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
@@ -239,27 +242,58 @@ raise SystemExit(serve(load, pages.FACTS, first="http://127.0.0.1:{port}", **how
 """
 
 
-@pytest.mark.kill
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_the_picture_in_hand_out_and_ends_it(tmp_path, number):
+@contextlib.contextmanager
+def slow_server(folder):
+    """Yield (process, address) of a server whose pictures take 1.5 s, its files in a folder."""
     path = os.pathsep.join(map(str, (PROJECT, PROJECT / "tests", *sys.path)))
-    env = {**os.environ, "PYTHONPATH": path, "TMPDIR": str(tmp_path)}
+    env = {**os.environ, "PYTHONPATH": path, "TMPDIR": str(folder)}
     how = {"stderr": subprocess.PIPE, "text": True, "env": env}
     with subprocess.Popen([sys.executable, "-c", _SLOW], **how) as process:
         address = process.stderr.readline().strip()
         while "ready" not in process.stderr.readline():
             assert process.poll() is None
+        yield process, address
+
+
+def interrupted(process, folder, number):
+    """Send a signal once a picture is in hand."""
+    while not list(folder.glob("cloud_removal_*/*/in.png")):
+        assert process.poll() is None
+    threading.Event().wait(0.3)
+    process.send_signal(number)
+
+
+@pytest.mark.kill
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_the_picture_in_hand_out_and_ends_it(tmp_path, number):
+    with slow_server(tmp_path) as (process, address):
         found = []
         client = threading.Thread(target=lambda: found.append(send(address, flat(200))))
         client.start()
-        while not list(tmp_path.glob("cloud_removal_*/*/in.png")):
-            assert process.poll() is None
-        threading.Event().wait(0.3)
-        process.send_signal(number)
+        interrupted(process, tmp_path, number)
         said = process.stderr.read()
         assert process.wait(30) == (143 if number == signal.SIGTERM else 0)
     client.join(10)
     assert (found[0] == 55).all()
     assert "finishing the picture in hand" in said
     assert no_trace(said)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.kill
+def test_a_signal_leaves_the_page_time_to_fetch_its_picture(tmp_path):
+    def told(place, body=None):
+        request = Request(f"{address}{place}", body, {"Content-Type": "image/png"})  # noqa: S310
+        with urlopen(request, timeout=60) as answer:  # noqa: S310
+            return answer.read()
+
+    with slow_server(tmp_path) as (process, address):
+        job = json.loads(told("/api/v1/clear?as=json", flat(200)))
+        interrupted(process, tmp_path, signal.SIGTERM)
+        while job["state"] in ("waiting", "working"):
+            threading.Event().wait(0.4)
+            job = json.loads(told(job["links"]["self"]))
+        threading.Event().wait(1)
+        assert (read_picture(io.BytesIO(told(job["links"]["ground"]))) == 55).all()
+        assert process.wait(10) == 143
     assert not list(tmp_path.iterdir())

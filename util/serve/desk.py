@@ -18,6 +18,7 @@ from util.say import say
 WAITING, KEPT, KEPT_S = 4, 20, 15 * 60  # tickets in the queue; results, and for how long
 _LOOK_EVERY_S = 10  # for results that are too old
 _MOST_WAIT_S = 120  # that a client is told
+_NEXT_S = 2  # in which a client asks again, or for the next thing, such as the opacity
 
 
 class Refused(Exception):
@@ -55,6 +56,8 @@ class Ticket:
     files : dict name -> Path
         What has come of it.
     error : Refused or None
+    told_at : float
+        When its client got the error, or the last of what came of it.
     """
 
     id: str
@@ -71,6 +74,7 @@ class Ticket:
     is_dropped: bool = False
     ended: threading.Event = field(default_factory=threading.Event)
     ended_at: float = 0.0
+    told_at: float = math.inf
 
 
 class Desk:
@@ -104,7 +108,7 @@ class Desk:
         self._tickets, self._queue, self._in_hand = {}, deque(), None
         self._last_s = 5.0
         self._changed = threading.Condition()
-        self._closing = False
+        self._closing, self._last = False, []
         self.is_ready, self.failure = False, None
         self._worker = threading.Thread(target=self._run, name="worker", daemon=True)
 
@@ -121,6 +125,12 @@ class Desk:
     def is_alive(self):
         """Whether the worker still runs."""
         return self._worker.is_alive()
+
+    @property
+    def is_waited_for(self):
+        """Whether clients that ask from time to time have yet to get what was there at the end."""
+        now = self._clock()
+        return any(not t.is_dropped and now < t.told_at + _NEXT_S for t in self._last)
 
     def new(self):
         """Return a new ticket with a folder of its own."""
@@ -159,6 +169,10 @@ class Desk:
             before = self._queue.index(ticket) if ticket in self._queue else 0
             return before + (self._in_hand is not None)
 
+    def told(self, ticket):
+        """Note that a ticket's client has got what came of it."""
+        ticket.told_at = self._clock()
+
     def drop(self, ticket):
         """Forget a ticket and all of its files; the worker leaves it at its next step."""
         with self._changed:
@@ -173,6 +187,9 @@ class Desk:
         """Refuse what waits and what comes, and return when the picture in hand is done."""
         with self._changed:
             self._closing = True
+            recent = self._clock() - _NEXT_S
+            shown = [ticket for ticket in self._tickets.values() if ticket.shown]
+            self._last = [t for t in shown if not t.ended.is_set() or t.ended_at >= recent]
             while self._queue:
                 self._end(self._queue.popleft(), Refused(503, "the server is being stopped"))
             self._changed.notify_all()

@@ -30,7 +30,7 @@ logging.getLogger("waitress").setLevel(logging.CRITICAL)  # what goes wrong, `Pa
 def serve(load, facts, *, address, port, first, **how):
     """Serve until a signal comes, and return the exit status for it.
 
-    The picture in hand is finished and its answer sent.
+    The picture in hand is finished and its answer sent, or fetched by who asks from time to time.
 
     Parameters
     ----------
@@ -61,7 +61,9 @@ def serve(load, facts, *, address, port, first, **how):
             if desk.is_busy:
                 say("stopping: finishing the picture in hand")
             desk.close()
-            _until(lambda: _has_answered(server), _LAST_ANSWERS_S)
+            if desk.is_waited_for:
+                say(f"waiting up to {_LAST_ANSWERS_S} s for it to be fetched; Ctrl-C ends at once")
+            _until(lambda: _has_answered(server) and not desk.is_waited_for, _LAST_ANSWERS_S)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         if desk.is_alive:  # within TensorFlow, where no thread can be stopped from outside

@@ -34,7 +34,7 @@ from util.serve.libraries import (
     Rule,
     reads_heic,
 )
-from util.serve.work import too_large
+from util.serve.work import SMALL, too_large
 
 _PAGE = Path(__file__).with_name("page")
 _STATIC = {
@@ -215,11 +215,14 @@ class Page:
         return Response(status=204)
 
     def _result(self, request, job, name):
-        path = self._desk.find(job).files.get(name)
+        ticket = self._desk.find(job)
         try:
-            return _file(path)
+            response = _file(ticket.files.get(name))
         except (TypeError, FileNotFoundError):  # never there, or not any more
             raise Refused(404, "nothing of that name came of it") from None
+        if name not in SMALL:
+            response.call_on_close(lambda: self._desk.told(ticket))
+        return response
 
     # --- pictures in and out ----------------------------------------------------------------------
 
@@ -294,6 +297,7 @@ class Page:
             told["progress"] = ticket.done / ticket.total if ticket.total else 0.0
         if ticket.error:
             told["error"] = ticket.error.text
+            self._desk.told(ticket)
         told["links"] = {"self": place}
         if ticket.state == "done":
             told["links"] |= {name: f"{place}/{name}" for name in ticket.files}

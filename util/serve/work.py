@@ -17,6 +17,7 @@ from util.serve.desk import Dropped, Refused, no_room
 from util.use.pictures import job_of, restore_file
 from util.use.preview import previewed
 
+SMALL = "cloudy", "cleared", "veil"  # pictures that the page shows
 SHOWN_PX = 2048  # the longer side of what the page shows, at most
 _DIM = 0.25  # a picture that hardly gets brighter than this is shown brighter
 _QUALITY = 95
@@ -144,8 +145,7 @@ def _show(ticket, before, after, opacity):
     """Write what the page shows of a picture, both sides by one measure."""
     high = float(np.percentile(before, 99.5))
     gain = 1 / high if 0 < high < _DIM else 1
-    shown = {"cloudy": before * gain, "cleared": after * gain, "veil": opacity}
-    for name, picture in shown.items():
+    for name, picture in zip(SMALL, (before * gain, after * gain, opacity), strict=True):
         if picture is not None:
             path = ticket.folder / f"{name}.jpg"
             write_picture(path, as_pixels(picture, np.uint8))
