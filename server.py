@@ -20,6 +20,7 @@ import argparse
 import contextlib
 import importlib
 import os
+import re
 import secrets
 import socket
 from dataclasses import replace
@@ -74,9 +75,9 @@ def run(arguments):
         raise UserError(f"--max-mb {options.max_mb}: must be 1 or more")
     if "max_pixels" not in given:
         settings = replace(settings, max_pixels=MAX_PIXELS)
+    token = _token(options.lan)
     from util.serve import run as serving  # here: it needs what is optional
 
-    token = os.environ.get(TOKEN) or (secrets.token_urlsafe(16) if options.lan else None)
     name = serving.own_address() if options.lan else "127.0.0.1"
     own = {"localhost", "127.0.0.1", "::1", *options.host_name}
     if options.lan:
@@ -94,6 +95,15 @@ def run(arguments):
         max_bytes=options.max_mb * _MB,
         max_pixels=settings.max_pixels,
     )
+
+
+def _token(lan):
+    """Return what a client has to know, None if that is nothing."""
+    token = os.environ.get(TOKEN) or (secrets.token_urlsafe(16) if lan else None)
+    # As RFC 6750 has it; all of these stay as they are behind the # of an address, too.
+    if token and not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", token):
+        raise UserError(f"{TOKEN}: must be of A-Z a-z 0-9 - . _ ~ + / alone, with = at its end")
+    return token
 
 
 @contextlib.contextmanager

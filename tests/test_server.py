@@ -100,9 +100,20 @@ def test_only_lan_listens_to_others_and_it_wants_a_token(run, monkeypatch):
         tokens.append(told["token"])
     assert len(set(tokens)) == 2
     assert min(map(len, tokens)) >= 20
-    monkeypatch.setenv(server.TOKEN, "of my own")
-    run()
-    assert told["token"] == "of my own"  # noqa: S105
+    for mine in ("of-my.own", "a+b/c0=="):
+        monkeypatch.setenv(server.TOKEN, mine)
+        run()
+        assert told["token"] == mine
+
+
+@pytest.mark.parametrize("token", ["of my own", "schlüssel", 'a"b', "a%20b", "#a", "a\nb", "=a"])
+def test_a_token_that_no_address_or_header_holds_is_refused(run, monkeypatch, token):
+    monkeypatch.setattr(serving, "serve", lambda *_, **__: 0)
+    monkeypatch.setenv(server.TOKEN, token)
+    status, said = run()
+    assert status == 2
+    assert f"{server.TOKEN}: must be of A-Z" in said
+    assert len(said.splitlines()) == 1
 
 
 # ---- the networks behind it ----

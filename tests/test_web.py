@@ -275,6 +275,8 @@ def test_on_a_network_any_address_will_do_but_no_foreign_name_and_no_wrong_token
             ("192.168.1.5:8000", "Bearer secret", 200),
             ("[fe80::1]:8000", "Bearer secret", 200),
             ("me.local", "Bearer secret", 200),
+            ("me.local", "bearer secret", 200),
+            ("me.local", "BEARER secret", 200),
             ("evil.example", "Bearer secret", 403),
             ("192.168.1.5", "Bearer wrong", 401),
             ("192.168.1.5", "Bearer ", 401),

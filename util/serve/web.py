@@ -16,6 +16,7 @@ import contextlib
 import hmac
 import ipaddress
 import json
+import re
 import shutil
 import traceback
 from pathlib import Path
@@ -82,6 +83,7 @@ _ROUTES = Map(
     ],
     merge_slashes=False,
 )
+_BEARER = re.compile("^bearer ", re.IGNORECASE)
 _LOOK_EVERY_S = 0.5  # whether who asked is still there
 
 
@@ -158,7 +160,7 @@ class Page:
             return False
 
     def _check_token(self, request):
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+        given = _BEARER.sub("", request.headers.get("Authorization", "")).strip()
         if self._token and not hmac.compare_digest(given.encode(), self._token.encode()):
             raise Refused(
                 401,
