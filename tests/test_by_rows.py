@@ -246,3 +246,15 @@ def test_rows_together_take_the_memory_of_a_tile(shape, rows):
     network = SimpleNamespace(settings=settings, by_rows="some")
     assert by_rows.rows_at_once(network, shape) == rows
     assert 2 * rows * shape[1] <= settings.apply_tile_px**2
+
+
+def test_many_parts_are_no_alarm(caplog):
+    def part():
+        def call(rows):
+            return rows + 1
+
+        return by_rows._function(call, [tf.TensorSpec((None, None, 1))])
+
+    for _ in range(8):
+        assert part()(tf.zeros((2, 3, 1))).shape == (2, 3, 1)
+    assert "retracing" not in caplog.text
