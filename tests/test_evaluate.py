@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -110,6 +111,13 @@ def test_data_uses_every_picture_of_the_folder(network, tmp_path, monkeypatch):
     assert total == 5
     greys = {round(float(sample["clear"].mean()) * 255) for _, sample in cases}
     assert greys == {9, 49, 89, 129, 169}
+
+
+def test_the_head_names_the_folder_that_the_samples_come_from(network):
+    of_pairs = SimpleNamespace(pairs_folder="both", clear_folder="clear")
+    for settings, folder in ((of_pairs, "both"), (network.settings, network.settings.clear_folder)):
+        where, _ = evaluate.ground_from(SimpleNamespace(settings=settings), None)
+        assert where == f"the held-out pictures of {folder}"
 
 
 def test_pairs_by_name(folders, tmp_path, capsys):

@@ -112,6 +112,17 @@ def test_held_back_is_what_the_checkpoint_held_back(saved, tmp_path, capsys):
     assert "3 that came since the checkpoint are left out" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["chosen.txt", "one.png"])
+def test_where_a_list_or_a_picture_stands_for_a_folder_it_is_the_checkpoints(saved, tmp_path, name):
+    place = tmp_path / name
+    place.write_bytes(b"0.png")
+    task, settings, _ = saved(clear_folder=str(place))
+    now = replace(settings, clear_folder=str(tmp_path))
+    assert trained.load(task, now).settings.clear_folder == str(place)
+    place.unlink()  # one that is gone: this start's own
+    assert trained.load(task, now).settings.clear_folder == str(tmp_path)
+
+
 def test_a_split_that_makes_no_sense_is_damage(saved):
     task, settings, run = saved()
     checkpoint.save(run.best, task.make_state(settings), loop.describe(task, settings, {"x": 1}))

@@ -331,8 +331,9 @@ def as_trained(settings, stored, given=()):
             continue
         value = known[name]
         value = tuple(value) if isinstance(value, list) else value
-        # A folder of another machine, or one that has moved: this start's own is meant.
-        if not name.endswith("_folder") or os.path.isdir(value):
+        # A folder of another machine, or one that has moved: this start's own is meant. A list or
+        # a single picture may stand in its place.
+        if not name.endswith("_folder") or os.path.exists(value):
             taken[name] = value
     settings = replace(settings, **taken)
     found = mistakes(settings)

@@ -132,7 +132,8 @@ def ground_from(trained, data):
     """
     settings = trained.settings
     if not data:
-        return f"the held-out pictures of {settings.clear_folder}", None
+        folder = getattr(settings, "pairs_folder", "") or settings.clear_folder
+        return f"the held-out pictures of {folder}", None
     store = open_store(find_pictures(data), "--data", settings, settings.crop_px)
     say_unused_range([store])
     where = f"all {len(store)} pictures of {Path(data).resolve()}"
