@@ -347,6 +347,14 @@ def contents(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
+def take_up(run):
+    """Take a run up as a start does whose settings are accepted, as far as its first checkpoint."""
+    run.compare()
+    run.keep()
+    run.checkpoints.mkdir(exist_ok=True)
+    (run.checkpoints / "step-0000001.npz").touch()
+
+
 # Long enough to be stopped anywhere, with a checkpoint of every step to compare with.
 ENDURED = {
     "steps": 24,

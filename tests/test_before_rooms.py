@@ -91,7 +91,7 @@ def test_an_old_run_goes_on(script, tiny_settings, tmp_path, empty_pictures):
         return seen
 
     with run.held():
-        run.take_up()
+        run.compare()
         goes_on = replace(task, samples=samples)
         assert loop.train(goes_on, settings, tf.distribute.get_strategy()) == 0
     assert checkpoint.found(run.checkpoints)[0][0] == 5

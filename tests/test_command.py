@@ -5,7 +5,7 @@ import re
 from dataclasses import fields
 
 import pytest
-from conftest import SCRIPTS, task_of
+from conftest import SCRIPTS, contents, take_up, task_of
 
 from util import command, interrupt
 from util.run.folder import RunFolder
@@ -44,6 +44,24 @@ def test_a_run_that_is_being_trained_is_left_alone(runner, capsys, tiny_settings
     assert "is being trained by process" in text
     assert "runs_folder" in text
     assert not run.run_dir.exists()
+
+
+def test_a_start_that_fails_leaves_the_run_as_it_was(runner, capsys, tiny_settings, tmp_path):
+    run = runner()
+    take_up(RunFolder(run.script, tiny_settings(tmp_path, run.script)))
+    before = contents(tmp_path / "runs")
+    wrong = {"clear_folder": tmp_path / "not there", "validation_by": "scene"}
+    for words, changes in (
+        ((), wrong),
+        (("--fresh",), wrong),
+        (("--fresh", f"--from={tmp_path / 'none.npz'}"), {}),
+    ):
+        status, text = run.here(capsys, *words, **changes)
+        assert status == 2
+        assert "not there" in text or "none.npz: no such file" in text
+        assert contents(tmp_path / "runs").keys() - before.keys() <= {".mod_defog.lock"}
+        assert before.items() <= contents(tmp_path / "runs").items()
+    assert not (tmp_path / "History").exists()
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

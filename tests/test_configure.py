@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import SCRIPTS, task_of
+from conftest import SCRIPTS, take_up, task_of
 
 import configure
 from util import command, settings
@@ -563,7 +563,7 @@ def test_a_run_keeps_its_preset(settings_of, tmp_path, capsys):
     there = ("--runs-folder", str(tmp_path))
     run = RunFolder("mod_defog", settings_of("--preset", "source", *there))
     assert run.kept == {}
-    run.take_up()
+    take_up(run)
     assert json.loads((run.path / "settings.json").read_text())["preset"] == "source"
     capsys.readouterr()
     again = settings_of("--beta-1", "0.25", *there)
@@ -572,27 +572,27 @@ def test_a_run_keeps_its_preset(settings_of, tmp_path, capsys):
     assert settings_of("--fresh", *there).preset == "ours"
     other = settings_of("--preset", "ours", *there)
     with pytest.raises(UserError, match="begun with preset = source, which stays") as refused:
-        RunFolder("mod_defog", other).take_up()
+        take_up(RunFolder("mod_defog", other))
     assert "\n" not in str(refused.value)
 
 
 def test_a_run_from_before_presets_is_ours(settings_of, tmp_path):
     there = ("--runs-folder", str(tmp_path))
     run = RunFolder("mod_defog", settings_of(*there))
-    run.take_up()
+    take_up(run)
     file = run.path / "settings.json"
     stored = json.loads(file.read_text())
     del stored["preset"]
     file.write_text(json.dumps(stored))
     assert run.kept["preset"] == "ours"
     with pytest.raises(UserError, match="begun with preset = ours, which stays"):
-        RunFolder("mod_defog", settings_of("--preset", "source", *there)).take_up()
+        take_up(RunFolder("mod_defog", settings_of("--preset", "source", *there)))
 
 
 def test_a_run_keeps_the_networks_that_were_the_default(settings_of, tmp_path, capsys):
     start = partial(settings_of, "--runs-folder", str(tmp_path), cls=configure.Pix2pix)
     run = RunFolder("mod_defog", start("--upsampling", "transposed"))
-    run.take_up()
+    take_up(run)
     file = run.path / "settings.json"
     stored = json.loads(file.read_text())
     younger = {n: v for n, v in stored.items() if n != "upsampling"}
@@ -602,10 +602,10 @@ def test_a_run_keeps_the_networks_that_were_the_default(settings_of, tmp_path, c
         again = start()
         said = "mod_defog: upsampling = transposed, which this run was begun with\n"
         assert capsys.readouterr().err == said
-        RunFolder("mod_defog", again).take_up()
+        take_up(RunFolder("mod_defog", again))
         assert json.loads(file.read_text())["upsampling"] == "transposed"
     with pytest.raises(UserError, match="upsampling: 'transposed' before, 'resize' now"):
-        RunFolder("mod_defog", start("--upsampling", "resize")).take_up()
+        take_up(RunFolder("mod_defog", start("--upsampling", "resize")))
     assert start("--fresh").upsampling == "resize"
 
 
@@ -614,7 +614,7 @@ def test_a_run_keeps_how_it_was_split(settings_of, tmp_path):
     start = partial(settings_of, "--runs-folder", str(tmp_path), cls=configure.Deblur)
     source = start("--preset", "source")
     assert source.validation_by == "tile"
-    RunFolder("mod_defog", dataclasses.replace(source, validation_by="auto")).take_up()
+    take_up(RunFolder("mod_defog", dataclasses.replace(source, validation_by="auto")))
     again = start()
     assert (again.preset, again.validation_by) == ("source", "auto")
     assert start("--validation-by", "scene").validation_by == "scene"
@@ -633,10 +633,10 @@ WERE = {  # what cannot change within a run, and was the default once
 def test_a_run_with_the_defaults_of_its_time_goes_on_with_them(cls, settings_of, tmp_path):
     start = partial(settings_of, "--runs-folder", str(tmp_path), cls=cls)
     before = dataclasses.replace(start(), **WERE[cls])
-    RunFolder("mod_defog", before).take_up()
+    take_up(RunFolder("mod_defog", before))
     again = start()
     assert again == before
-    RunFolder("mod_defog", again).take_up()
+    take_up(RunFolder("mod_defog", again))
 
 
 def test_what_is_used_has_the_preset_that_it_was_trained_with(settings_of):

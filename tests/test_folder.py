@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from conftest import PROJECT
+from conftest import PROJECT, take_up
 
 from configure import Defog, GANPoly
 from util.run.folder import RunFolder
@@ -94,9 +94,9 @@ def test_a_runs_folder_that_cannot_be_made_is_named(make, tmp_path):
 
 
 def test_what_changed_since_the_last_start_is_said(make, capsys):
-    make().take_up()
+    take_up(make())
     assert capsys.readouterr().err == ""
-    make(learning_rate=5e-4, noise_share=0.25, clear_below=0.05).take_up()
+    take_up(make(learning_rate=5e-4, noise_share=0.25, clear_below=0.05))
     assert capsys.readouterr().err.splitlines() == [
         "learning_rate: 0.002 before, 0.0005 now",
         "clear_below: 0.04 before, 0.05 now",
@@ -106,44 +106,58 @@ def test_what_changed_since_the_last_start_is_said(make, capsys):
 
 def test_what_the_networks_depend_on_is_refused_and_nothing_is_written(make):
     run = make()
-    run.take_up()
+    take_up(run)
     before = (run.path / "settings.json").read_bytes()
     with pytest.raises(UserError, match=r"base_width: 12 before, 4 now\n.*\n?.*--fresh"):
-        make(base_width=4, learning_rate=5e-4).take_up()
+        take_up(make(base_width=4, learning_rate=5e-4))
     assert (run.path / "settings.json").read_bytes() == before
+
+
+def test_a_start_that_came_to_nothing_binds_nobody(make, capsys):
+    make(preset="source", base_width=8).keep()
+    run = make(base_width=4)
+    run.compare()
+    assert run.kept == {}
+    assert capsys.readouterr().err == ""
+    run.checkpoints.mkdir()
+    (run.checkpoints / ".tmp-0123.npz").touch()  # left by a kill
+    run.compare()
+    (run.checkpoints / "damaged-step-0000001.npz").touch()
+    with pytest.raises(UserError, match="preset = source, which"):
+        run.compare()
 
 
 def test_settings_from_before_they_were_renamed_are_compared(make):
     run = make(GANPoly)
-    run.take_up()
+    take_up(run)
     file = run.path / "settings.json"
     stored = json.loads(file.read_text())
     stored["history_size"] = stored.pop("past_size")
     file.write_text(json.dumps(stored))
     with pytest.raises(UserError, match="past_size: 768 before, 32 now"):
-        make(GANPoly, past_size=32).take_up()
-    make(GANPoly).take_up()
+        take_up(make(GANPoly, past_size=32))
+    take_up(make(GANPoly))
     assert json.loads(file.read_text())["past_size"] == 768
 
 
 def test_a_setting_younger_than_a_run_has_what_it_meant_then(make):
     run = make(optimizer="adam")
-    run.take_up()
+    take_up(run)
     file = run.path / "settings.json"
     stored = json.loads(file.read_text())
     del stored["optimizer"]
     file.write_text(json.dumps(stored))
     with pytest.raises(UserError, match="optimizer: 'adam' before, 'muon' now"):
-        make(optimizer="muon").take_up()
-    make(optimizer="adam").take_up()
+        take_up(make(optimizer="muon"))
+    take_up(make(optimizer="adam"))
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff"])
 def test_damaged_settings_do_not_stop_a_run(make, content):
     run = make()
-    run.path.mkdir(parents=True)
+    take_up(run)
     (run.path / "settings.json").write_bytes(content)
-    run.take_up()
+    take_up(run)
     assert json.loads((run.path / "settings.json").read_text())["base_width"] == 12
 
 
@@ -152,7 +166,7 @@ def test_a_folder_that_cannot_be_written_is_named(make):
     run.path.parent.mkdir(parents=True)
     run.path.write_text("a file where the folder belongs")
     with pytest.raises((UserError, NotADirectoryError), match="mod_defog"):
-        run.take_up()
+        take_up(run)
 
 
 # --- moved away ---------------------------------------------------------------------------------
@@ -162,7 +176,7 @@ def test_a_fresh_start_moves_the_run_and_says_where(make, capsys, tmp_path):
     run = make()
     run.move_to_history()  # there is none
     assert capsys.readouterr().err == ""
-    run.take_up()
+    take_up(run)
     run.move_to_history()
     (moved,) = (tmp_path / "History" / "mod_defog").iterdir()
     assert str(moved) in capsys.readouterr().err

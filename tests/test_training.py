@@ -28,7 +28,7 @@ from util.run.report import Report
 from util.samples.batches import stack
 from util.samples.split import Split
 from util.say import UserError
-from util.train import loop
+from util.train import begin, loop
 from util.use import trained
 
 pytestmark = pytest.mark.usefixtures("empty_pictures")
@@ -424,7 +424,7 @@ def test_what_the_weights_lack_begins_anew(tiny_settings, tmp_path):
     checkpoint.save_networks(path, given, 7, {})
     state = task.make_state(settings)
     before = state.arrays()
-    loop._begin_with(path, state)
+    begin.begin_with(path, state)
     for variable in given["generator"].variables:
         found = state.arrays()[f"networks/generator/{variable.path}"]
         np.testing.assert_allclose(found, variable.numpy(), atol=1e-3)

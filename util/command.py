@@ -343,10 +343,9 @@ def _train(task, settings, fresh, begin_with):
     strategy = machines.choose_strategy(settings.devices)
     machines.set_precision(settings.precision)
     if not machines.is_chief(strategy):
-        return loop.train(task, settings, strategy, begin_with)
+        return loop.train(task, settings, strategy, begin_with, fresh)
     run = RunFolder(task.name, settings)
     with run.held():
-        if fresh:
-            run.move_to_history()
-        run.take_up()
-        return loop.train(task, settings, strategy, begin_with)
+        if not fresh:
+            run.compare()
+        return loop.train(task, settings, strategy, begin_with, fresh)

@@ -90,7 +90,9 @@ class RunFolder:
 
     @property
     def kept(self):
-        """What the run keeps unless the user says otherwise, dict name -> value; {} without a run.
+        """What the run keeps unless the user says otherwise, dict name -> value.
+
+        {} without a run that has a checkpoint.
 
         Its preset, and how it was split; and of what cannot change within a run that which was the
         default once: whoever set nothing goes on with the networks and the pictures of the run.
@@ -101,13 +103,13 @@ class RunFolder:
         once = [n for n in once if row_of(cls, n).kind == FIXED]
         return {n: v for n, v in before.items() if n in ("preset", "validation_by", *once)}
 
-    def take_up(self):
-        """Compare the settings with those of the run's last start, and keep them in their place.
+    def compare(self):
+        """Say what has changed in the settings since the run's last start.
 
         Raises
         ------
         UserError
-            A setting has changed that cannot change within a run, or they cannot be written.
+            A setting has changed that cannot change within a run.
         """
         settings, cls = self._settings, type(self._settings)
         changed = changes(settings, self._settings_before())
@@ -131,8 +133,17 @@ class RunFolder:
             kind = row_of(cls, name).kind
             other = ", so other samples from here on" if kind == OTHER_SAMPLES else ""
             say(f"{name}: {before!r} before, {now!r} now{other}")
+
+    def keep(self):
+        """Keep the settings of this start as those of the run: once nothing else can be refused.
+
+        Raises
+        ------
+        UserError
+            They cannot be written.
+        """
         try:
-            files.write(self._settings_file, json.dumps(asdict(settings), indent=2) + "\n")
+            files.write(self._settings_file, json.dumps(asdict(self._settings), indent=2) + "\n")
         except OSError as error:
             raise UserError(
                 f"{self._settings_file}: cannot be written ({error.strerror}). Make room on the "
@@ -151,9 +162,12 @@ class RunFolder:
     def _settings_before(self):
         """Return the settings of the last start by their names of today: dict name -> value.
 
-        {} if there was none or the file is damaged. That is no reason to stop: the checkpoint's own
+        {} if there is no checkpoint, sound or damaged: a start that came to nothing binds nobody.
+        {} as well if the file is damaged. That is no reason to stop: the checkpoint's own
         fingerprint guards the networks.
         """
+        if not any(self.checkpoints.glob("*step-*.npz")):
+            return {}
         try:
             found = json.loads(self._settings_file.read_text(encoding="utf-8"))
         except (OSError, ValueError):

@@ -15,8 +15,8 @@ from util.run import checkpoint, machines
 from util.run.folder import RunFolder
 from util.run.report import Report
 from util.samples.batches import batches, drawing, stack
-from util.samples.split import Split
 from util.say import UserError, say
+from util.train import begin
 from util.train.schedule import learning_rate, sheet_due, with_steps
 
 SKIPS_BEFORE_STOPPING = 20
@@ -116,7 +116,7 @@ class Validation:
         return self._task.sheet(self.outputs(min(6, self._settings.validation_samples)))
 
 
-def train(task, settings, strategy, begin_with=None):
+def train(task, settings, strategy, begin_with=None, fresh=False):
     """Train or go on training until the last step, a signal, or too many skipped steps.
 
     The caller holds the run (`util.run.folder.RunFolder.held`) if this is the process that
@@ -129,6 +129,8 @@ def train(task, settings, strategy, begin_with=None):
     strategy : tf.distribute.Strategy
     begin_with : Path, optional
         A checkpoint, or weights, whose networks a new run begins with.
+    fresh : bool
+        Begin a new run; the old one moves to the history once the new one is sure to begin.
 
     Returns
     -------
@@ -142,7 +144,8 @@ def train(task, settings, strategy, begin_with=None):
             f"{strategy.num_replicas_in_sync}"
         )
     machines.fix_order_of_sums(strategy)
-    split = _split(settings, run)
+    meta = None if fresh else checkpoint.newest_meta(run.checkpoints)
+    split = begin.split_of(settings, run, meta)
     train_sample, validation_sample = task.samples(settings, progress=chief, split=split)
     settings = with_steps(settings, train_sample)
     keras.utils.set_random_seed(settings.seed)  # the first weights
@@ -150,9 +153,9 @@ def train(task, settings, strategy, begin_with=None):
         state = task.make_state(settings)
     if chief:
         run.sweep()
-    found = checkpoint.restore_newest(run.checkpoints, state)
+    found = None if fresh else checkpoint.restore_newest(run.checkpoints, state)
     if begin_with and not found:
-        _begin_with(begin_with, state)
+        begin.begin_with(begin_with, state)
     agreement = machines.Agreement(strategy)
     start = int(state.step.numpy())
     if not agreement.same(start):
@@ -161,7 +164,10 @@ def train(task, settings, strategy, begin_with=None):
             "that all machines share"
         )
     if chief:
-        _greet(task, settings, run, found, start, strategy)
+        if fresh:
+            run.move_to_history()
+        run.keep()
+        begin.greet(task, settings, run, found, start, strategy)
     if start >= settings.steps:
         say(f"this run has reached its {settings.steps:,} steps; raise {_goal(settings)} to go on")
         return 0
@@ -182,18 +188,6 @@ def train(task, settings, strategy, begin_with=None):
 
 def _goal(settings):
     return "epochs" if settings.epochs else "steps"
-
-
-def _split(settings, run):
-    """Return the split that the run goes on with, a new one where it has no checkpoint yet."""
-    meta = checkpoint.newest_meta(run.checkpoints)
-    try:
-        return Split(settings, meta)
-    except ValueError as error:
-        raise UserError(
-            f"{run.checkpoints}: the newest checkpoint is damaged ({error}). Move it away, or "
-            "begin anew with --fresh"
-        ) from None
 
 
 def _best_score(task, settings, path, sample):
@@ -328,30 +322,3 @@ class _Start:
                 f"the best network is {self.run.best}"
             )
         return interrupt.exit_status()
-
-
-def _begin_with(path, state):
-    """Set the networks of a new run from a checkpoint, those it has; all else begins as ever."""
-    try:
-        held = checkpoint.networks_in(path)
-        mine = {n: network for n, network in state.networks.items() if n in held}
-        step = checkpoint.load_networks(path, mine or state.networks)
-    except FileNotFoundError:
-        raise UserError(f"--from {path}: no such file; a .npz of a run is meant") from None
-    except checkpoint.DamagedError as error:
-        raise UserError(f"--from {path}: damaged or no checkpoint ({error})") from None
-    say(f"the networks begin as those of {path} (step {step:,})")
-
-
-def _greet(task, settings, run, found, start, strategy):
-    devices = f"{strategy.num_replicas_in_sync} device(s)"
-    if found:
-        say(f"{task.name}: going on at step {start:,} from {found}, on {devices}")
-    else:
-        say(f"{task.name}: a new run in {run.path}, on {devices}; Ctrl-C stops and saves")
-    if settings.epochs and settings.steps < settings.validate_every:
-        say(
-            f"note: {settings.epochs} epochs of these pictures are {settings.steps} step(s), fewer "
-            f"than validate_every = {settings.validate_every}: too few to learn from; --steps sets "
-            "another number"
-        )

@@ -1,0 +1,48 @@
+"""How a start begins: with which split, which networks, and which words."""
+
+from util.run import checkpoint
+from util.samples.split import Split
+from util.say import UserError, say
+
+
+def split_of(settings, run, meta):
+    """Return the split that the run goes on with, a new one where it has no checkpoint yet.
+
+    meta : dict or None
+        The JSON part of its newest checkpoint.
+    """
+    try:
+        return Split(settings, meta)
+    except ValueError as error:
+        raise UserError(
+            f"{run.checkpoints}: the newest checkpoint is damaged ({error}). Move it away, or "
+            "begin anew with --fresh"
+        ) from None
+
+
+def begin_with(path, state):
+    """Set the networks of a new run from a checkpoint, those it has; all else begins as ever."""
+    try:
+        held = checkpoint.networks_in(path)
+        mine = {n: network for n, network in state.networks.items() if n in held}
+        step = checkpoint.load_networks(path, mine or state.networks)
+    except FileNotFoundError:
+        raise UserError(f"--from {path}: no such file; a .npz of a run is meant") from None
+    except checkpoint.DamagedError as error:
+        raise UserError(f"--from {path}: damaged or no checkpoint ({error})") from None
+    say(f"the networks begin as those of {path} (step {step:,})")
+
+
+def greet(task, settings, run, found, start, strategy):
+    """Say which run it is, and what it goes on from."""
+    devices = f"{strategy.num_replicas_in_sync} device(s)"
+    if found:
+        say(f"{task.name}: going on at step {start:,} from {found}, on {devices}")
+    else:
+        say(f"{task.name}: a new run in {run.path}, on {devices}; Ctrl-C stops and saves")
+    if settings.epochs and settings.steps < settings.validate_every:
+        say(
+            f"note: {settings.epochs} epochs of these pictures are {settings.steps} step(s), fewer "
+            f"than validate_every = {settings.validate_every}: too few to learn from; --steps sets "
+            "another number"
+        )
