@@ -469,6 +469,30 @@ def test_a_run_keeps_its_split_and_says_what_came_and_went(tiny_settings, tmp_pa
     assert again == pytest.approx(expected, rel=1e-5)
 
 
+def test_best_is_measured_again_on_other_samples_and_only_then(
+    tiny_settings, tmp_path, monkeypatch
+):
+    task, measured, best_score = task_of("mod_defog"), [], loop._best_score
+    clear = {"clear_share": 1.0, "veil_share": 0.0, "cumulus_share": 0.0, "haze_share": 0.0}
+    start = partial(tiny_settings, tmp_path, noise_share=1.0, learning_rate=1e-9, **clear)
+    _, path = train(task, start(steps=1))
+    before = arrays_of(path)["best_score"]
+
+    def noted(*given):
+        measured.append(best_score(*given))
+        return measured[-1]
+
+    monkeypatch.setattr(loop, "_best_score", noted)
+    train(task, start(steps=2))
+    assert measured == []
+    _, path = train(task, replace(start(steps=3), clear_share=0.0, greatest_opacity=(1.0, 1.0)))
+    (again,) = measured
+    assert arrays_of(path)["best_score"] == pytest.approx(again, rel=1e-5)
+    assert abs(again - before) > 0.1
+    train(task, replace(start(steps=4), clear_share=0.0, greatest_opacity=(1.0, 1.0)))
+    assert measured == [again]
+
+
 # --- two devices --------------------------------------------------------------------------------
 
 # Logical devices must be made before TensorFlow starts, so this is a process of its own.

@@ -3,6 +3,7 @@
 from util.run import checkpoint
 from util.samples.split import Split
 from util.say import UserError, say
+from util.settings import OTHER_SAMPLES, changes, row_of, with_new_names
 
 
 def split_of(settings, run, meta):
@@ -18,6 +19,13 @@ def split_of(settings, run, meta):
             f"{run.checkpoints}: the newest checkpoint is damaged ({error}). Move it away, or "
             "begin anew with --fresh"
         ) from None
+
+
+def samples_changed(settings, meta):
+    """Tell whether settings that samples follow from are others than the newest checkpoint's."""
+    cls, stored = type(settings), meta.get("settings")
+    changed = changes(settings, with_new_names(cls, stored)) if isinstance(stored, dict) else {}
+    return any(row_of(cls, name).kind == OTHER_SAMPLES for name in changed)
 
 
 def begin_with(path, state):

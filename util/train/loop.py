@@ -175,7 +175,7 @@ def train(task, settings, strategy, begin_with=None, fresh=False):
     validation = None
     if chief:
         validation = Validation(task, state.restoring, settings, validation_sample)
-        if split.moved:
+        if meta and (split.moved or begin.samples_changed(settings, meta)):
             state.best_score = _best_score(task, settings, run.best, validation_sample)
     going = _Start(task, settings, state, run, validation, split.stored())
     processes = settings.sample_processes or machines.sample_processes(strategy)
