@@ -43,6 +43,15 @@ def test_each_format_agrees(folders, tmp_path, capsys, kind):
     assert [p.name for p in (tmp_path / "sub").iterdir()] == [f"net{export.FORMATS[kind]}"]
 
 
+def test_the_file_computes_in_float32_whatever_the_precision_here(folders, tmp_path, capsys):
+    words = "export", "--format", "savedmodel", "--out", tmp_path / "net", *at(folders)
+    status, said = run(capsys, *words, "--precision", "mixed_bfloat16")
+    assert status == 0, said
+    loaded = tf.saved_model.load(str(tmp_path / "net"))
+    found = loaded.serve(np.zeros((1, 64, 64, 3), np.float32))
+    assert {value.dtype for value in found.values()} == {tf.float32}
+
+
 @pytest.mark.slow
 def test_savedmodel_needs_nothing_of_ours_and_takes_any_size(folders, network, tmp_path, capsys):
     out = tmp_path / "net"

@@ -5,7 +5,7 @@ import contextlib
 import os
 import re
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from util import interrupt
@@ -329,6 +329,8 @@ def _use(task, settings, command, options, given):
     from util.use import trained
 
     work = _USE[command](options)
+    if command == "export":  # the same numbers wherever the file goes
+        settings = replace(settings, precision="float32")
     with trained.choose_device(settings).scope():
         return work(trained.load(task, settings, options.checkpoint, given))
 
