@@ -351,6 +351,19 @@ def test_a_batch_that_devices_cannot_share_is_refused(tiny_settings, tmp_path):
         loop.train(task_of("mod_defog"), tiny_settings(tmp_path, batch_size=3), TwoReplicas())
 
 
+@pytest.mark.parametrize("error", [MemoryError(), tf.errors.ResourceExhaustedError(*3 * [None])])
+def test_too_little_memory_names_what_takes_it(tiny_settings, tmp_path, error):
+    def full(*given):
+        raise error
+
+    task, settings = task_of("mod_mend"), tiny_settings(tmp_path, "mod_mend")
+    with pytest.raises(UserError) as refused:
+        loop.train(replace(task, train_step=full), settings, tf.distribute.get_strategy())
+    taken = "batch_size = 4, crop_px = 64, stage1_width = 2, stage2_width = 2: lower"
+    assert taken in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
 def test_a_folder_without_pictures_names_the_setting(tiny_settings, tmp_path):
     (tmp_path / "empty").mkdir()
     settings = tiny_settings(tmp_path, clear_folder=str(tmp_path / "empty"))

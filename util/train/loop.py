@@ -20,6 +20,11 @@ from util.train import begin
 from util.train.schedule import learning_rate, sheet_due, with_steps
 
 SKIPS_BEFORE_STOPPING = 20
+# What a step takes its memory for, whichever of them a script has.
+_TAKE_MEMORY = (
+    *("batch_size", "crop_px", "base_width"),
+    *("stage1_width", "stage2_width", "generator_width", "critic_width"),
+)
 
 
 def describe(task, settings, split):
@@ -136,7 +141,23 @@ def train(task, settings, strategy, begin_with=None, fresh=False):
     -------
     int
         The exit status.
+
+    Raises
+    ------
+    UserError
+        Settings, pictures or `begin_with` do not do, or there is too little memory.
     """
+    try:
+        return _train(task, settings, strategy, begin_with, fresh)
+    except (tf.errors.ResourceExhaustedError, MemoryError):
+        taken = [f"{n} = {getattr(settings, n)}" for n in _TAKE_MEMORY if hasattr(settings, n)]
+        raise UserError(
+            f"too little memory for a step with {', '.join(taken)}: lower one of them, batch_size "
+            "first. What was saved is whole"
+        ) from None
+
+
+def _train(task, settings, strategy, begin_with, fresh):
     chief, run = machines.is_chief(strategy), RunFolder(task.name, settings)
     if settings.batch_size % strategy.num_replicas_in_sync:
         raise UserError(
