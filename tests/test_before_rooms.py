@@ -16,9 +16,9 @@ from conftest import PROJECT, arrays_of, meta_of, state_arrays, task_of, write_p
 
 from util.run import checkpoint
 from util.run.folder import RunFolder
-from util.settings import as_trained
 from util.train import loop
 from util.use import trained
+from util.use.trained import as_trained
 
 FILES = PROJECT / "tests" / "before_rooms"
 OLD = {"past_size": "history_size", "past_share": "history_share"}

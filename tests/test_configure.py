@@ -16,8 +16,9 @@ import configure
 from util import command, settings
 from util.run.folder import RunFolder
 from util.say import UserError
-from util.settings import as_trained, mistakes, row_of
+from util.settings import mistakes, row_of
 from util.task import Task
+from util.use.trained import as_trained
 
 PROJECT = Path(configure.__file__).resolve().parent
 
@@ -373,6 +374,27 @@ def test_a_wrong_type_is_one_mistake(name, value):
 )
 def test_an_integer_may_stand_for_a_number_and_a_list_for_a_tuple(name, value):
     assert mistakes(made(**{name: value})) == []
+
+
+def test_a_name_that_is_no_setting_and_a_value_without_its_type_are_told():
+    @settings.settings_class
+    class Mine(configure.Defog):
+        stepz: int = 12
+        steps = 12
+        ground_zom = (1.0, 2.0)
+        ground_zoom = (1.0, 2.0)
+        batch_size: int = 0
+        _helper = 3
+
+    assert mistakes(Mine()) == [
+        "stepz: is no setting; did you mean steps?",
+        "ground_zom: is no setting; did you mean ground_zoom?",
+        "steps = 12: does nothing without its type; write steps: int = 12",
+        "ground_zoom = (1.0, 2.0): does nothing without its type; write "
+        "ground_zoom: tuple[float, float] = (1.0, 2.0)",
+        "batch_size = 0: must be 1 or more",
+    ]
+    assert "preset" not in settings.names_here(Mine)
 
 
 def test_all_mistakes_come_together():

@@ -72,6 +72,7 @@ class Rule(namedtuple("Rule", "right remedy beside", defaults=[()])):
 
 
 Row = namedtuple("Row", "kind rules")  # of a setting
+_NO_SETTING = Row(None, ())
 
 
 def row(kind, *rules):
@@ -110,7 +111,7 @@ def range_within(low, high):
 def row_of(cls, name):
     """Return the row of a setting of a class: that of "Class.name" where it has one of its own."""
     own = (f"{c.__name__}.{name}" for c in cls.__mro__)
-    return cls.rows[next((key for key in own if key in cls.rows), name)]
+    return cls.rows.get(next((key for key in own if key in cls.rows), name), _NO_SETTING)
 
 
 # --- mistakes -----------------------------------------------------------------------------------
@@ -128,13 +129,12 @@ def mistakes(settings):
     ----------
     settings : an object of one of configure.py's classes
     """
-    found, sound = [], set()
+    found, sound = _strange(type(settings)), set()
     for beside in (False, True):  # rules that compare settings come after all others
         for field in fields(settings):
             name, value = field.name, getattr(settings, field.name)
             if not beside and not _is_a(field.type, value):
-                kind = field.type.__name__ if isinstance(field.type, type) else field.type
-                found.append(f"{name} = {value!r}: must be of type {kind}")
+                found.append(f"{name} = {value!r}: must be of type {_type_name(field.type)}")
                 continue
             for right, remedy, others in row_of(type(settings), name).rules:
                 asked = bool(others) == beside and (not beside or sound >= {name, *others})
@@ -146,6 +146,37 @@ def mistakes(settings):
                 if not beside:  # the second round adds nobody: others are compared with the first
                     sound.add(name)
     return found
+
+
+def _strange(cls):
+    """Return a line for each name in a class that is no setting, and each value without a type."""
+    types = {f.name: f.type for f in fields(cls)}
+    known = [name for name in types if row_of(cls, name) is not _NO_SETTING]
+    bare = {
+        name: value
+        for part in cls.__mro__
+        for name, value in vars(part).items()
+        if isinstance(value, (bool, int, float, str, tuple, list))
+        and not (name.startswith("_") or name in part.__annotations__)
+    }
+    found = [f"{n}: is no setting{_near(n, known)}" for n in {**types, **bare} if n not in known]
+    return found + [
+        f"{name} = {value!r}: does nothing without its type; write {name}: "
+        f"{_type_name(types[name])} = {value!r}"
+        for name, value in bare.items()
+        if name in known
+    ]
+
+
+def _type_name(kind):
+    return kind.__name__ if isinstance(kind, type) else str(kind)
+
+
+def _near(word, names):
+    import difflib
+
+    near = difflib.get_close_matches(word, names, 1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _is_a(kind, value):
@@ -224,16 +255,13 @@ def option_of(name):
 
 
 def _meant(cls, offered, word):
-    import difflib
-
     if word.startswith("-") and os.path.lexists(word):
         return f"; if the file is meant: ./{word}, or -- before it"
     said = word.split("=")[0].replace("_", "-")
     for before, now in cls.renamed.items():
         if said == option_of(before) and now in offered:
             return f"; it is called {option_of(now)} now"
-    near = difflib.get_close_matches(said, map(option_of, offered), 1)
-    return f"; did you mean {near[0]}?" if near else "; see --help"
+    return _near(said, map(option_of, offered)) or "; see --help"
 
 
 def _parsed(kind, text):
@@ -303,40 +331,3 @@ def changes(settings, before):
 
 def _as_json(values):
     return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
-
-
-def as_trained(settings, stored, given=()):
-    """Return this start's settings with those of a checkpoint in them.
-
-    What belongs to this machine and start (`HERE`) stays, unless the checkpoint's preset sets it,
-    and so does what the user set (`given`), unless it is `FIXED`.
-
-    Raises
-    ------
-    UserError
-        The stored settings are not sound, or the user has set another preset.
-    """
-    cls, taken = type(settings), {}
-    stored = with_new_names(cls, stored)
-    if "preset" in given and stored.get("preset", settings.preset) != settings.preset:
-        raise UserError(
-            f"preset = {settings.preset}: the checkpoint was trained with preset = "
-            f"{stored['preset']!s:.40}, which stays; leave --preset out, or train one with it"
-        )
-    preset = cls.presets.get(stored.get("preset"), {})
-    for field in fields(cls):
-        name, kind = field.name, row_of(cls, field.name).kind
-        known = preset if kind == HERE else stored
-        if name not in known or (name in given and kind != FIXED):
-            continue
-        value = known[name]
-        value = tuple(value) if isinstance(value, list) else value
-        # A folder of another machine, or one that has moved: this start's own is meant. A list or
-        # a single picture may stand in its place.
-        if not name.endswith("_folder") or os.path.exists(value):
-            taken[name] = value
-    settings = replace(settings, **taken)
-    found = mistakes(settings)
-    if found:
-        raise UserError("the checkpoint's settings are not sound:\n  " + "\n  ".join(found))
-    return settings

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from util.run import checkpoint, machines
 from util.run.folder import RunFolder, weights_file
 from util.samples.split import Split
 from util.say import UserError, say
-from util.settings import as_trained
+from util.settings import FIXED, HERE, mistakes, row_of, with_new_names
 
 
 @dataclass(frozen=True)
@@ -142,3 +142,40 @@ def _load(task, settings, path, given):
     by_rows = parts_of(task, networks, settings)
     whole = Trained(task, settings, networks, path, step, many, split, meta, by_rows)
     return told_scale(whole, getattr(settings, "pixel_m", 0))
+
+
+def as_trained(settings, stored, given=()):
+    """Return this start's settings with those of a checkpoint in them.
+
+    What belongs to this machine and start (`HERE`) stays, unless the checkpoint's preset sets it,
+    and so does what the user set (`given`), unless it is `FIXED`.
+
+    Raises
+    ------
+    UserError
+        The stored settings are not sound, or the user has set another preset.
+    """
+    cls, taken = type(settings), {}
+    stored = with_new_names(cls, stored)
+    if "preset" in given and stored.get("preset", settings.preset) != settings.preset:
+        raise UserError(
+            f"preset = {settings.preset}: the checkpoint was trained with preset = "
+            f"{stored['preset']!s:.40}, which stays; leave --preset out, or train one with it"
+        )
+    preset = cls.presets.get(stored.get("preset"), {})
+    for name in vars(settings):
+        kind = row_of(cls, name).kind
+        known = preset if kind == HERE else stored
+        if name not in known or (name in given and kind != FIXED):
+            continue
+        value = known[name]
+        value = tuple(value) if isinstance(value, list) else value
+        # A folder of another machine, or one that has moved: this start's own is meant. A list or
+        # a single picture may stand in its place.
+        if not name.endswith("_folder") or os.path.exists(value):
+            taken[name] = value
+    settings = replace(settings, **taken)
+    found = mistakes(settings)
+    if found:
+        raise UserError("the checkpoint's settings are not sound:\n  " + "\n  ".join(found))
+    return settings
