@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from test_samples import Pictures
 
-from configure import Defog
+from configure import Deblur, Defog
 from util.pictures.pixels import GREY, as_float
 from util.pictures.write import write_picture
 from util.samples.crops import random_zoom
 from util.samples.damage import open_layers
 from util.samples.ground import Ground, open_grounds, open_store, vary_ground
 from util.samples.keys import Keys, keyed_rng
+from util.samples.pairs import paired_samples
+from util.samples.split import Split
 from util.say import UserError
 
 STILL = {"ground_gain": 0.0, "ground_offset": 0.0}
@@ -169,6 +171,47 @@ def test_crops_of_a_single_picture_never_cross_what_is_held_back(open_both, tmp_
     both = [getattr(side, "store", side) for side in open_both(settings, progress=False)]
     assert [store.sizes.tolist() for store in both] == 2 * [[[60, 60]]]
     assert "a.png serves both sides: it is too small" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ("2", "all others (4) are trained on. Mend the bad ones, {}"),
+        ("0134", "all others (1) are held back. Mend the bad ones, {}"),
+        ("01234", "none of 4 files is a usable picture"),
+    ],
+)
+def test_where_one_side_has_bad_pictures_alone_the_other_is_told_of(bad, said, tmp_path):
+    """Of five pictures the middle one is held back."""
+    for name in "01234":
+        write_picture(tmp_path / f"{name}.png", np.zeros((64, 64, 3), np.uint8))
+    where = {"clear_folder": str(tmp_path), "cache_folder": str(tmp_path / "cache")}
+    settings = Defog(crop_px=64, **where)
+    run = Split(settings)
+    open_grounds(settings, False, run)
+    for name in bad:
+        (tmp_path / f"{name}.png").write_bytes(b"cut")
+    meta = {"split": run.stored()}
+    for split, way in (
+        (None, "or take them out"),
+        (Split(settings, meta), "or begin anew with --fresh, without them"),
+        (Split(settings, meta, closed=True), "or give --data"),
+    ):
+        with pytest.raises(UserError) as caught:
+            open_grounds(settings, False, split)
+        assert said.format(way) in str(caught.value)
+
+
+def test_where_all_pairs_held_back_are_bad_the_others_are_told_of(tmp_path):
+    for folder in ("clear", "hazy"):
+        (tmp_path / folder).mkdir()
+        for name in "01234":
+            write_picture(tmp_path / folder / f"{name}.png", np.zeros((64, 64, 3), np.uint8))
+    (tmp_path / "hazy" / "2.png").write_bytes(b"cut")
+    names = ("clear", "hazy", "cache")
+    settings = Deblur(crop_px=64, **{f"{name}_folder": str(tmp_path / name) for name in names})
+    with pytest.raises(UserError, match=r"hazy_folder: .*all others \(4\) are trained"):
+        paired_samples(settings, progress=False)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])

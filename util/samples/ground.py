@@ -190,7 +190,9 @@ def open_stores(folder, setting, settings, crop_px, *, split=None, by=None, **ho
     """
     split, paths = split or Split(settings), pictures_of(folder, setting)
     stores = [
-        open_store(side.paths, setting, settings, crop_px, parts=side.parts, **how)
+        open_store(
+            side.paths, setting, settings, crop_px, parts=side.parts, remedy=side.remedy, **how
+        )
         for side in split.sides(setting, folder, paths, crop_px=crop_px, by=by)
     ]
     say_shared(setting, *stores)
@@ -206,13 +208,16 @@ def say_unused_range(stores):
         say(hint)
 
 
-def open_store(paths, setting, settings, crop_px, *, grey=False, progress=True, parts=None):
+def open_store(
+    paths, setting, settings, crop_px, *, grey=False, progress=True, parts=None, remedy=""
+):
     """Return a PictureStore of these files.
 
     Raises
     ------
     UserError
-        None is usable, and the message names the setting; or cache_folder cannot be written.
+        None is usable, and the message names the setting and the remedy; or cache_folder cannot be
+        written.
     """
     try:
         return PictureStore(
@@ -226,7 +231,8 @@ def open_store(paths, setting, settings, crop_px, *, grey=False, progress=True, 
             parts=parts,
         )
     except PictureError as error:
-        raise UserError(f"{setting}: {error}") from None
+        more = f"; {remedy}" if remedy else ""
+        raise UserError(f"{setting}: {error}{more}") from None
     except OSError as error:
         raise UserError(
             f"cache_folder = {settings.cache_folder}: cannot be written ({error.strerror or error})"

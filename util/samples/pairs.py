@@ -79,7 +79,7 @@ def paired_samples(
     UserError
         A folder is missing or empty, or no pair is left.
     """
-    folder, samples = getattr(settings, setting), []
+    folder, samples, how = getattr(settings, setting), [], {"progress": progress}
     pairs, lonely = find_pairs(folder, settings.clear_folder, setting)
     say_lonely(lonely)
     split = split or Split(settings)
@@ -87,10 +87,11 @@ def paired_samples(
     for side, training in zip(sides, (True, False), strict=True):
         kept = set(side.paths)
         here = [pair for pair in pairs if pair[0] in kept]
-        hazy = Side([path for _, found in here for path in found], _alike(side.parts, here))
+        paths = [path for _, found in here for path in found]
+        hazy = Side(paths, _alike(side.parts, here), side.remedy)
         # Not padded to the crop, so that the sizes of partners can be compared.
         stores = [
-            open_store(part.paths, name, settings, 1, progress=progress, parts=part.parts)
+            open_store(part.paths, name, settings, 1, parts=part.parts, remedy=part.remedy, **how)
             for part, name in ((side, "clear_folder"), (hazy, setting))
         ]
         samples.append(_of_stores(here, stores, settings, setting, training, names))
@@ -115,6 +116,7 @@ def side_by_side_samples(settings, progress=True, split=None, *, setting, names)
                 settings,
                 1,
                 progress=progress,
+                remedy=side.remedy,
                 parts={path: partial(_half, right, side.parts.get(path)) for path in side.paths},
             )
             for right in (False, True)

@@ -21,10 +21,13 @@ class Side(NamedTuple):
     paths : list of Path
     parts : dict of Path -> callable
         Of which pictures only a part is meant; see `util.pictures.store.PictureStore`.
+    remedy : str
+        What to do where none of them is usable, though pictures of the other side are.
     """
 
     paths: list
     parts: dict
+    remedy: str = ""
 
 
 class Split:
@@ -126,8 +129,21 @@ class Split:
                 crop_px=max(crop_px, self._settings.crop_px),
                 training=training,
             )
-            found.append(Side(mine, dict.fromkeys(shared, part)))
+            remedy = self._remedy(training, len(here) - len(mine), begun=bool(known))
+            found.append(Side(mine, dict.fromkeys(shared, part), remedy))
         return found
+
+    def _remedy(self, training, others, *, begun):
+        if not others:
+            return ""
+        if self._closed:
+            way = "or give --data"
+        elif begun:
+            way = "or begin anew with --fresh, without them"
+        else:
+            way = "or take them out" + ", or set a larger validation_share" * (not training)
+        theirs = "held back" if training else "trained on"
+        return f"all others ({others}) are {theirs}. Mend the bad ones, {way}"
 
     def _rule(self, setting, folder, names, by):
         """Return "scene", "tile" or "list" for a folder that has no split yet."""
