@@ -430,6 +430,22 @@ def test_what_a_run_begins_with_is_its_best_network_until_it_is_bettered(tiny_se
     assert rows[1]["loss"]
 
 
+def test_another_scripts_weights_are_taken_where_they_fit(tiny_settings, tmp_path):
+    spot, path = task_of("mod_GAN_spot"), tmp_path / "weights.npz"
+    given = spot.make_networks(tiny_settings(tmp_path, spot.name))
+    checkpoint.save_networks(path, given, 7, {"script": spot.name})
+    for script in ("mod_GAN_poly", "mod_defog"):
+        task = task_of(script)
+        state = task.make_state(tiny_settings(tmp_path, script))
+        if script == "mod_GAN_poly":
+            begin.begin_with(path, task, state)
+            continue
+        with pytest.raises(UserError) as refused:
+            begin.begin_with(path, task, state)
+        expected = f"--from {path}: belongs to mod_GAN_spot, not to mod_defog"
+        assert str(refused.value) == expected
+
+
 def test_what_the_weights_lack_begins_anew(tiny_settings, tmp_path):
     """Those that paint come without a discriminator."""
     task, settings = task_of("mod_GAN_spot"), tiny_settings(tmp_path, "mod_GAN_spot")
@@ -437,7 +453,7 @@ def test_what_the_weights_lack_begins_anew(tiny_settings, tmp_path):
     checkpoint.save_networks(path, given, 7, {})
     state = task.make_state(settings)
     before = state.arrays()
-    begin.begin_with(path, state)
+    begin.begin_with(path, task, state)
     for variable in given["generator"].variables:
         found = state.arrays()[f"networks/generator/{variable.path}"]
         np.testing.assert_allclose(found, variable.numpy(), atol=1e-3)

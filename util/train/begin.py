@@ -28,8 +28,11 @@ def samples_changed(settings, meta):
     return any(row_of(cls, name).kind == OTHER_SAMPLES for name in changed)
 
 
-def begin_with(path, state):
-    """Set the networks of a new run from a checkpoint, those it has; all else begins as ever."""
+def begin_with(path, task, state):
+    """Set the networks of a new run from a checkpoint, those it has; all else begins as ever.
+
+    It may be another script's, as long as its networks are of the same make.
+    """
     try:
         held = checkpoint.networks_in(path)
         mine = {n: network for n, network in state.networks.items() if n in held}
@@ -38,6 +41,11 @@ def begin_with(path, state):
         raise UserError(f"--from {path}: no such file; a .npz of a run is meant") from None
     except checkpoint.DamagedError as error:
         raise UserError(f"--from {path}: damaged or no checkpoint ({error})") from None
+    except UserError:
+        script = checkpoint.read_meta(path).get("script", task.name)
+        if script == task.name:
+            raise
+        raise UserError(f"--from {path}: belongs to {script!s:.40}, not to {task.name}") from None
     say(f"the networks begin as those of {path} (step {step:,})")
 
 

@@ -176,7 +176,7 @@ def _train(task, settings, strategy, begin_with, fresh):
         run.sweep()
     found = None if fresh else checkpoint.restore_newest(run.checkpoints, state)
     if begin_with and not found:
-        begin.begin_with(begin_with, state)
+        begin.begin_with(begin_with, task, state)
     agreement = machines.Agreement(strategy)
     start = int(state.step.numpy())
     if not agreement.same(start):
