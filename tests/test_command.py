@@ -1,11 +1,14 @@
 """The command line of training: what is wrong is said at once, and --help says everything."""
 
 import inspect
+import os
 import re
+import subprocess
+import sys
 from dataclasses import fields
 
 import pytest
-from conftest import SCRIPTS, contents, take_up, task_of
+from conftest import PROJECT, SCRIPTS, contents, take_up, task_of
 
 from util import command, interrupt
 from util.run.folder import RunFolder
@@ -44,6 +47,27 @@ def test_a_run_that_is_being_trained_is_left_alone(runner, capsys, tiny_settings
     assert "is being trained by process" in text
     assert "runs_folder" in text
     assert not run.run_dir.exists()
+
+
+# Signals itself, and again when Python has nearly ended.
+_TWICE = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from util import interrupt
+class Late:
+    def __del__(self, kill=os.kill, process=os.getpid(), number=signal.SIGINT):
+        kill(process, number)
+late = Late()
+interrupt.listen()
+os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends signals")
+def test_a_second_ctrl_c_while_python_ends_changes_nothing():
+    words = [sys.executable, "-c", _TWICE, str(PROJECT)]
+    found = subprocess.run(words, capture_output=True, check=False)
+    assert (found.returncode, found.stderr) == (0, b"")
 
 
 def test_a_start_that_fails_leaves_the_run_as_it_was(runner, capsys, tiny_settings, tmp_path):

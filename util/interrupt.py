@@ -3,6 +3,7 @@
 Imports nothing heavy: a script listens before it loads TensorFlow.
 """
 
+import atexit
 import signal
 
 from util.say import say_at_once
@@ -33,6 +34,14 @@ def listen():
         ignored = signal.getsignal(number) == signal.SIG_IGN
         if not (ignored and number == getattr(signal, "SIGHUP", None)):
             signal.signal(number, _hear)
+    atexit.register(_ignore)
+
+
+def _ignore():
+    """Hear nothing more: while Python ends it would give the signals back, and one would kill."""
+    for number in _SIGNALS:
+        if signal.getsignal(number) is _hear:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def guard():
