@@ -357,6 +357,39 @@ def test_more_bands_without_roles_are_told_and_one_band_stays_one(tmp_path):
     )
 
 
+@pytest.mark.parametrize("format", ["same", "cog"])
+@pytest.mark.parametrize(
+    ("photometric", "roles"),
+    [
+        ("RGB", ("red", "green", "blue", "nir")),
+        ("RGB", ("red", "green", "blue", "gray")),
+        ("MINISBLACK", ("undefined",) * 3),
+    ],
+)
+def test_a_role_that_gdal_itself_does_not_write_stays(tmp_path, format, photometric, roles):
+    values = values_of(len(roles), "uint8")
+    source = write_scene(
+        tmp_path / "a.tif", values, photometric=photometric, alpha="NO", after=all_the_rest
+    )
+    items = "".join(
+        f'<Item name="COLORINTERP" sample="{band}" role="colorinterp">{role}</Item>'
+        for band, role in enumerate(roles)
+    )
+    with tifffile.TiffFile(source, mode="r+b") as tiff:
+        text = tiff.pages.first.tags.valueof(42112).replace("</GDAL", f"{items}</GDAL")
+        tiff.pages.first.tags[42112].overwrite(text.encode())
+    assert facts(source)["roles"] == tuple(ColorInterp[role] for role in roles)
+    result = tmp_path / "b.tif"
+    restore(source, result, how={"format": format})
+    for name in ("roles", "tags", "band tags", "names", "units", "scales"):
+        assert repr(facts(result)[name]) == repr(facts(source)[name]), name
+    np.testing.assert_array_equal(read(result), values)
+    if format == "same":
+        assert_equal_facts(result, source)
+        restore(source, result, how={"options": {"PROFILE": "BASELINE"}})  # which has no such text
+        np.testing.assert_array_equal(read(result), values)
+
+
 # 4, 5, 6
 COLLAR = np.zeros((HEIGHT, WIDTH), bool)
 COLLAR[:, :50] = COLLAR[:30] = True  # reaches into the part that is made brighter

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -125,6 +125,26 @@ def _text_of(tiff):
     tag = tiff.pages.first.tags[_METADATA]
     tiff.filehandle.seek(tag.valueoffset)
     return tiff.filehandle.read(tag.valuebytecount)
+
+
+def add_roles(path: Path, roles: Sequence) -> None:
+    """Write what each band shows into a file's text of tags, if GDAL has not done so.
+
+    Beside RGB it does not write infra-red, or else undoes the RGB; but it reads it there.
+    """
+    with gdal.library().open(path) as file:
+        if file.colorinterp == tuple(roles):
+            return
+    items = "".join(
+        f'<Item name="COLORINTERP" sample="{band}" role="colorinterp">{role.name}</Item>'
+        for band, role in enumerate(roles)
+    )
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        if _METADATA not in tiff.pages.first.tags:  # so wants PROFILE=BASELINE
+            return
+        text, end = _text_of(tiff), b"</GDALMetadata>"
+        text = text.replace(end, items.encode() + end)
+        tiff.pages.first.tags[_METADATA].overwrite(text)
 
 
 def add_overviews(result: object, facts: Facts) -> None:

@@ -15,7 +15,14 @@ from util import files
 from util.pictures import gdal
 from util.pictures.carried import add_tags
 from util.pictures.geotiff_facts import put, put_first, put_place, tag
-from util.pictures.geotiff_layout import add_overviews, check_file, copy_to_cog, layout_of, try_cog
+from util.pictures.geotiff_layout import (
+    add_overviews,
+    add_roles,
+    check_file,
+    copy_to_cog,
+    layout_of,
+    try_cog,
+)
 
 PROVENANCE = "CLOUD_REMOVAL"  # the domain of the tags that tell how a result was made
 FORMATS = ("same", "cog")
@@ -213,6 +220,9 @@ def _file(
                 with open(place, "r+b") as file:
                     add_tags(file, facts.exif)
             check_file(place, pages)
+            if restored:
+                with gdal.writing(path):
+                    add_roles(place, facts.roles)
             if layout.cog:
                 with gdal.writing(path):
                     copy_to_cog(place, temporary, layout.cog)
