@@ -506,6 +506,9 @@ def test_byte_order_stays_and_further_pages_are_told(tmp_path):
         file.write(values)
     with open_scene(tmp_path / "a.tif") as scene:
         assert "its further pages stay behind" in scene.notes
+    restore(tmp_path / "a.tif", tmp_path / "b.tif")
+    with rasterio.open(tmp_path / "b.tif") as file:
+        assert file.subdatasets == []
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "float32"])

@@ -17,8 +17,8 @@ from util.pictures.carried import exif_of
 from util.pictures.pixels import PictureError
 from util.pictures.read import check_whole, reason_of
 
-# What the file itself makes; and EXIF, which GDAL reads and does not write.
-_NOT_CARRIED = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "EXIF")
+# What the file itself makes, its pages among it; and EXIF, which GDAL reads and does not write.
+_NOT_CARRIED = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "EXIF")
 _PER_BAND = ("descriptions", "units", "scales", "offsets")
 _DEGREE_M = 111_320  # of a meridian, or of the equator
 _UNWRITEABLE = {"ns", "bidx"}  # rasterio takes tags of these names for its own arguments
