@@ -10,7 +10,8 @@ import tifffile
 from make_zoo import noise
 from PIL import Image, ImageCms
 
-from util.pictures.carried import Carried, Tag, add_tags, carried_by, copy_beside
+from util.pictures.beside import copy_beside
+from util.pictures.carried import Carried, Tag, add_tags, carried_by
 from util.pictures.places import _mapped_place
 from util.pictures.read import read_original, read_picture
 from util.pictures.write import write_picture

@@ -15,7 +15,8 @@ from PIL import Image, ImageCms
 
 from util.pictures import gdal, geotiff, geotiff_write
 from util.pictures import stretch as stretch_
-from util.pictures.carried import Tag, add_tags, copy_beside
+from util.pictures.beside import copy_beside
+from util.pictures.carried import Tag, add_tags
 from util.pictures.geotiff import Unfit, open_scene
 from util.pictures.geotiff_layout import check_file, layout_of
 from util.pictures.geotiff_write import PROVENANCE

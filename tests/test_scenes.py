@@ -323,6 +323,20 @@ def test_scenes_without_a_transform(run, tmp_path, kind):
     assert (told["rpcs"], told["points"]) == (wanted["rpcs"], wanted["points"])
 
 
+@pytest.mark.parametrize("crs", [None, "EPSG:32632"])
+def test_a_crs_beside_a_scene_goes_along_where_it_has_no_other(run, tmp_path, crs):
+    source = write_scene(tmp_path / "a.tif", small(3, "uint8"), transform=None, crs=crs, **TILED)
+    source.with_suffix(".tfw").write_text("10\n0\n0\n-10\n500005\n5299995\n")
+    source.with_suffix(".PRJ").write_text("a projection")
+    run(source, "--out", tmp_path / "out")
+    beside = [] if crs else ["a.prj"]
+    maps = ["a_confidence.tif", "a_opacity.tif"]
+    assert names_in(tmp_path / "out") == sorted(["a.tif", *maps, *beside])
+    assert all((tmp_path / "out" / name).read_text() == "a projection" for name in beside)
+    with rasterio.open(tmp_path / "out" / "a.tif") as made:
+        assert (made.transform.c, made.crs) == (500000, crs)
+
+
 # 17, 19
 def test_maps_lie_on_the_grid_and_tags_tell_how_it_was_made(run, tmp_path):
     place = Affine(300, 0, 500_000, 0, -300, 5_000_000)  # such pixels do not tell cloud by its size

@@ -2,8 +2,8 @@
 
 Size and place of a picture stay, and with them what tells where it lies, when it was taken, by
 whom, and what its colours mean: the tags of a TIFF byte for byte, with its compression and tiles;
-EXIF, colour profile, resolution and text of others, as chunks of a PNG; world files and the like,
-which lie beside. Thumbnails and overviews show what is no longer true, and stay behind.
+EXIF, colour profile, resolution and text of others, as chunks of a PNG. Thumbnails and overviews
+show what is no longer true, and stay behind. World files and the like: `util.pictures.beside`.
 """
 
 import re
@@ -18,7 +18,6 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from util import files
 from util.pictures import segments
 from util.pictures.original import Original
 from util.pictures.read import COMMON_FORMATS, NODATA_IS_NO_COLOUR, TIFF_STARTS, reason_of
@@ -308,42 +307,3 @@ def _upright(exif: bytes) -> bytes:
             struct.pack_into(order + "HIHH", exif, entry + 2, 3, 1, 1, 0)
     struct.pack_into(order + "I", exif, at + 2 + 12 * count, 0)
     return bytes(exif)
-
-
-# --- files beside ---------------------------------------------------------------------------------
-
-
-def copy_beside(source: Path, result: Path, turned: bool) -> str:
-    """Copy what lies beside a picture and tells where it is; return what to say, or nothing.
-
-    World files, .prj and .aux.xml, under the result's name. Of a picture that is `turned` by its
-    EXIF a world file would tell a wrong place.
-    """
-    came, goes = (path.suffix.lower() for path in (source, result))
-    worlds = {_world(came): _world(goes), f"{came}w": f"{goes}w", ".wld": ".wld"}
-    names = {source.with_suffix(old): result.with_suffix(new) for old, new in worlds.items()}
-    told = [path for path in map(_there, names) if path]
-    if turned and told:
-        names, note = {}, f"{source}: its EXIF turns it, so {told[0].name} is not copied"
-    else:
-        note = ""
-    for suffix in (".prj", ".qpj", ".aux.xml"):
-        names[source.with_suffix(suffix)] = result.with_suffix(suffix)
-    names[source.with_name(f"{source.name}.aux.xml")] = result.with_name(f"{result.name}.aux.xml")
-    for old, new in names.items():
-        found = _there(old)
-        if found:
-            files.write(new, found.read_bytes())
-    return note
-
-
-def _world(suffix: str) -> str:
-    """Return the suffix of a picture's world file: .pgw for .png."""
-    return f".{suffix[1]}{suffix[-1]}w" if len(suffix) > 1 else ".wld"
-
-
-def _there(path: Path) -> Path | None:
-    """Return a file's path with the suffix in small or capital letters, None if there is none."""
-    stem, dot, suffix = path.name.partition(path.suffix) if path.suffix else (path.name, "", "")
-    capitals = path.with_name(f"{stem}{(dot + suffix).upper()}")
-    return next((place for place in (path, capitals) if place.is_file()), None)

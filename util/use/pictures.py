@@ -12,7 +12,8 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from util import files, interrupt
-from util.pictures.carried import carried_by, copy_beside
+from util.pictures.beside import copy_beside, copy_crs
+from util.pictures.carried import carried_by
 from util.pictures.find import find_pictures, in_nfc, place_in, stem_of
 from util.pictures.geotiff import Unfit
 from util.pictures.pixels import PictureError
@@ -300,6 +301,8 @@ def _restore_scene(way, job, note):
             wait()
             for name, picture in extras.items():
                 write_picture(job.extras[name], picture)
+            if not scene.facts.profile["crs"]:  # GDAL reads none beside a TIFF
+                copy_crs(job.source, job.restored)
 
 
 @contextlib.contextmanager
