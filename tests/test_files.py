@@ -1,5 +1,6 @@
 """Files appear whole or not at all, also on a full disk, after a kill and after a power cut."""
 
+import contextlib
 import errno
 import os
 import time
@@ -94,6 +95,21 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     with pytest.raises(ValueError, match="bad"):
         make("never", ValueError("bad"))
     assert names(tmp_path) == ["whole"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_is_made_with_a_file_gets_its_name_or_is_gone(tmp_path, fails):
+    with (
+        contextlib.suppress(KeyError),
+        files.in_place_of(tmp_path / "a.b.tif", [".tfw", "_RPC.TXT", ".wld"]) as temporary,
+    ):
+        for end in (".tif", ".tfw", "_RPC.TXT"):
+            temporary.with_name(temporary.stem + end).write_text(end)
+        if fails:
+            raise KeyError
+    made = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    whole = {"a.b.tif": ".tif", "a.b.tfw": ".tfw", "a.b_RPC.TXT": "_RPC.TXT"}
+    assert made == ({} if fails else whole)
 
 
 def test_the_temporary_name_keeps_the_suffix_and_fits_beside_the_longest_name(tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from conftest import PROJECT
-from make_zoo import noise
+from make_zoo import files_in, noise
 from PIL import Image, ImageCms
 
 from util.pictures import gdal, geotiff, geotiff_write
@@ -884,6 +884,15 @@ def test_options_win(tmp_path):
         assert profile["compress"] == "zstd"
         assert profile["blockysize"] == (512 if how else 16)
         np.testing.assert_array_equal(read(tmp_path / "b.tif"), values_of(3, "uint16"))
+
+
+def test_a_world_file_that_an_option_asks_for_lies_beside_the_result(tmp_path):
+    source = write_scene(tmp_path / "a.tif", values_of(3, "uint8"))
+    result = tmp_path / "out" / "b.tif"
+    result.parent.mkdir()
+    restore(source, result, how={"options": {"TFW": "YES"}})
+    assert float(result.with_suffix(".tfw").read_text().split()[0]) == 10
+    assert files_in(result.parent) == ["b.tfw", "b.tif"]
 
 
 # 15

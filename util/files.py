@@ -15,10 +15,16 @@ _UNKNOWN = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
-def in_place_of(path):
+def in_place_of(path, ends=()):
     """Yield a temporary path beside `path`; what is made there takes its place at the end.
 
     A file or a folder. If the block fails, the old one stays as it was and nothing is left behind.
+
+    Parameters
+    ----------
+    path : str or Path
+    ends : iterable of str
+        Of further files that a library may make with it: of a.tif, ".tfw" makes a.tfw.
 
     Raises
     ------
@@ -27,8 +33,12 @@ def in_place_of(path):
     """
     path = Path(path)
     try:
-        with scratch(path) as temporary:
+        with scratch(path, ends) as temporary:
             yield temporary
+            further = zip(_with_ends(temporary, ends), _with_ends(path, ends), strict=True)
+            for made, place in further:
+                if made.exists():
+                    os.replace(made, place)
             os.replace(temporary, path)
         with contextlib.suppress(OSError):  # it is done; only a power cut could undo it
             sync(path.parent)
@@ -42,8 +52,11 @@ def in_place_of(path):
 
 
 @contextlib.contextmanager
-def scratch(path):
-    """Yield a temporary path beside `path`; what is made there is gone at the end."""
+def scratch(path, ends=()):
+    """Yield a temporary path beside `path`; what is made there is gone at the end.
+
+    `ends` as for `in_place_of`.
+    """
     temporary = path.with_name(f"{_TEMPORARY}{uuid4().hex[:12]}{path.suffix}")
     try:
         yield temporary
@@ -51,8 +64,13 @@ def scratch(path):
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
         else:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+            for made in (temporary, *_with_ends(temporary, ends)):
+                with contextlib.suppress(OSError):
+                    made.unlink()
+
+
+def _with_ends(path, ends):
+    return [path.with_name(path.stem + end) for end in ends]
 
 
 @contextlib.contextmanager

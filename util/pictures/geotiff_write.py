@@ -26,6 +26,7 @@ from util.pictures.geotiff_layout import (
 
 PROVENANCE = "CLOUD_REMOVAL"  # the domain of the tags that tell how a result was made
 FORMATS = ("same", "cog")
+_BESIDE = (".tfw", ".RPB", "_RPC.TXT")  # what creation options have GDAL write besides
 _UNIT_ROWS = 64  # at least so many rows are written at once
 _AT_ONCE = 1_000_000  # pixels brought back at once
 _ALPHA = {0: "NO", 1: "PREMULTIPLIED", 2: "NON-PREMULTIPLIED"}  # by TIFF's extrasamples
@@ -201,7 +202,7 @@ def _file(
     layout = layout_of(facts, contents, format, options)
     pages = (1 + has_mask) * (1 + len(facts.overviews))
     settings = {"GDAL_PAM_ENABLED": False, "GDAL_TIFF_INTERNAL_MASK": True}
-    with files.in_place_of(path) as temporary, gdal.session(**settings):
+    with files.in_place_of(path, _BESIDE) as temporary, gdal.session(**settings):
         temporary.touch()  # a folder that takes no file is told by the system, with its number
         temporary.unlink()
         if layout.cog and options:
