@@ -242,6 +242,25 @@ def test_points_and_coefficients_instead_of_a_transform(tmp_path):
     assert done.stderr == b""
 
 
+ROTATED = "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=39 +lon_0=18 +R=6371229"
+
+
+@pytest.mark.parametrize("format", ["same", "cog"])
+@pytest.mark.parametrize("crs", [ROTATED, "+proj=nsper +h=3000000 +lat_0=40", "EPSG:8857"])
+def test_a_crs_that_no_keys_can_hold_lies_beside(tmp_path, format, crs):
+    source = write_scene(tmp_path / "a.tif", values_of(3, "uint8"), crs=crs)
+    result = tmp_path / "out" / "b.tif"
+    result.parent.mkdir()
+    restore(source, result, how={"format": format})
+    with rasterio.open(result) as made:
+        assert made.crs == rasterio.crs.CRS.from_user_input(crs)
+        assert made.transform == PLACE["transform"]
+    assert ("b.tif.aux.xml" in files_in(result.parent)) == (not crs.startswith("EPSG"))
+    with open_scene(source) as scene, scene.create_grey(result, "opacity", format=format) as sink:
+        sink.write(0, np.zeros((HEIGHT, WIDTH), np.uint8))
+    assert facts(result)["profile"]["crs"] == rasterio.crs.CRS.from_user_input(crs)
+
+
 def test_profile_and_alpha_kinds(tmp_path):
     icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     pixels = np.dstack([noise(40, 50), noise(40, 50, seed=1)[..., :1]])

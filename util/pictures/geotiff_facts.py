@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import NamedTuple
+from xml.sax.saxutils import escape
 
 import numpy as np
 import tifffile
@@ -149,6 +150,19 @@ def put_first(facts: Facts, result: object, roles: bool) -> None:
     points, crs = facts.points
     if points:
         result.gcps = points, crs or gdal.library().crs.CRS()
+
+
+def put_crs(facts: Facts, path: Path) -> None:
+    """Write the CRS beside a file, where GDAL reads it, if the file does not say it itself.
+
+    Its keys have no word for a rotated pole, and a person's options may leave them out.
+    """
+    crs = facts.profile["crs"]
+    with gdal.library().open(path) as made:
+        if not crs or made.crs == crs:
+            return
+    text = f"<PAMDataset>\n  <SRS>{escape(crs.to_wkt())}</SRS>\n</PAMDataset>\n"
+    path.with_name(f"{path.name}.aux.xml").write_text(text, encoding="utf-8")
 
 
 def put(facts: Facts, result: object, changed: Set[int]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from util import files
 from util.pictures import gdal
 from util.pictures.carried import add_tags
-from util.pictures.geotiff_facts import put, put_first, put_place, tag
+from util.pictures.geotiff_facts import put, put_crs, put_first, put_place, tag
 from util.pictures.geotiff_layout import (
     add_overviews,
     add_roles,
@@ -202,7 +202,8 @@ def _file(
     layout = layout_of(facts, contents, format, options)
     pages = (1 + has_mask) * (1 + len(facts.overviews))
     settings = {"GDAL_PAM_ENABLED": False, "GDAL_TIFF_INTERNAL_MASK": True}
-    with files.in_place_of(path, _BESIDE) as temporary, gdal.session(**settings):
+    beside = (*_BESIDE, f"{path.suffix}.aux.xml")
+    with files.in_place_of(path, beside) as temporary, gdal.session(**settings):
         temporary.touch()  # a folder that takes no file is told by the system, with its number
         temporary.unlink()
         if layout.cog and options:
@@ -228,6 +229,8 @@ def _file(
                 with gdal.writing(path):
                     copy_to_cog(place, temporary, layout.cog)
                 check_file(temporary, pages)
+        with gdal.writing(path):
+            put_crs(facts, temporary)
         files.sync(temporary)
 
 
