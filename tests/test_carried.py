@@ -276,6 +276,7 @@ def test_a_resolution_that_is_no_number_costs_no_other_tag(tmp_path, broken):
         ("A.TIF", "A.TIF", {"A.TFW": "A.tfw", "A.PRJ": "A.prj"}),
         ("a.tiff", "a.tiff", {"a.tfw": "a.tfw", "a.aux.xml": "a.aux.xml"}),
         ("a.b.png", "a.b.png", {"a.b.pgw": "a.b.pgw"}),
+        ("photo", "photo.png", {"photo.wld": "photo.wld", "photo.aux.xml": "photo.png.aux.xml"}),
     ],
 )
 def test_what_lies_beside_goes_along(tmp_path, source, result, pairs):

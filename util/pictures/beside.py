@@ -15,7 +15,10 @@ def copy_beside(source: Path, result: Path, turned: bool) -> str:
     EXIF a world file would tell a wrong place.
     """
     came, goes = (path.suffix.lower() for path in (source, result))
-    worlds = {_world(came): _world(goes), f"{came}w": f"{goes}w", ".wld": ".wld"}
+    worlds = {_world(came): _world(goes)}
+    if came:
+        worlds[f"{came}w"] = f"{goes}w"
+    worlds[".wld"] = ".wld"
     names = {source.with_suffix(old): result.with_suffix(new) for old, new in worlds.items()}
     told = [path for path in map(_there, names) if path]
     if turned and told:
