@@ -289,6 +289,17 @@ def test_what_lies_beside_goes_along(tmp_path, source, result, pairs):
     assert made == {new: f"content of {old}" for old, new in pairs.items()}
 
 
+def test_statistics_of_pixels_as_they_were_stay_behind(tmp_path):
+    told = '<PAMDataset>\n  <SRS>here</SRS>\n  <PAMRasterBand band="1">\n    {}</PAMRasterBand>\n'
+    kept = '<Metadata>\n      <MDI key="GAIN">3</MDI>\n    {}</Metadata>\n  '
+    old = '<MDI key="STATISTICS_MEAN">9</MDI>\n    <MDI key="STATISTICS_STDDEV">1</MDI>\n    '
+    histogram = "<Histograms>\n<HistItem>\n<HistMin>1</HistMin></HistItem></Histograms>\n    "
+    (tmp_path / "a.png.aux.xml").write_text(told.format(histogram + kept.format(old)))
+    copy_beside(tmp_path / "a.png", tmp_path / "out" / "b.png", turned=False)
+    made = (tmp_path / "out" / "b.png.aux.xml").read_text()
+    assert made == told.format(kept.format(""))
+
+
 def test_a_world_file_of_a_picture_that_is_turned_is_named(tmp_path):
     (tmp_path / "a.jgw").write_text("1")
     (tmp_path / "a.prj").write_text("2")

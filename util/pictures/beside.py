@@ -1,18 +1,23 @@
 """What lies beside a picture and tells where it is, and how it comes beside the result."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from util import files
 
 _CRS = (".prj", ".qpj")
+# What GDAL keeps of pixels as they were: in .aux.xml, which has much else.
+_OF_THE_PIXELS = re.compile(
+    rb"<MDI key=\"STATISTICS_[^>]*>[^<]*</MDI>\s*|<Histograms>.*?</Histograms>\s*", re.DOTALL
+)
 
 
 def copy_beside(source: Path, result: Path, turned: bool) -> str:
     """Copy what lies beside a picture and tells where it is; return what to say, or nothing.
 
-    World files, .prj and .aux.xml, under the result's name. Of a picture that is `turned` by its
-    EXIF a world file would tell a wrong place.
+    World files, .prj and .aux.xml, without statistics, under the result's name. Of a picture that
+    is `turned` by its EXIF a world file would tell a wrong place.
     """
     came, goes = (path.suffix.lower() for path in (source, result))
     worlds = {_world(came): _world(goes)}
@@ -41,7 +46,9 @@ def _copy(names: Mapping[Path, Path]) -> None:
     for old, new in names.items():
         found = _there(old)
         if found:
-            files.write(new, found.read_bytes())
+            content = found.read_bytes()
+            is_xml = old.name.endswith(".xml")
+            files.write(new, _OF_THE_PIXELS.sub(b"", content) if is_xml else content)
 
 
 def _world(suffix: str) -> str:
