@@ -257,6 +257,22 @@ def test_damage_in_what_is_carried_costs_no_pixels(tmp_path):
     np.testing.assert_array_equal(read_picture(tmp_path / "b.png"), noise(40, 50))
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".png"])
+@pytest.mark.parametrize("exif", [b"", b"XX*\0garbage", b"II*\0\xff\xff\xff\xff", b"MM"])
+def test_exif_that_is_damaged_or_empty_costs_nothing_else(tmp_path, suffix, exif):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(noise(40, 50)).save(
+        path, exif=b"Exif\0\0" + exif, icc_profile=profile, dpi=(300, 300)
+    )
+    _, carried = again(path, tmp_path / "b.png")
+    assert carried.note == (f"{path}: its EXIF is damaged, and stays behind" if exif else "")
+    with Image.open(tmp_path / "b.png") as image:
+        assert image.info["icc_profile"] == profile
+        assert "exif" not in image.info
+        assert ("dpi" in image.info) == (suffix != ".webp")
+
+
 @pytest.mark.parametrize("broken", [(0, 0), 7])
 def test_a_resolution_that_is_no_number_costs_no_other_tag(tmp_path, broken):
     path = tmp_path / "a.tif"

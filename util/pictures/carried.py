@@ -87,7 +87,7 @@ def carried_by(path: str | Path, original: Original) -> Carried:
             start = file.read(8)
             if start[:4] in TIFF_STARTS:
                 return _by_tiff(file, original)
-            return Carried(chunks=_by_png(file)) if start[:4] == b"\x89PNG" else _by_common(file)
+            return _by_png(file) if start[:4] == b"\x89PNG" else _by_common(file)
     except Exception as error:  # the pixels could be read, and are what matters
         return Carried(note=f"{path}: its pixels go out alone, the rest is {reason_of(error)}")
 
@@ -234,9 +234,9 @@ def add_tags(
 # --- PNG ------------------------------------------------------------------------------------------
 
 
-def _by_png(file: BinaryIO) -> bytes:
-    """Return the chunks of a PNG that stay true, EXIF's upright."""
-    kept, turned_exif = [], b""
+def _by_png(file: BinaryIO) -> Carried:
+    """Return what a PNG carries: its chunks that stay true, EXIF's upright."""
+    kept, exif, is_text = [], b"", False
     file.seek(8)
     grey = False
     while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
@@ -249,23 +249,21 @@ def _by_png(file: BinaryIO) -> bytes:
         if kind == b"IHDR":
             grey = data[9] in (0, 4)  # which become RGB
         elif kind == b"eXIf":
-            kept.append(_chunk(kind, _upright(data)))
+            exif = data
         elif data.startswith(_RAW_EXIF):
-            turned_exif = _exif_by_pillow(file)
+            is_text = True
         elif not (grey and kind == b"iCCP"):
             kept.append(_chunk(kind, _XMP_TURN.sub(rb"\g<1>1", data)))
-    if turned_exif and not any(chunk[4:8] == b"eXIf" for chunk in kept):
-        kept.append(_chunk(b"eXIf", _upright(turned_exif)))
-    return b"".join(kept)
+    if is_text and not exif:
+        exif = _exif_by_pillow(file)
+    chunk, note = _exif_chunk(exif, file)
+    return Carried(chunks=b"".join(kept) + chunk, note=note)
 
 
 def _exif_by_pillow(file: BinaryIO) -> bytes:
-    place = file.tell()
     file.seek(0)
     with Image.open(file, formats=("PNG",)) as image:
-        exif = image.getexif().tobytes()
-    file.seek(place)
-    return exif
+        return image.getexif().tobytes()
 
 
 def _by_common(file: BinaryIO) -> Carried:
@@ -280,15 +278,15 @@ def _by_common(file: BinaryIO) -> Carried:
     if "dpi" in info:
         per_metre = tuple(round(float(n) * _METRE_IN) for n in info["dpi"])
         kept.append(_chunk(b"pHYs", struct.pack(">IIB", *per_metre, 1)))
-    if info.get("exif"):
-        kept.append(_chunk(b"eXIf", _upright(info["exif"])))
+    chunk, note = _exif_chunk(info.get("exif") or b"", file)
+    kept.append(chunk)
     if info.get("xmp"):
         xmp = _XMP_TURN.sub(rb"\g<1>1", info["xmp"])
         kept.append(_chunk(b"iTXt", _XMP + bytes(4) + xmp))
     comment = info.get("comment")
     if isinstance(comment, bytes) and comment:
         kept.append(_chunk(b"tEXt", b"Comment\0" + comment.replace(b"\0", b"")))
-    return Carried(chunks=b"".join(kept), per_metre=per_metre)
+    return Carried(chunks=b"".join(kept), per_metre=per_metre, note=note)
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -296,9 +294,18 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + crc
 
 
+def _exif_chunk(exif: bytes, file: BinaryIO) -> tuple[bytes, str]:
+    """Return EXIF as a chunk, upright, and what to say; neither of EXIF that is empty."""
+    exif = exif.removeprefix(b"Exif\0\0")
+    try:
+        return (_chunk(b"eXIf", _upright(exif)) if exif else b""), ""
+    except (KeyError, struct.error):
+        return b"", f"{file.name}: its EXIF is damaged, and stays behind"
+
+
 def _upright(exif: bytes) -> bytes:
     """Return EXIF that says orientation 1 and has no thumbnail, all else as it was."""
-    exif = bytearray(exif.removeprefix(b"Exif\0\0"))
+    exif = bytearray(exif)
     order = {b"II": "<", b"MM": ">"}[bytes(exif[:2])]
     (at,) = struct.unpack_from(order + "I", exif, 4)
     (count,) = struct.unpack_from(order + "H", exif, at)
