@@ -14,7 +14,7 @@ from make_zoo import BAD, bomb_bmp, scene, three
 from PIL import Image
 
 from util.pictures.pixels import PictureError
-from util.pictures.read import TooLarge, check_head, read, read_alpha, read_picture
+from util.pictures.read import TooLarge, check_head, read, read_alpha, read_original, read_picture
 
 # Good files.
 
@@ -102,6 +102,22 @@ def test_every_orientation_agrees_with_pillow(tmp_path, orientation):
     with Image.open(tmp_path / "a.png") as image:
         expected = np.asarray(ImageOps.exif_transpose(image))
     assert np.array_equal(read_picture(tmp_path / "a.png"), expected)
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 60000])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+def test_an_orientation_that_is_none_turns_nothing(tmp_path, suffix, orientation):
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".tif":
+        extra = [(274, "H", 1, orientation, True)]
+        tifffile.imwrite(path, scene(), photometric="rgb", extratags=extra, metadata=None)
+    else:
+        exif = Image.Exif()
+        exif[274] = orientation
+        Image.fromarray(scene()).save(path, exif=exif)
+    original = read_original(path)
+    assert original.orientation == 1
+    assert original.upright().shape == scene().shape
 
 
 @pytest.mark.parametrize("compression", [None, "tiff_lzw"])

@@ -180,9 +180,14 @@ def _opened(file: BinaryIO, formats: tuple[str, ...], max_pixels: int) -> Image.
 
 def _orientation_of(image: Image.Image) -> int:
     try:
-        return image.getexif().get(274, 1)
+        return _known(image.getexif().get(274, 1))
     except Exception:  # the pixels can be read, and are what matters
         return 1
+
+
+def _known(orientation: object) -> int:
+    """Return an orientation, 1 for what is none."""
+    return orientation if orientation in range(1, 9) else 1
 
 
 def _read_deep(file: BinaryIO) -> np.ndarray:
@@ -220,7 +225,7 @@ def _read_page(file: BinaryIO, tiff: tifffile.TiffFile, max_pixels: int) -> Orig
         pixels = _tiff_pixels(file, tiff, page)
         if pixels is not None:
             alpha = alpha_of(page)
-            orientation = page.tags.valueof(274, 1)
+            orientation = _known(page.tags.valueof(274, 1))
             if page.photometric == 0 and pixels.dtype.kind == "u":
                 original = _with_colours(~pixels, orientation, alpha, None)
                 original.mask = _shown(pixels.reshape(*pixels.shape[:2], -1)[..., 0], nodata)
