@@ -284,6 +284,9 @@ def test_formats(run, tmp_path):
     assert names_in(tmp_path / "png") == ["a.png", "a_confidence.png", "a_opacity.png"]
     made = cv2.imread(str(tmp_path / "png" / "a.png"), -1)[..., ::-1]
     np.testing.assert_array_equal(np.moveaxis(made, -1, 0), values)
+    source = write_scene(tmp_path / "b.tif", values, mask=values[0] > 99, nodata=3, **TILED)
+    said = run(source, "--out", tmp_path / "png", "--format=png")
+    assert "b.tif: as .png it loses place, CRS, nodata, mask; so do others like it" in said
     said = run(source, "--out", tmp_path / "c", "--co=COMPRESS=NONSENSE", status=2)
     assert "COMPRESS=NONSENSE" in said
     assert names_in(tmp_path / "c") == []

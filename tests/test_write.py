@@ -41,6 +41,10 @@ def test_write_refuses_what_it_cannot(tmp_path):
     ):
         with pytest.raises(ValueError, match=r"uint8|\(H, W, 3\)|use|8 bits"):
             write_picture(tmp_path / path, pixels)
+    many = np.dstack([scene()] * 4)
+    for pixels, why in ((many, "12 bands"), (scene().astype(np.float32), "float32")):
+        with pytest.raises(ValueError, match=rf"a\.png: \.png holds no {why}; use \.tif"):
+            write_picture(tmp_path / "a.png", pixels)
     with pytest.raises(FileNotFoundError, match=r"missing.*a\.png"):
         write_picture(tmp_path / "missing" / "a.png", scene())
     assert files_in(tmp_path) == []

@@ -32,6 +32,8 @@ _OF_THE_PIXELS = frozenset(
 )
 TIFF_SUFFIXES = (".tif", ".tiff")
 _NODATA = 42113
+_NAMES = {33550: "place", 33922: "place", 34264: "place", 34735: "CRS", 34675: "colour profile"}
+_NAMES |= {42112: "metadata", _NODATA: "nodata", 50844: "RPCs"}
 _EXIF_IFDS = frozenset((34665, 34853))  # EXIF, GPS: tags that point to lists of tags
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 _SIZES |= {16: 8, 17: 8}
@@ -66,6 +68,14 @@ class Carried(NamedTuple):
     def is_stored(self, path: str | Path) -> bool:
         """Tell whether pixels go into a file as the original's are stored, with its orientation."""
         return bool(self.tiff) and Path(path).suffix.lower() in TIFF_SUFFIXES
+
+    def lost_in(self, path: str | Path) -> str:
+        """Return what of a TIFF does not go into a file that is none, as text, or nothing."""
+        if not self.tiff or self.is_stored(path):
+            return ""
+        lost = [_NAMES[tag[0]] for tag in self.tiff["extratags"] if tag[0] in _NAMES]
+        lost += ["mask"] * (self.mask is not None) + ["EXIF"] * bool(self.ifds)
+        return ", ".join(dict.fromkeys(lost))
 
 
 NOTHING = Carried()

@@ -72,12 +72,14 @@ def check_format(path: str | Path, pixels: np.ndarray) -> None:
     if suffix not in (*TIFF_SUFFIXES, *_LOSSLESS, *_LOSSY):
         raise ValueError(f"cannot write {name}: use .png, .tif, .bmp or .jpg")
     bands = 1 if pixels.ndim == 2 else pixels.shape[2] if pixels.ndim == 3 else 0
-    if pixels.size == 0 or (bands not in (1, 3, 4) and (bands < 3 or suffix not in TIFF_SUFFIXES)):
+    if pixels.size == 0 or bands in (0, 2):
         raise ValueError(f"pixels must be (H, W, 3) or (H, W), not {pixels.shape}")
     if suffix in TIFF_SUFFIXES:
         return
+    if bands > 4:
+        raise ValueError(f"cannot write {name}: {suffix} holds no {bands} bands; use .tif")
     if pixels.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"cannot write {name}: {pixels.dtype} does not fit; rename it to .tif")
+        raise ValueError(f"cannot write {name}: {suffix} holds no {pixels.dtype}; use .tif")
     if suffix != ".png" and pixels.dtype != np.uint8:
         raise ValueError(f"cannot write {name}: {suffix} holds 8 bits; use .png or .tif")
     if suffix in _LOSSY and bands == 4:

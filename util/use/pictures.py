@@ -270,6 +270,10 @@ def restore_file(way, job, note):
     carried = carried_by(job.source, original)
     if carried.note:
         note(carried.note, carried.note)
+    lost = carried.lost_in(job.restored)
+    if lost:
+        kind = job.restored.suffix
+        note(lost, f"{job.source}: as {kind} it loses {lost}; so do others like it")
     with _signals_waiting() as wait:
         wait()
         job.restored.parent.mkdir(parents=True, exist_ok=True)
