@@ -163,6 +163,25 @@ def test_a_picture_is_done_when_it_is_there_not_its_opacity(folders, tmp_path, c
     assert "a.png exists" in run(capsys, *words)[1]
 
 
+def test_a_name_that_the_disk_does_not_take_ends_nothing(folders, tmp_path, capsys):
+    source, out, name = tmp_path / "in", tmp_path / "out", 245 * "m"
+    (source / "sub").mkdir(parents=True)
+    for stem in ("a", name, "sub/b", "z"):
+        write_picture(source / f"{stem}.png", picture(0, 40, 40))
+    write_picture(source / "long.tif", picture(0, 40, 40))
+    (source / "long.tif").rename(source / (253 * "n"))  # which becomes a .png
+    out.mkdir()
+    (out / "sub").write_text("a file")
+    status, said = run(capsys, "apply", source, source / (253 * "n"), "--out", out, *at(folders))
+    assert status == 0
+    assert "2 restored" in said
+    assert "3 failed" in said
+    assert f"skipped {source / name}.png: {out / name}_opacity.png: File name too long" in said
+    assert {p.name for p in out.iterdir()} == {
+        "sub", "a.png", "a_opacity.png", "z.png", "z_opacity.png",
+    }  # fmt: skip
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in other units elsewhere")
 def test_memory_is_bounded(folders, tmp_path, runner):

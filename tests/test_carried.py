@@ -305,6 +305,11 @@ def test_what_lies_beside_goes_along(tmp_path, source, result, pairs):
     assert made == {new: f"content of {old}" for old, new in pairs.items()}
 
 
+def test_beside_a_picture_with_a_long_name_is_nothing(tmp_path):
+    path = tmp_path / f"{250 * 'n'}.png"  # with .aux.xml too long for the disk
+    assert copy_beside(path, tmp_path / "out" / path.name, turned=False) == ""
+
+
 def test_statistics_of_pixels_as_they_were_stay_behind(tmp_path):
     told = '<PAMDataset>\n  <SRS>here</SRS>\n  <PAMRasterBand band="1">\n    {}</PAMRasterBand>\n'
     kept = '<Metadata>\n      <MDI key="GAIN">3</MDI>\n    {}</Metadata>\n  '

@@ -893,6 +893,18 @@ def test_errors_of_the_caller_pass_and_leave_nothing(tmp_path):
     assert list(result.parent.iterdir()) == []
 
 
+def test_options_that_only_some_scenes_take(tmp_path):
+    strips = {"tiled": False, "photometric": "RGB"}
+    for rows, why in ((13, "multiple of 8"), (16, ""), (13, "multiple of 8")):
+        source = write_scene(tmp_path / "a.tif", values_of(3, "uint8"), **strips, blockysize=rows)
+        told = pytest.raises(gdal.Refused, match=why) if why else contextlib.nullcontext()
+        with told:
+            restore(source, tmp_path / "b.tif", how={"options": {"COMPRESS": "JPEG"}})
+        assert (tmp_path / "b.tif").exists() == (not why)
+        (tmp_path / "b.tif").unlink(missing_ok=True)
+    assert files_in(tmp_path) == ["a.tif"]
+
+
 def test_options_win(tmp_path):
     source = write_scene(tmp_path / "a.tif", values_of(3, "uint16"), photometric="RGB", **PACKED)
     options = {"COMPRESS": "ZSTD", "TILED": "YES", "BLOCKXSIZE": 32, "BLOCKYSIZE": 16}

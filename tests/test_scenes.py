@@ -292,6 +292,20 @@ def test_formats(run, tmp_path):
     assert names_in(tmp_path / "c") == []
 
 
+def test_a_scene_that_cannot_have_the_options_is_skipped(run, tmp_path):
+    values, folder = small(3, "uint8"), tmp_path / "in"
+    folder.mkdir()
+    for name, rows in (("a", 13), ("b", 16)):
+        how = {"photometric": "RGB", "tiled": False, "blockysize": rows}
+        write_scene(folder / f"{name}.tif", values, **how)
+    write_scene(folder / "c.tif", small(3, "uint16"), photometric="RGB", **TILED)
+    said = run(folder, "--out", tmp_path / "out", "--co=COMPRESS=JPEG")
+    assert "skipped " + str(folder / "a.tif") + ": creation options COMPRESS=JPEG: " in said
+    assert "1 restored" in said
+    assert "2 failed" in said
+    assert names_in(tmp_path / "out") == ["b.tif", "b_confidence.tif", "b_opacity.tif"]
+
+
 # 20
 @pytest.mark.parametrize("shape", [(1, 1), (1, WIDTH), (HEIGHT, 1)])
 def test_scenes_of_one_pixel_row_or_column(run, tmp_path, shape):

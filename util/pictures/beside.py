@@ -1,5 +1,6 @@
 """What lies beside a picture and tells where it is, and how it comes beside the result."""
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,4 +61,5 @@ def _there(path: Path) -> Path | None:
     """Return a file's path with the suffix in small or capital letters, None if there is none."""
     stem, dot, suffix = path.name.partition(path.suffix) if path.suffix else (path.name, "", "")
     capitals = path.with_name(f"{stem}{(dot + suffix).upper()}")
-    return next((place for place in (path, capitals) if place.is_file()), None)
+    # A name too long for the disk is none either.
+    return next((place for place in (path, capitals) if os.path.isfile(place)), None)

@@ -24,6 +24,10 @@ CACHE_BYTES = 2**28
 warnings.filterwarnings("ignore", module="rasterio")
 
 
+class Refused(UserError):
+    """Creation options that GDAL does not take, of any file or of one like this."""
+
+
 @lru_cache(maxsize=1)
 def library() -> ModuleType:
     """Return rasterio with its log silenced: what that tells, our one-line errors say too.
@@ -83,22 +87,19 @@ def writing(path: Path):
 
 
 @contextlib.contextmanager
-def creating(path: Path, options: Mapping[str, object]):
-    """Make a UserError of what GDAL has to say against creation options; else as `writing`."""
+def trying(options: Mapping[str, object]):
+    """Make a `Refused` of what GDAL has to say against creation options, warnings included."""
     log, told = logging.getLogger("rasterio"), _Told()
     log.addHandler(told)
     try:
-        with writing(path):
-            yield
-    except OSError as error:
-        if not options:
-            raise
-        told.lines.append(error.strerror)
+        yield
+    except failures() as error:
+        told.lines.append(_first_cause(error))
     finally:
         log.removeHandler(told)
-    if options and told.lines:
+    if told.lines:
         given = " ".join(f"{name.upper()}={value}" for name, value in options.items())
-        raise UserError(f"creation options {given}: {told.lines[0]}")
+        raise Refused(f"creation options {given}: {told.lines[0]}")
 
 
 class _Told(logging.Handler):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import tifffile
 
 from util.pictures import gdal
@@ -28,10 +29,6 @@ class Layout(NamedTuple):
 
     tiles: dict
     cog: dict | None
-
-    def given(self, options: Mapping[str, object]) -> Mapping[str, object]:
-        """Return those of a person's options that count when the file is made: not a COG's."""
-        return {} if self.cog else options
 
 
 def packing(facts: Facts) -> tuple[dict, str]:
@@ -90,18 +87,24 @@ def layout_of(facts: Facts, contents: dict, format: str, options: dict) -> Layou
     return Layout(tiles | options, None)
 
 
-def try_cog(layout: Layout, path: Path, options: Mapping[str, object]) -> None:
-    """Raise UserError if GDAL does not take a person's options for a COG: in memory, at once."""
-    rasterio, (small, cog) = gdal.library(), ("/vsimem/small.tif", "/vsimem/cog.tif")
-    tiles = {**layout.tiles, "width": _COG_BLOCK, "height": _COG_BLOCK}
-    with rasterio.open(small, "w", **tiles):
-        pass
-    try:
-        with gdal.creating(path, options):
-            rasterio.shutil.copy(small, cog, **layout.cog)
-            rasterio.shutil.delete(cog)
-    finally:
-        rasterio.shutil.delete(small)
+def try_options(layout: Layout, options: Mapping[str, object]) -> None:
+    """Raise gdal.Refused if GDAL does not take a person's options: of a part in memory, at once.
+
+    Some it refuses only when it is given pixels.
+    """
+    rasterio = gdal.library()
+    # The height of strips is what an option may refuse; a COG has none.
+    sides = ("width", "height") if layout.cog else ("width",)
+    small_sides = {side: min(_COG_BLOCK, layout.tiles[side]) for side in sides}
+    tiles = {**layout.tiles, **small_sides, "sparse_ok": True}
+    with rasterio.MemoryFile() as small, rasterio.MemoryFile() as cog, gdal.trying(options):
+        with small.open(**tiles) as file:
+            high = min(file.block_shapes[0][0], file.height)
+            part = np.ones((file.count, high, file.width), file.dtypes[0])
+            part[..., ::2] = 0  # all nodata would not be written
+            file.write(part, window=rasterio.windows.Window(0, 0, file.width, high))
+        if layout.cog:
+            rasterio.shutil.copy(small.name, cog.name, **layout.cog)
 
 
 def copy_to_cog(place: Path, result: Path, cog: Mapping[str, object]) -> None:

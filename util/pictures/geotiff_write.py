@@ -21,7 +21,7 @@ from util.pictures.geotiff_layout import (
     check_file,
     copy_to_cog,
     layout_of,
-    try_cog,
+    try_options,
 )
 
 PROVENANCE = "CLOUD_REMOVAL"  # the domain of the tags that tell how a result was made
@@ -106,8 +106,8 @@ def create(
 
     Raises
     ------
-    UserError
-        GDAL does not take the options.
+    gdal.Refused
+        GDAL does not take the options. A UserError: they are the scene's.
     ValueError
         At the end rows are missing.
     OSError
@@ -206,10 +206,10 @@ def _file(
     with files.in_place_of(path, beside) as temporary, gdal.session(**settings):
         temporary.touch()  # a folder that takes no file is told by the system, with its number
         temporary.unlink()
-        if layout.cog and options:
-            try_cog(layout, path, options)
+        if options:
+            try_options(layout, options)
         with files.scratch(path) if layout.cog else contextlib.nullcontext(temporary) as place:
-            with _made(place, path, layout.tiles, layout.given(options)) as result:
+            with _made(place, path, layout.tiles) as result:
                 put_first(facts, result, roles=restored)
                 sink = Sink(scene, result, make, has_mask, restored)
                 yield sink
@@ -235,11 +235,11 @@ def _file(
 
 
 @contextlib.contextmanager
-def _made(place, path, tiles, options):
+def _made(place, path, tiles):
     """Yield a dataset that is closed at the end; what cannot be closed is an error."""
     result = None
     try:
-        with gdal.creating(path, options):
+        with gdal.writing(path):
             result = gdal.library().open(place, "w", **tiles)
         yield result
     except BaseException:

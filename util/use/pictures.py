@@ -4,6 +4,8 @@ Who restores is a `Way`: a trained network (util/use/apply.py) or a chain (util/
 """
 
 import contextlib
+import errno
+import os
 from collections.abc import Callable
 from itertools import chain, count
 from pathlib import Path
@@ -15,6 +17,7 @@ from util import files, interrupt
 from util.pictures.beside import copy_beside, copy_crs
 from util.pictures.carried import carried_by
 from util.pictures.find import find_pictures, in_nfc, place_in, stem_of
+from util.pictures.gdal import Refused
 from util.pictures.geotiff import Unfit
 from util.pictures.pixels import PictureError
 from util.pictures.read import read_original
@@ -25,6 +28,8 @@ from util.use.scenes import room_for
 KEPT_FORMATS = (".png", ".tif", ".tiff", ".bmp")  # without loss; others become PNG
 # What a killed process has left is nobody's by then. A scene may take hours, and parts share `out`.
 _STALE_S = 24 * 3600
+# Errors of a system that other pictures may not meet; all else, as a full disk, they would.
+_OF_THE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
 # Settings, and values of theirs, with which a pixel's result depends on the whole tile.
 _WHOLE_TILE = {"norm": ("own", "group", "instance"), "attention_at": (2, 4, 8, 16, 32)}
 
@@ -103,7 +108,7 @@ def restore_files(way, sources, out, *, overwrite=False, part=(1, 1)):
     Returns
     -------
     int
-        0, or 1 if there is no output.
+        0, or 1 if there is no output, 2 if GDAL took the creation options for no file.
 
     Raises
     ------
@@ -120,6 +125,7 @@ def restore_files(way, sources, out, *, overwrite=False, part=(1, 1)):
     except OSError as error:
         raise UserError(f"--out {out}: cannot be made a folder ({error.strerror})") from None
     done = existing = 0
+    refused = False
 
     said = set()
 
@@ -130,7 +136,7 @@ def restore_files(way, sources, out, *, overwrite=False, part=(1, 1)):
 
     bar = tqdm(jobs, way.name, unit="picture", disable=None if len(jobs) > 1 else True)
     for job in bar:
-        if job.restored.exists() and not overwrite:  # it is written last
+        if os.path.exists(job.restored) and not overwrite:  # it is written last
             say(f"skipped {job.source}: {job.restored} exists; --overwrite writes anew")
             existing += 1
             continue
@@ -139,10 +145,15 @@ def restore_files(way, sources, out, *, overwrite=False, part=(1, 1)):
         except PictureError as error:
             say(f"skipped {error}")
             failed += 1
-        except ValueError as error:
+        except (ValueError, Refused) as error:
             say(f"skipped {job.source}: {error}")
             failed += 1
+            refused = refused or isinstance(error, Refused)
         except OSError as error:
+            if error.errno in _OF_THE_NAME:
+                say(f"skipped {job.source}: {error.filename}: {error.strerror}")
+                failed += 1
+                continue
             raise UserError(
                 f"{error.filename or job.restored}: {error.strerror}; stopped after {done} "
                 f"picture(s), which are whole. Make room in {out}, or name another --out"
@@ -153,7 +164,9 @@ def restore_files(way, sources, out, *, overwrite=False, part=(1, 1)):
         f"{done} restored into {out}, {existing} skipped because they exist, {failed} failed; "
         f"{way.by}"
     )
-    return 0 if done or existing or (planned and not jobs) else 1
+    if done or existing or (planned and not jobs):
+        return 0
+    return 2 if refused else 1
 
 
 def _plan(way, sources, out):
