@@ -3,6 +3,7 @@
 import contextlib
 import os
 import resource
+import shutil
 import subprocess
 import sys
 
@@ -891,6 +892,22 @@ def test_errors_of_the_caller_pass_and_leave_nothing(tmp_path):
     ):
         raise AssertionError  # it is told at once, not when all rows are there
     assert list(result.parent.iterdir()) == []
+
+
+def test_a_name_that_is_not_utf_8_is_one_line(tmp_path):
+    source = write_scene(tmp_path / "a.tif", values_of(3, "uint8"))
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("a disk that takes no such names")
+    with pytest.raises(PictureError, match=r"caf\?.b\.tif: its name.* is not UTF-8"):
+        restore(source, folder / "b.tif")
+    assert files_in(folder) == []
+    shutil.copy(source, folder / "a.tif")
+    with pytest.raises(PictureError, match=r"caf\?.a\.tif: its name.* is not UTF-8"):
+        restore(folder / "a.tif", tmp_path / "b.tif")
+    assert files_in(tmp_path) == ["a.tif", folder.name]
 
 
 def test_options_that_only_some_scenes_take(tmp_path):

@@ -16,6 +16,7 @@ from util.pictures.pixels import PictureError
 from util.say import UserError
 
 MISSING = "GeoTIFF scenes need rasterio: pip install -r requirements-geo.txt"
+_NOT_UTF_8 = "its name, or that of a folder, is not UTF-8, and GDAL takes no other; rename it"
 # Of decoded blocks: a row of tiles 40,000 pixels wide should fit, or each is decoded many times. By
 # itself GDAL takes a twentieth of the memory.
 CACHE_BYTES = 2**28
@@ -72,15 +73,22 @@ def reading(path: Path):
     """Make a PictureError, with the file's name, of what GDAL fails with."""
     try:
         yield
+    except UnicodeEncodeError as error:
+        raise PictureError(_NOT_UTF_8, path) from error
     except failures() as error:
         raise PictureError(f"damaged or cut ({_first_cause(error)})", path) from error
 
 
 @contextlib.contextmanager
 def writing(path: Path):
-    """Make an OSError, with the file's name, of what GDAL fails with: it tells no number."""
+    """Make an OSError, with the file's name, of what GDAL fails with: it tells no number.
+
+    Of a name that GDAL cannot take, a PictureError.
+    """
     try:
         yield
+    except UnicodeEncodeError as error:
+        raise PictureError(_NOT_UTF_8, path) from error
     except failures() as error:
         reason = f"cannot be written, the disk may be full ({_first_cause(error)})"
         raise OSError(errno.EIO, reason, str(path)) from error
