@@ -197,7 +197,7 @@ def _train(task, settings, strategy, begin_with, fresh):
     if chief:
         validation = Validation(task, state.restoring, settings, validation_sample)
         if meta and (split.moved or begin.samples_changed(settings, meta)):
-            state.best_score = _best_score(task, settings, run.best, validation_sample)
+            state.best_score = _best_score(task, state, settings, run.best, validation_sample)
     going = _Start(task, settings, state, run, validation, split.stored())
     processes = settings.sample_processes or machines.sample_processes(strategy)
     with contextlib.closing(going.report), drawing(train_sample, processes) as fill:
@@ -211,14 +211,23 @@ def _goal(settings):
     return "epochs" if settings.epochs else "steps"
 
 
-def _best_score(task, settings, path, sample):
-    """Return the score of the best network so far on samples that are others than before."""
-    networks = task.make_networks(settings)
+def _best_score(task, state, settings, path, sample):
+    """Return the score of the best network so far on samples that are others than before.
+
+    It is measured in the networks of the state, which have their own weights again afterwards:
+    built anew, layers without names of their own would have others.
+    """
+    networks = state.restoring
+    weights = [weight for network in networks.values() for weight in network.weights]
+    own = [weight.numpy() for weight in weights]
     try:
         checkpoint.load_networks(path, networks)
+        return Validation(task, networks, settings, sample).scores()[task.measure.best[0]]
     except (FileNotFoundError, checkpoint.DamagedError):
         return float("nan")
-    return Validation(task, networks, settings, sample).scores()[task.measure.best[0]]
+    finally:
+        for weight, value in zip(weights, own, strict=True):
+            weight.assign(value)
 
 
 class _Start:
