@@ -114,6 +114,15 @@ def test_the_command_makes_two_pictures_of_each_pair_and_keeps_what_exists(folde
     assert "1 that exist are kept" in capsys.readouterr().err
 
 
+def test_what_is_cut_out_never_takes_the_place_of_a_picture(folders):
+    (folders / "cloudy").rename(folders / "light")
+    before = (folders / "light" / "a" / "one.png").read_bytes()
+    words = ["cut", str(folders / "light"), "--clear", str(folders / "clear"), "--overwrite"]
+    with pytest.raises(UserError, match="would write over the pictures"):
+        prepare_data.run([*words, "--out", str(folders)])
+    assert (folders / "light" / "a" / "one.png").read_bytes() == before
+
+
 # --- laid over other ground ---------------------------------------------------------------------
 
 

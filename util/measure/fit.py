@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def fitted(picture, clear):
+def fitted(picture, clear, where=None):
     """Return a picture with the gain and offset of each channel that bring it closest to another.
 
     Ordinary least squares over all pixels, each channel by itself: with the covariance and variance
@@ -13,16 +13,18 @@ def fitted(picture, clear):
     Parameters
     ----------
     picture, clear : float32 (H, W, C), 0..1
+    where : bool (H, W), optional
+        Which pixels the fit goes by [all].
 
     Returns
     -------
     float32 (H, W, C), 0..1
     """
-    made = np.empty_like(picture)
+    made, there = np.empty_like(picture), ... if where is None else where
     for channel in range(picture.shape[-1]):
         x, y = (p[..., channel].astype(np.float64) for p in (picture, clear))
-        x -= x.mean()
-        variance = np.vdot(x, x)
-        gain = np.vdot(x, y) / variance if variance else 0.0  # a flat picture tells no gain
-        made[..., channel] = np.clip(gain * x + y.mean(), 0, 1)
+        x -= x[there].mean()
+        variance = np.vdot(x[there], x[there])
+        gain = np.vdot(x[there], y[there]) / variance if variance else 0.0  # flat tells no gain
+        made[..., channel] = np.clip(gain * x + y[there].mean(), 0, 1)
     return made

@@ -1,4 +1,4 @@
 """Data sets made ready and checked, without TensorFlow.
 
-Enters: pictures, samples and floor 1.
+Enters: pictures, samples, measure and floor 1.
 """

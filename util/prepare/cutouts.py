@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from util.measure.fit import fitted
 from util.pictures.find import partners
 from util.pictures.pixels import PictureError, as_float
 from util.pictures.read import read_picture
@@ -35,29 +36,22 @@ def cut_out(cloudy, clear):
     light : float32 (H, W, 3), 0..1
         Of thin cloud, and where there is none, that of the thick cloud near by.
     opacity : float32 (H, W), 0..1
+
+    Raises
+    ------
+    PictureError
+        The two are nowhere alike.
     """
-    ground = _as_bright(clear, cloudy)
+    alike = abs((cloudy - clear).min(axis=-1)) < _ALIKE
+    if not alike.any():
+        raise PictureError("the two pictures are nowhere alike; are they of one place?")
+    ground = fitted(clear, cloudy, alike)
     brighter = cv2.GaussianBlur((cloudy - ground).min(axis=-1), (0, 0), 0.6)
     opacity = np.clip((brighter - _LEAST) / (_OPAQUE - _LEAST), 0, 1)
     opacity = opacity * opacity * (3 - 2 * opacity)
     sure = opacity >= _SURE
     light = ground + (cloudy - ground) / np.maximum(opacity, _SURE)[..., None]
     return np.where(sure[..., None], np.clip(light, 0, 1), _carried(light, sure)), opacity
-
-
-def _as_bright(clear, cloudy):
-    """Return the clear picture with the gain and offset of what is alike in both, a channel."""
-    alike = abs((cloudy - clear).min(axis=-1)) < _ALIKE
-    if not alike.any():
-        raise PictureError("the two pictures are nowhere alike; are they of one place?")
-    fitted = np.empty_like(clear)
-    for channel in range(3):
-        x, y = clear[..., channel], cloudy[..., channel]
-        there = x[alike].astype(np.float64)
-        spread = there.var()
-        gain = np.mean((there - there.mean()) * y[alike]) / spread if spread else 1.0
-        fitted[..., channel] = (x - there.mean()) * gain + y[alike].mean()
-    return fitted
 
 
 def _carried(light, sure):
@@ -93,7 +87,7 @@ def make_cutouts(cloudy, clear, out, *, overwrite=False, **how):
     Raises
     ------
     UserError
-        A folder is missing or holds no picture, no two have a name, or `out` cannot be written.
+        A folder is missing or holds no picture, or `out` would write over one or cannot be written.
     """
     try:
         pairs = partners(cloudy, clear)
@@ -101,6 +95,9 @@ def make_cutouts(cloudy, clear, out, *, overwrite=False, **how):
         raise UserError(str(error)) from None
     out = Path(out)
     targets = {name: [out / part / f"{name}.png" for part in (LIGHT, OPACITY)] for name in pairs}
+    given = {path.resolve() for both in pairs.values() for path in both}
+    if any(target.resolve() in given for both in targets.values() for target in both):
+        raise UserError(f"--out {out}: would write over the pictures; name another folder")
 
     def parts_of(name):
         both = [as_float(read_picture(path, **how)) for path in pairs[name]]
