@@ -430,6 +430,25 @@ def test_what_a_run_begins_with_is_its_best_network_until_it_is_bettered(tiny_se
     assert rows[1]["loss"]
 
 
+def test_where_averages_restore_they_begin_with_the_networks_given(
+    tiny_settings, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(loop._Start, "steps", lambda *given: 0)  # what is before them is looked at
+    task, path = task_of("mod_GAN_spot"), tmp_path / "weights.npz"
+    settings = tiny_settings(tmp_path, task.name)
+    keras.utils.set_random_seed(5)
+    given = task.make_networks(settings)
+    checkpoint.save_networks(path, given, 7, {"script": task.name})
+    checkpoint.load_networks(path, given)  # in half precision, as the file has them
+    assert loop.train(task, settings, tf.distribute.get_strategy(), path) == 0
+    with np.load(RunFolder(task.name, settings).best) as best:
+        assert best["step"] == 0
+        for variable in given["generator"].variables:
+            for kind in ("networks", "averages"):
+                found = best[f"{kind}/generator/{variable.path}"]
+                np.testing.assert_array_equal(found, variable.numpy())
+
+
 def test_another_scripts_weights_are_taken_where_they_fit(tiny_settings, tmp_path):
     spot, path = task_of("mod_GAN_spot"), tmp_path / "weights.npz"
     given = spot.make_networks(tiny_settings(tmp_path, spot.name))

@@ -31,7 +31,8 @@ def samples_changed(settings, meta):
 def begin_with(path, task, state):
     """Set the networks of a new run from a checkpoint, those it has; all else begins as ever.
 
-    It may be another script's, as long as its networks are of the same make.
+    It may be another script's, as long as its networks are of the same make. Averages of their
+    weights begin with them: pictures are restored with those, from the first validation on.
     """
     try:
         held = checkpoint.networks_in(path)
@@ -46,6 +47,10 @@ def begin_with(path, task, state):
         if script == task.name:
             raise
         raise UserError(f"--from {path}: belongs to {script!s:.40}, not to {task.name}") from None
+    for name in mine.keys() & state.averages.keys():
+        twins = state.averages[name].variables, state.networks[name].variables
+        for mean, now in zip(*twins, strict=True):
+            mean.assign(now.numpy())
     say(f"the networks begin as those of {path} (step {step:,})")
 
 
