@@ -13,10 +13,11 @@ from configure import Deblur, Defog
 from util.pictures.pixels import GREY, as_float
 from util.pictures.write import write_picture
 from util.samples.crops import random_zoom
+from util.samples.cutouts import open_cutouts
 from util.samples.damage import open_layers
 from util.samples.ground import Ground, open_grounds, open_store, vary_ground
 from util.samples.keys import Keys, keyed_rng
-from util.samples.pairs import paired_samples
+from util.samples.pairs import depth_from, paired_samples
 from util.samples.split import Split
 from util.say import UserError
 
@@ -212,6 +213,42 @@ def test_where_all_pairs_held_back_are_bad_the_others_are_told_of(tmp_path):
     settings = Deblur(crop_px=64, **{f"{name}_folder": str(tmp_path / name) for name in names})
     with pytest.raises(UserError, match=r"hazy_folder: .*all others \(4\) are trained"):
         paired_samples(settings, progress=False)
+
+
+def grey_and_clear(tmp_path, grey):
+    """Return folder settings of pictures that are all alike, some of them grey."""
+    for name in ("clear", "clouds", "depth", "cut/opacity", "cut/light"):
+        pixels = np.full((64, 64, 3), 100, np.uint8) if name in ("clear", "cut/light") else grey
+        for number in range(2):
+            (tmp_path / name).mkdir(parents=True, exist_ok=True)
+            write_picture(tmp_path / name / f"{number}.tif", pixels)
+    names = {"clear": "clear", "cloud": "clouds", "depth": "depth", "cut": "cut", "cache": "cache"}
+    return {f"{name}_folder": str(tmp_path / folder) for name, folder in names.items()}
+
+
+def test_full_scale_is_that_of_pictures_alone(tmp_path):
+    where = grey_and_clear(tmp_path, np.full((64, 64), 100, np.uint8))
+    depths, how = {"depth_folder": where.pop("depth_folder")}, {"crop_px": 64, "full_scale": 125.0}
+    settings = Defog(**where, **how)
+    grounds = open_grounds(settings, progress=False)
+    assert {ground.store.whole(0).max() for ground in grounds} == {np.float32(100 / 125)}
+    cut = open_cutouts(settings, progress=False)
+    stores = [*open_layers(settings, progress=False), cut.light, cut.opacity]
+    assert {store.whole(0).max() for store in stores} == {np.float32(100 / 255)}
+    where = {n: v for n, v in where.items() if n in ("clear_folder", "cache_folder")}
+    depth = depth_from(grounds[0], Deblur(**where, **depths, **how), progress=False)
+    assert depth(Keys(0, 0)).max() == np.float32(100 / 255)
+
+
+def test_grey_values_of_another_range_are_told_their_own_remedy(tmp_path):
+    where = grey_and_clear(tmp_path, np.full((64, 64), 250, np.float32))
+    del where["depth_folder"]
+    settings = Defog(**where, crop_px=64, full_scale=300.0)
+    for opened in (open_layers, open_cutouts):
+        with pytest.raises(UserError) as refused:
+            opened(settings, progress=False)
+        assert "range; prepare_data.py layers --limits makes" in str(refused.value)
+        assert "full_scale" not in str(refused.value)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])

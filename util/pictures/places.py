@@ -12,12 +12,13 @@ import tifffile
 from tqdm import tqdm
 
 from util import files
-from util.pictures.original import brightness
-from util.pictures.pixels import PictureError, top_of
+from util.pictures.original import Original, brightness
+from util.pictures.pixels import Picture, PictureError, top_of
 from util.pictures.read import TIFF_STARTS, alpha_of, mask_of, nodata_of, read_original
 
 _FORMAT = 3  # raise it when the content of decoded files changes
 _INDEX_FROM = 500  # below so many files, reading every header again is quick enough
+_LIMITS = "prepare_data.py layers --limits makes grey pictures of such values"
 _STALE_S = 3600  # a temporary file so old is nobody's: other runs share the folder
 
 
@@ -123,7 +124,7 @@ class Places(NamedTuple):
         Where not all of it is ground a band more tells where it is; the rest is filled.
         """
         original = read_original(path, max_pixels=self.max_pixels)
-        pixels = original.fill(original.picture(self.full_scale).over_range())
+        pixels = original.fill(self._picture(original).over_range())
         if self.grey:
             pixels = brightness(original, pixels)
         if original.ground is not None:
@@ -135,6 +136,16 @@ class Places(NamedTuple):
         if place is None:
             raise OSError(None, "the decoded picture cannot be read back", str(decoded))
         return place
+
+    def _picture(self, original: Original) -> Picture:
+        try:
+            return original.picture(self.full_scale)
+        except PictureError as error:
+            if not self.grey:
+                raise
+            # White means opaque, or far: there full_scale is no remedy.
+            reason = f"{error.reason.partition(';')[0]}; {_LIMITS}"
+            raise PictureError(reason, original.path) from None
 
     def _mapped(self, path: Path) -> Place | None:
         """Return where the pixels of a file lie, None if it must be decoded."""

@@ -85,7 +85,7 @@ def open_cutouts(settings, progress=True):
         raise UserError(f"{where}: {error}; prepare_data.py cut makes cut-outs") from None
     if not found:
         raise UserError(f"{where}: no picture in {LIGHT}/ has the name of one in {OPACITY}/")
-    how = {"crop_px": 1, "progress": progress}
+    how = {"crop_px": 1, "scaled": False, "progress": progress}
     paths = [list(side) for side in zip(*found.values(), strict=True)]
     light = open_store(paths[0], "cut_folder", settings, **how)
     opacity = open_store(paths[1], "cut_folder", settings, grey=True, **how)

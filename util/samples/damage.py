@@ -266,8 +266,9 @@ def open_layers(settings, progress=True, split=None):
     if settings.noise_share == 1:
         return None, None
     side_px = settings.cloud_window_px[0]
-    where, how = (settings.cloud_folder, "cloud_folder"), {"grey": True, "progress": progress}
-    return open_stores(*where, settings, side_px, split=split, by="tile", **how)
+    where, how = (settings.cloud_folder, "cloud_folder"), {"grey": True, "scaled": False}
+    how |= {"split": split, "by": "tile", "progress": progress}
+    return open_stores(*where, settings, side_px, **how)
 
 
 def opacity_from(layers, settings):

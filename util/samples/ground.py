@@ -209,9 +209,21 @@ def say_unused_range(stores):
 
 
 def open_store(
-    paths, setting, settings, crop_px, *, grey=False, progress=True, parts=None, remedy=""
+    paths,
+    setting,
+    settings,
+    crop_px,
+    *,
+    grey=False,
+    scaled=True,
+    progress=True,
+    parts=None,
+    remedy="",
 ):
     """Return a PictureStore of these files.
+
+    scaled: whether full_scale counts. It says what is white in pictures; in opacity and depth
+    white has its meaning.
 
     Raises
     ------
@@ -226,7 +238,7 @@ def open_store(
             crop_px=crop_px,
             grey=grey,
             max_pixels=settings.max_pixels,
-            full_scale=settings.full_scale or None,
+            full_scale=(scaled and settings.full_scale) or None,
             progress=progress,
             parts=parts,
         )

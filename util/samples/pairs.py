@@ -172,8 +172,8 @@ def depth_from(ground, settings, progress=True):
     if not pairs:
         return None
     paths, side_px = [depths[0] for _, depths in pairs], settings.crop_px
-    how = {"grey": True, "progress": progress, "parts": _alike(ground.store.parts, pairs)}
-    maps = open_store(paths, "depth_folder", settings, side_px, **how)
+    how = {"grey": True, "scaled": False, "parts": _alike(ground.store.parts, pairs)}
+    maps = open_store(paths, "depth_folder", settings, side_px, progress=progress, **how)
     partners, unfit = partner_indices(pairs, ground.store, maps, side_px)
     say_lonely(unfit)
     return partial(_depth_of, ground, maps, {index: depths[0] for index, depths in partners})
