@@ -15,7 +15,7 @@ from util.samples.crops import turned
 from util.samples.split import Split
 from util.say import UserError
 from util.train import loop
-from util.use import export, trained
+from util.use import evaluate, export, trained
 
 
 @pytest.fixture
@@ -121,6 +121,26 @@ def test_where_a_list_or_a_picture_stands_for_a_folder_it_is_the_checkpoints(sav
     assert trained.load(task, now).settings.clear_folder == str(place)
     place.unlink()  # one that is gone: this start's own
     assert trained.load(task, now).settings.clear_folder == str(tmp_path)
+
+
+def test_pairs_that_have_moved_are_asked_for_and_nothing_is_drawn_in_their_place(saved, tmp_path):
+    task, settings, _ = saved("mod_pix2pix", damaged_folder=str(tmp_path / "rain"))
+    now, moved = replace(settings, damaged_folder=""), str(tmp_path / "moved")
+    with pytest.raises(
+        UserError, match=r"^damaged_folder = .*rain: is not there .*--damaged-folde"
+    ):
+        evaluate._samples(trained.load(task, now), None, 1)
+    write_pictures(tmp_path / "data", 5, 2, 3)
+    assert evaluate._samples(trained.load(task, now), tmp_path / "data", 1)[2] == 1
+    for own, given in (("", ["damaged_folder"]), (moved, [])):
+        network = trained.load(task, replace(now, damaged_folder=own), None, given)
+        assert (network.settings.damaged_folder, network.gone) == (own, {})
+
+
+def test_cut_outs_that_have_moved_are_not_asked_for(saved, tmp_path):
+    task, settings, _ = saved(cut_folder=str(tmp_path / "cut"), noise_share=1.0)
+    network = trained.load(task, replace(settings, cut_folder=""))
+    assert evaluate._samples(network, None, 1)[2] == 1
 
 
 def test_a_split_that_makes_no_sense_is_damage(saved):

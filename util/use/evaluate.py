@@ -17,11 +17,13 @@ from util.pictures.read import read_original
 from util.run.folder import RunFolder
 from util.samples.ground import ground_of, open_store, say_unused_range
 from util.say import UserError, say, say_first, show
+from util.settings import option_of
 from util.use import by_condition, expert_masks
 from util.use.apply import find_holes
 from util.use.methods import methods_of, rows_of
 from util.use.table import csv_text, notes, table
 
+_TRAINING_ALONE = ("cut_folder",)  # samples to validate with have none of it
 FITTED = [
     "Each picture, the untouched one too, was fitted to the clear one before it was measured:",
     "a gain and an offset a channel, by least squares over all pixels.",
@@ -142,6 +144,8 @@ def ground_from(trained, data):
 
 def _samples(trained, data, count):
     """Return a line that says which samples, an iterator (name, sample), and how many."""
+    if not data:
+        _refuse_others(trained)
     settings, (where, grounds) = trained.settings, ground_from(trained, data)
     sample = trained.task.samples(settings, True, grounds, trained.split)[1]
     count = count or settings.validation_samples
@@ -150,6 +154,18 @@ def _samples(trained, data, count):
         f"seed {settings.seed}, ground from {where}"
     )
     return head, ((f"sample {n:04d}", sample(n)) for n in range(count)), count
+
+
+def _refuse_others(trained):
+    """Raise UserError where drawn samples would silently take the place of pairs that moved."""
+    lines = [
+        f"{name} = {folder}: is not there now, and the network was trained with it. Say with "
+        f"{option_of(name)} where it is, or {option_of(name)}= to measure on samples without it"
+        for name, folder in trained.gone.items()
+        if name not in _TRAINING_ALONE
+    ]
+    if lines:
+        raise UserError("\n".join(lines))
 
 
 def _pairs(trained, damaged, clear, holes, count):

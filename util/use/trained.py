@@ -36,6 +36,9 @@ class Trained:
         What else the checkpoint holds: see `util.train.loop.describe`.
     by_rows : util.restore.by_rows.ByRows, optional
         How large pictures go through it some rows at a time [in tiles].
+    gone : dict name -> str
+        Folders that it was trained with where none is usual, that are not there now, and in whose
+        place this start names none.
     """
 
     task: object
@@ -47,6 +50,7 @@ class Trained:
     split: object = None
     meta: dict = field(default_factory=dict)
     by_rows: object = None
+    gone: dict = field(default_factory=dict)
 
     def __str__(self):
         whose = ", which comes with the project" if self.path == weights_file(self.task) else ""
@@ -140,7 +144,10 @@ def _load(task, settings, path, given):
     turns = getattr(settings, "turns", 1)
     many = partial(over_turns, many, turns) if turns > 1 else many
     by_rows = parts_of(task, networks, settings)
-    whole = Trained(task, settings, networks, path, step, many, split, meta, by_rows)
+    had = with_new_names(type(settings), meta["settings"]).items()
+    had = {n: v for n, v in had if n.endswith("_folder") and v and n not in given}
+    gone = {name: value for name, value in had.items() if not getattr(settings, name, value)}
+    whole = Trained(task, settings, networks, path, step, many, split, meta, by_rows, gone)
     return told_scale(whole, getattr(settings, "pixel_m", 0))
 
 
