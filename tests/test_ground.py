@@ -203,15 +203,23 @@ def test_where_one_side_has_bad_pictures_alone_the_other_is_told_of(bad, said, t
         assert said.format(way) in str(caught.value)
 
 
-def test_where_all_pairs_held_back_are_bad_the_others_are_told_of(tmp_path):
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (b"cut", "hazy_folder: "),
+        (np.zeros((64, 70, 3), np.uint8), "no pair is left to validate with"),
+    ],
+)
+def test_where_all_pairs_held_back_are_bad_the_others_are_told_of(bad, said, tmp_path):
     for folder in ("clear", "hazy"):
         (tmp_path / folder).mkdir()
         for name in "01234":
             write_picture(tmp_path / folder / f"{name}.png", np.zeros((64, 64, 3), np.uint8))
-    (tmp_path / "hazy" / "2.png").write_bytes(b"cut")
+    place = tmp_path / "hazy" / "2.png"
+    place.write_bytes(bad) if isinstance(bad, bytes) else write_picture(place, bad)
     names = ("clear", "hazy", "cache")
     settings = Deblur(crop_px=64, **{f"{name}_folder": str(tmp_path / name) for name in names})
-    with pytest.raises(UserError, match=r"hazy_folder: .*all others \(4\) are trained"):
+    with pytest.raises(UserError, match=rf"{said}.*all others \(4\) are trained"):
         paired_samples(settings, progress=False)
 
 

@@ -94,7 +94,7 @@ def paired_samples(
             open_store(part.paths, name, settings, 1, parts=part.parts, remedy=part.remedy, **how)
             for part, name in ((side, "clear_folder"), (hazy, setting))
         ]
-        samples.append(_of_stores(here, stores, settings, setting, training, names))
+        samples.append(_of_stores(here, stores, settings, setting, training, names, side.remedy))
     say_shared("clear_folder", *(part.clear for part in samples))
     return samples
 
@@ -122,7 +122,8 @@ def side_by_side_samples(settings, progress=True, split=None, *, setting, names)
             for right in (False, True)
         )
         pairs = [(path, [path]) for path in side.paths]
-        samples.append(_of_stores(pairs, (right, left), settings, setting, training, names))
+        how = settings, setting, training, names, side.remedy
+        samples.append(_of_stores(pairs, (right, left), *how))
     return samples
 
 
@@ -138,17 +139,18 @@ def _half(right, part, height, width):
     return rows, slice(start + columns.start, start + columns.stop)
 
 
-def _of_stores(pairs, stores, settings, setting, training, names):
+def _of_stores(pairs, stores, settings, setting, training, names, remedy):
     """Return PairedSamples of two stores, that of the clear pictures first."""
     if training:
         say_unused_range(stores)
     partners, unfit = partner_indices(pairs, *stores, settings.crop_px)
     say_lonely(unfit)
     if not partners:
+        more = f"; {remedy}" if remedy else ""
         raise UserError(
             f"{setting} = {getattr(settings, setting)}: no pair is left to "
             f"{'train' if training else 'validate'} with, see above. Partners must have the "
-            f"same size, at least half of crop_px = {settings.crop_px}"
+            f"same size, at least half of crop_px = {settings.crop_px}{more}"
         )
     return PairedSamples(*stores, partners, **keyed(settings, training=training), names=names)
 
