@@ -88,6 +88,18 @@ def test_a_start_that_fails_leaves_the_run_as_it_was(runner, capsys, tiny_settin
     assert not (tmp_path / "History").exists()
 
 
+def test_what_a_run_shall_begin_with_is_missed_before_pictures_are_opened(runner, tmp_path, capsys):
+    run = runner("mod_pix2pix")
+    for given, said in (
+        ("weights", "--from weights: no weights come with the project for mod_pix2pix; "),
+        (tmp_path / "none.npz", "none.npz: no such file"),
+    ):
+        status, text = run.here(capsys, f"--from={given}", clear_folder=tmp_path / "not there")
+        assert status == 2
+        assert said in text
+        assert "not there" not in text
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_lists_every_setting_with_its_comment(script, capsys, monkeypatch):
     monkeypatch.setattr(interrupt, "listen", lambda: None)  # pytest keeps its own handlers

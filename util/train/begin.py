@@ -1,6 +1,9 @@
 """How a start begins: with which split, which networks, and which words."""
 
+import os
+
 from util.run import checkpoint
+from util.run.folder import weights_file
 from util.samples.split import Split
 from util.say import UserError, say
 from util.settings import OTHER_SAMPLES, changes, row_of, with_new_names
@@ -28,6 +31,21 @@ def samples_changed(settings, meta):
     return any(row_of(cls, name).kind == OTHER_SAMPLES for name in changed)
 
 
+def check_there(path, task):
+    """Raise UserError where the file that a new run shall begin with is missing."""
+    if not os.path.exists(path):
+        raise _missing(path, task)
+
+
+def _missing(path, task):
+    if path == weights_file(task):
+        return UserError(
+            f"--from weights: no weights come with the project for {task.name}; name a .npz of a "
+            "run, or train from the beginning without --from"
+        )
+    return UserError(f"--from {path}: no such file; a .npz of a run is meant")
+
+
 def begin_with(path, task, state):
     """Set the networks of a new run from a checkpoint, those it has; all else begins as ever.
 
@@ -39,7 +57,7 @@ def begin_with(path, task, state):
         mine = {n: network for n, network in state.networks.items() if n in held}
         step = checkpoint.load_networks(path, mine or state.networks)
     except FileNotFoundError:
-        raise UserError(f"--from {path}: no such file; a .npz of a run is meant") from None
+        raise _missing(path, task) from None
     except checkpoint.DamagedError as error:
         raise UserError(f"--from {path}: damaged or no checkpoint ({error})") from None
     except UserError:

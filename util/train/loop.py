@@ -166,6 +166,8 @@ def _train(task, settings, strategy, begin_with, fresh):
         )
     machines.fix_order_of_sums(strategy)
     meta = None if fresh else checkpoint.newest_meta(run.checkpoints)
+    if begin_with and not meta:
+        begin.check_there(begin_with, task)  # before all that takes time
     split = begin.split_of(settings, run, meta)
     train_sample, validation_sample = task.samples(settings, progress=chief, split=split)
     settings = with_steps(settings, train_sample)
