@@ -666,6 +666,14 @@ _WITHIN_ALL_SAMPLES = Rule(
     ),
     beside=("clear_share", "veil_share"),
 )
+_BESIDE_HEAPS = Rule(
+    lambda v, s: not s.cut_folder or v + s.heap_share <= 1,
+    lambda s: (
+        f"must leave room for heap_share = {s.heap_share} where cut_folder is set: together they "
+        "are 1 at most"
+    ),
+    beside=("heap_share", "cut_folder"),
+)
 _KNOWN_PRESET = Rule(
     lambda v, s: v == "ours" or v in s.presets,
     lambda s: f"must be one of: {', '.join(['ours', *s.presets])}",
@@ -752,7 +760,7 @@ Common.rows = {
     "cumulus_persistence": row(OTHER_SAMPLES, between(0, 1)),
     "heap_share": row(OTHER_SAMPLES, between(0, 1)),
     "cut_folder": row(OTHER_SAMPLES),
-    "cut_share": row(OTHER_SAMPLES, between(0, 1)),
+    "cut_share": row(OTHER_SAMPLES, between(0, 1), _BESIDE_HEAPS),
     "haze_share": row(OTHER_SAMPLES, between(0, 1)),
     "haze_opacity": row(OTHER_SAMPLES, range_within(0, 1)),
     "opacity_offset": row(OTHER_SAMPLES, range_within(-1, 1)),

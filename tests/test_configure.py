@@ -416,6 +416,14 @@ def test_scores_and_losses_share_rows():
     assert found.startswith("validate_every = 100: must be a multiple of log_every (40)")
 
 
+def test_heaps_leave_room_for_cut_outs_where_there_are_some():
+    shares = {"heap_share": 0.9, "cut_share": 0.2}
+    (line,) = mistakes(configure.Defog(**shares, cut_folder="cut"))
+    assert line.startswith("cut_share = 0.2: must leave room for heap_share = 0.9")
+    assert mistakes(configure.Defog(**shares)) == []
+    assert mistakes(configure.Defog(**shares | {"heap_share": 0.8}, cut_folder="cut")) == []
+
+
 def test_tiles_are_wider_than_their_margins():
     assert mistakes(made(apply_tile_px=296, apply_margin_px=100)) == []
     (found,) = mistakes(made(apply_tile_px=295, apply_margin_px=100))
