@@ -73,6 +73,42 @@ def test_pictures_that_are_nowhere_alike_are_refused():
         cut_out(np.full((8, 8, 3), 0.9, np.float32), np.full((8, 8, 3), 0.1, np.float32))
 
 
+def test_where_either_date_shows_no_ground_there_is_no_cloud():
+    cloudy, clear, true = pair()
+    ground = np.ones((SIDE, SIDE), bool)
+    ground[:, :30] = False  # cuts through a cloud
+    clear[~ground] = 0
+    cloudy[~ground] += 0.3
+    light, opacity = cut_out(cloudy, clear, ground)
+    assert opacity[~ground].max() == 0
+    wanted_light, wanted = cut_out(*pair()[:2])
+    inner = np.s_[:, 34:]  # smoothing has rounded off the rim
+    np.testing.assert_allclose(opacity[inner], wanted[inner], atol=0.02)
+    sure = true[inner] > 0
+    np.testing.assert_allclose(light[inner][sure], wanted_light[inner][sure], atol=0.03)
+
+
+@pytest.mark.parametrize("kind", ["alpha", "border"])
+@pytest.mark.parametrize("side", ["cloudy", "clear"])
+def test_the_command_takes_alpha_and_a_black_border_for_no_ground(tmp_path, side, kind):
+    pictures = dict(zip(("cloudy", "clear"), pair()[:2], strict=True))
+    for name, picture in pictures.items():
+        (tmp_path / name).mkdir()
+        pixels = np.rint(255 * np.dstack([picture, np.ones((SIDE, SIDE))])).astype(np.uint8)
+        if name == side and kind == "alpha":
+            # What is beneath alpha 0 is anything: here what makes the other date's ground cloud.
+            pixels[:, :30] = (255, 255, 255, 0) if side == "cloudy" else 0
+        elif name == side:
+            pixels[:, :30, :3] = 0
+        Image.fromarray(pixels if kind == "alpha" else pixels[..., :3]).save(
+            tmp_path / name / "one.png"
+        )
+    assert cut(tmp_path) == 0
+    opacity = read_picture(tmp_path / "cut" / "opacity" / "one.png")[..., 0]
+    assert opacity[:, :30].max() == 0
+    assert opacity[65:75, 65:75].min() > 250  # a cloud further in stays
+
+
 @pytest.fixture
 def folders(tmp_path):
     """Return folders of cloudy and clear pictures: one good pair, and two that are not."""

@@ -8,7 +8,7 @@ import numpy as np
 from util.measure.fit import fitted
 from util.pictures.find import partners
 from util.pictures.pixels import PictureError, as_float
-from util.pictures.read import read_picture
+from util.pictures.read import MAX_PIXELS, read_original
 from util.prepare.each import make_each
 from util.samples.cutouts import LIGHT, OPACITY
 from util.say import UserError
@@ -19,7 +19,7 @@ _SURE = 0.8  # opacity from which on its own light is known
 _NEAR_PX, _FAR_PX = 2, 12  # how far that is carried into what is thin, standard deviations
 
 
-def cut_out(cloudy, clear):
+def cut_out(cloudy, clear, ground=None):
     """Return the light and the opacity of the cloud in a picture, known what is beneath it.
 
     Cloud is what is brighter in all channels than the other date, whose light is first fitted to
@@ -30,6 +30,8 @@ def cut_out(cloudy, clear):
     ----------
     cloudy, clear : float32 (H, W, 3), 0..1
         Of the same place, to the pixel, as near in time as can be.
+    ground : bool (H, W), optional
+        Where both show ground [everywhere]; elsewhere there is no cloud, whatever they hold.
 
     Returns
     -------
@@ -43,14 +45,21 @@ def cut_out(cloudy, clear):
         The two are nowhere alike.
     """
     alike = abs((cloudy - clear).min(axis=-1)) < _ALIKE
+    if ground is not None:
+        alike &= ground
     if not alike.any():
         raise PictureError("the two pictures are nowhere alike; are they of one place?")
-    ground = fitted(clear, cloudy, alike)
-    brighter = cv2.GaussianBlur((cloudy - ground).min(axis=-1), (0, 0), 0.6)
+    beneath = fitted(clear, cloudy, alike)
+    brighter = (cloudy - beneath).min(axis=-1)
+    if ground is not None:
+        brighter[~ground] = 0  # before it is smoothed, which would carry it over the rim
+    brighter = cv2.GaussianBlur(brighter, (0, 0), 0.6)
     opacity = np.clip((brighter - _LEAST) / (_OPAQUE - _LEAST), 0, 1)
     opacity = opacity * opacity * (3 - 2 * opacity)
+    if ground is not None:
+        opacity[~ground] = 0
     sure = opacity >= _SURE
-    light = ground + (cloudy - ground) / np.maximum(opacity, _SURE)[..., None]
+    light = beneath + (cloudy - beneath) / np.maximum(opacity, _SURE)[..., None]
     return np.where(sure[..., None], np.clip(light, 0, 1), _carried(light, sure)), opacity
 
 
@@ -65,19 +74,31 @@ def _carried(light, sure):
     return np.clip(made, 0, 1)
 
 
-def make_cutouts(cloudy, clear, out, *, overwrite=False, **how):
+def _pixels_of(original, full_scale):
+    original.leave_out_border()
+    return as_float(original.picture(full_scale).over_range())
+
+
+def _ground_of(originals):
+    """Return where all show ground, bool (H, W); None if they do everywhere."""
+    found = [original.ground for original in originals if original.ground is not None]
+    return np.logical_and.reduce(found) if found else None
+
+
+def make_cutouts(cloudy, clear, out, *, overwrite=False, max_pixels=MAX_PIXELS, full_scale=None):
     """Cut the cloud out of each picture of a folder, and say how many; originals stay as they are.
 
     ``cloudy/a/b.png`` and ``clear/a/b.jpg`` give ``out/light/a/b.png``, 8 bits in colour, and
-    ``out/opacity/a/b.png``, grey. What exists is kept, so it goes on where it was stopped.
+    ``out/opacity/a/b.png``, grey. What exists is kept, so it goes on where it was stopped. Where
+    either shows no ground, or has a black border, there is no cloud.
 
     Parameters
     ----------
     cloudy, clear, out : str
     overwrite : bool
         Make anew what exists.
-    how
-        Of `util.pictures.read.read_picture`.
+    max_pixels, full_scale
+        As for `util.pictures.read.read`.
 
     Returns
     -------
@@ -100,10 +121,11 @@ def make_cutouts(cloudy, clear, out, *, overwrite=False, **how):
         raise UserError(f"--out {out}: would write over the pictures; name another folder")
 
     def parts_of(name):
-        both = [as_float(read_picture(path, **how)) for path in pairs[name]]
-        if both[0].shape != both[1].shape:
+        both = [read_original(path, max_pixels=max_pixels) for path in pairs[name]]
+        pixels = [_pixels_of(original, full_scale) for original in both]
+        if pixels[0].shape != pixels[1].shape:
             raise PictureError("the two pictures differ in size")
-        light, opacity = cut_out(*both)
+        light, opacity = cut_out(*pixels, _ground_of(both))
         if not (opacity >= _SURE).any():
             raise PictureError("no cloud is brighter than the other date")
         return light, opacity
