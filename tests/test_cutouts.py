@@ -13,6 +13,7 @@ import prepare_data
 from configure import Defog
 from util.pictures.pixels import PictureError
 from util.pictures.read import read_picture
+from util.pictures.write import write_picture
 from util.prepare.cutouts import cut_out
 from util.samples.clouds import cover
 from util.samples.cutouts import DAY, open_cutouts
@@ -148,6 +149,24 @@ def test_the_command_makes_two_pictures_of_each_pair_and_keeps_what_exists(folde
     assert opacity.exists()
     assert cut(folders) == 0
     assert "1 that exist are kept" in capsys.readouterr().err
+
+
+def test_values_that_use_little_of_their_range_are_told_with_a_value_to_set(tmp_path, capsys):
+    for name, picture in zip(("cloudy", "clear"), pair(light=[0.9] * 3)[:2], strict=True):
+        for place, white in (("a", 10_000), ("b", 18_000)):
+            (tmp_path / name / place).mkdir(parents=True)
+            pixels = np.rint(white * picture).astype(np.uint16)
+            write_picture(tmp_path / name / place / "one.png", pixels)
+    assert cut(tmp_path) == 0  # of b something
+    said = capsys.readouterr().err
+    assert f"skipped {tmp_path / 'cloudy' / 'a' / 'one.png'}: its values reach" in said
+    assert f"{tmp_path / 'cloudy' / 'b' / 'one.png'}: its values reach" in said
+    assert said.count("set full_scale to the value that means white, perhaps") == 2
+    assert "no cloud is brighter" not in said
+    assert cut(tmp_path, "--full-scale", "10000", "--overwrite") == 0
+    said = capsys.readouterr().err
+    assert "2 cut-outs made" in said
+    assert "set full_scale" not in said
 
 
 def test_what_is_cut_out_never_takes_the_place_of_a_picture(folders):

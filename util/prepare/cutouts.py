@@ -11,7 +11,7 @@ from util.pictures.pixels import PictureError, as_float
 from util.pictures.read import MAX_PIXELS, read_original
 from util.prepare.each import make_each
 from util.samples.cutouts import LIGHT, OPACITY
-from util.say import UserError
+from util.say import UserError, say_first
 
 _ALIKE = 0.06  # of white: where the two dates differ by less there is no cloud
 _LEAST, _OPAQUE = 0.04, 0.2  # brighter by so much there is cloud, and nothing beneath it is seen
@@ -120,15 +120,23 @@ def make_cutouts(cloudy, clear, out, *, overwrite=False, max_pixels=MAX_PIXELS, 
     if any(target.resolve() in given for both in targets.values() for target in both):
         raise UserError(f"--out {out}: would write over the pictures; name another folder")
 
+    dim = []
+
     def parts_of(name):
         both = [read_original(path, max_pixels=max_pixels) for path in pairs[name]]
         pixels = [_pixels_of(original, full_scale) for original in both]
         if pixels[0].shape != pixels[1].shape:
             raise PictureError("the two pictures differ in size")
         light, opacity = cut_out(*pixels, _ground_of(both))
+        # Of the cloudy one: without cloud, ground may well be dark.
+        unused = both[0].unused_range(full_scale)
         if not (opacity >= _SURE).any():
-            raise PictureError("no cloud is brighter than the other date")
+            raise PictureError(unused or "no cloud is brighter than the other date")
+        if unused:
+            dim.append(f"{both[0].path}: {unused}")
         return light, opacity
 
     found = {name: cloudy for name, (cloudy, _) in pairs.items()}
-    return make_each("cut-outs", found, targets, parts_of, out, overwrite=overwrite)
+    status = make_each("cut-outs", found, targets, parts_of, out, overwrite=overwrite)
+    say_first(dim)
+    return status
