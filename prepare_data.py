@@ -49,7 +49,7 @@ turn), which have no partner of their size, and which are on both sides: trained
 or in FOLDER and in the folder after --against.
 
 Exit status: 0 fit; 1 not fit: something is unreadable, other than its list says, without a partner,
-or on both sides.""",
+or on both sides, or nothing of a side is usable.""",
     "split": """Write train.txt, val.txt and perhaps test.txt into a folder of pictures.
 
 A line a picture, by its path there. Training keeps to the first two where they are

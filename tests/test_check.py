@@ -123,6 +123,48 @@ def test_pairs_that_are_none(tmp_path, capsys):
     assert "not fit: 2 without a partner, 2 no pairs\n" in said
 
 
+@pytest.mark.parametrize("size", [(63, 96), (96, 63)])
+def test_a_single_picture_too_small_to_train_on_is_not_fit(tmp_path, capsys, size):
+    folder = tmp_path / "clear"
+    save(folder / "one.png", picture(0, *size))
+    status, said = checked(capsys, folder)
+    assert status == 1
+    assert "sides with nothing usable: none of the 1 to train on" in said
+    assert "sides with nothing usable: none of the 1 held back" in said
+    assert "not fit: 2 sides with nothing usable\n" in said
+    save(folder / "one.png", picture(0, 64, 64))
+    assert checked(capsys, folder)[0] == 0
+
+
+def test_a_side_of_which_nothing_is_usable_is_not_fit(tmp_path, capsys):
+    folder = scenes(tmp_path / "clear", count=3, each=1)
+    held = save(folder / "3" / "0.png", picture(9, 60, 96))
+    (folder / "val.txt").write_text("3/0.png\n")
+    (folder / "train.txt").write_text("".join(f"{n}/0.png\n" for n in range(3)))
+    status, said = checked(capsys, folder)
+    assert status == 1
+    assert "sides with nothing usable: none of the 1 held back\n" in said
+    assert "to train on\n" not in said
+    held.write_bytes(b"no picture")
+    status, said = checked(capsys, folder)
+    assert status == 1
+    assert "1 sides with nothing usable\n" in said
+
+
+def test_pairs_of_which_none_is_of_one_size_leave_nothing_usable(tmp_path, capsys):
+    clear, hazy = tmp_path / "clear", tmp_path / "hazy"
+    for n in range(4):
+        save(clear / f"{n}.png", picture(n))
+        save(hazy / f"{n}_0.8_0.2.png", picture(n)[:90] // 2)
+    status, said = checked(capsys, clear, "--hazy", hazy)
+    assert status == 1
+    assert "not fit: 4 no pairs, 2 sides with nothing usable\n" in said
+    for n in range(4):
+        save(hazy / f"{n}_0.9_0.2.png", picture(n) // 2)
+    status, said = checked(capsys, clear, "--hazy", hazy)
+    assert "not fit: 4 no pairs\n" in said
+
+
 def test_a_process_of_its_own_loads_no_tensorflow(tmp_path):
     folder = scenes(tmp_path / "clear", count=2, each=1)
     code = (

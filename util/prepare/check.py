@@ -59,7 +59,7 @@ def check(folder, settings, *, hazy=None, against=None):
     int
         0 if it is fit to be trained and measured on; 1 if a file is unreadable or other than its
         list says, or a picture has no partner of its size, is on both sides of the split, or is in
-        `against` as well.
+        `against` as well, or nothing of a side is usable.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def check(folder, settings, *, hazy=None, against=None):
     looks, bad["unreadable"] = looks_at(paths, settings)
     _say_what(folder, paths, looks, settings)
     bad["not as listed"] = _not_as_listed(folder, looks)
-    trained = paths
+    trained, fitting = paths, looks.keys()
     if hazy:
         pairs, lonely = find_pairs(hazy, folder, "--hazy", "FOLDER")
         bad["without a partner"] = [f"{path}: {reason}" for path, reason in lonely]
@@ -79,9 +79,10 @@ def check(folder, settings, *, hazy=None, against=None):
         bad["unreadable"] += unreadable
         bad["no pairs"] = _unlike(pairs, looks, partners)
         _say_what(hazy, partners, partners, settings)
-        trained = [path for path, _ in pairs]
+        trained, fitting = [path for path, _ in pairs], _fitting(pairs, looks, partners)
     split = Split(settings).sides("FOLDER", folder, trained, crop_px=settings.crop_px)
     show(f"  split: {len(split[0].paths)} to train on, {len(split[1].paths)} held back")
+    bad["sides with nothing usable"] = _nothing_usable(split, fitting, looks, settings.crop_px)
     # A single picture is divided, which is no leak.
     side_of = dict.fromkeys(split[1].paths, "held back") | dict.fromkeys(split[0].paths, "trained")
     tested = lists_of(folder).get("test", {})
@@ -173,6 +174,25 @@ def _unlike(pairs, looks, partners):
                 lines.append(f"{partner}: {sides[0]}, but {path} has {sides[1]}")
             elif one.digest == other.digest:
                 lines.append(f"{partner}: is the same file as {path}")
+    return lines
+
+
+def _fitting(pairs, looks, partners):
+    """Return the clear pictures that have a readable partner of their size."""
+    sizes = {path: {partners[p].size for p in found if p in partners} for path, found in pairs}
+    return {path for path, there in sizes.items() if path in looks and looks[path].size in there}
+
+
+def _nothing_usable(split, fitting, looks, crop_px):
+    """Return a line on each side of a split with nothing that training would take."""
+    lines = []
+    for side, what in zip(split, ("to train on", "held back"), strict=True):
+        sizes = {path: looks[path].size for path in side.paths if path in fitting}
+        for path, part in side.parts.items():
+            if path in sizes:
+                sizes[path] = [along.stop - along.start for along in part(*sizes[path])]
+        if not any(2 * min(size) >= crop_px for size in sizes.values()):
+            lines.append(f"none of the {len(side.paths)} {what}")
     return lines
 
 
