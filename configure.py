@@ -896,7 +896,7 @@ Common.rows = {
     "attention_at": row(FIXED, one_of(0, 2, 4, 8, 16, 32)),
 }
 
-# Who says how many steps a run has does not want the epochs of a preset.
+# Who says how many steps a run has does not want the epochs of a preset, nor those above.
 Common.instead = {"steps": "epochs"}
 # What settings were called before, for runs and checkpoints from then.
 Common.renamed = {"history_size": "past_size", "history_share": "past_share"}

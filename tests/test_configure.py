@@ -447,9 +447,9 @@ def settings_of(monkeypatch, capsys):
     classes = configure.Defog, configure.GANPoly, configure.Deblur, configure.Pix2pix
     tasks = {c: Task("mod_defog", c, *[None] * 8) for c in classes}
 
-    def run(*words, cls=configure.Defog):
+    def run(*words, cls=configure.Defog, task=None):
         with pytest.raises(SystemExit) as ended:
-            command.main(tasks[cls], "text", list(words))
+            command.main(task or tasks[cls], "text", list(words))
         if ended.value.code == 0:
             return caught.pop() if caught else None
         assert ended.value.code == 2
@@ -587,6 +587,30 @@ def test_a_preset_is_one_word_and_single_settings_go_before_it(settings_of, tmp_
         n for n in vars(usual) if n in {"preset", *source}
     ]
     assert "preset = 'sauce': must be one of: ours, source" in settings_of("--preset", "sauce")
+
+
+def test_steps_that_are_given_take_the_place_of_the_epochs_of_configure(
+    settings_of, tmp_path, capsys
+):
+    @settings.settings_class
+    class Mine(configure.Deblur):
+        epochs: int = 5
+
+    task = Task("mod_defog", Mine, *[None] * 8)
+    there = f"--runs-folder={tmp_path}"
+
+    def start(*words):
+        return settings_of(there, *words, task=task)
+
+    assert start().epochs == 5
+    for words in (["--steps=100"], ["--steps=100", "--preset=source"]):
+        found = start(*words)
+        assert (found.steps, found.epochs) == (100, 0)
+    assert start("--steps=100", "--epochs=0").epochs == 0
+    assert "does nothing" not in capsys.readouterr().err
+    assert start("--steps=100", "--epochs=2").epochs == 2
+    said = "mod_defog: --steps does nothing beside --epochs; give one of the two\n"
+    assert capsys.readouterr().err == said
 
 
 def test_a_run_keeps_its_preset(settings_of, tmp_path, capsys):

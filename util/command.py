@@ -46,6 +46,10 @@ def _run(task, description, arguments):
     if command == "train":
         if not options.fresh:
             settings = _as_begun(task, settings, options, given)
+        for name, other in task.settings.instead.items():
+            if name in given and other in given and getattr(settings, other):
+                one, stays = option_of(name), option_of(other)
+                say(f"{task.name}: {one} does nothing beside {stays}; give one of the two")
         return _train(task, settings, options.fresh, options.begin_with)
     with cut_short(task.name):
         return _use(task, settings, command, options, given)

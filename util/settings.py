@@ -38,7 +38,8 @@ class Settings:
     presets : dict preset -> dict name -> value
         What one word sets; beside them is "ours", which leaves all as it is.
     instead : dict name -> name
-        Settings that a person gives, each with the one of a preset whose place it takes.
+        Options, each with the setting of a preset or of configure.py whose place it takes: that
+        is nothing then, unless it is an option as well.
     """
 
     rows, renamed, unsaid, presets, instead = {}, {}, {}, {}, {}
@@ -218,10 +219,11 @@ def from_texts(cls, texts, unknown=(), offered=()):
         With all mistakes at once, a line each with its remedy.
     """
     preset = cls.presets.get(texts.get("preset", cls.preset), {})
-    replaced = {cls.instead.get(name) for name in texts}
-    values = {name: value for name, value in preset.items() if name not in replaced}
-    found = [f"{word}: not understood{_meant(cls, offered, word)}" for word in unknown]
     types = {f.name: f.type for f in fields(cls)}
+    replaced = [cls.instead[name] for name in texts if name in cls.instead]
+    # Not its default either: that is what configure.py says, which the option goes before.
+    values = preset | {name: types[name]() for name in replaced}
+    found = [f"{word}: not understood{_meant(cls, offered, word)}" for word in unknown]
     for name, text in texts.items():
         try:
             values[name] = _parsed(types[name], text)
