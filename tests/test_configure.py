@@ -376,6 +376,16 @@ def test_an_integer_may_stand_for_a_number_and_a_list_for_a_tuple(name, value):
     assert mistakes(made(**{name: value})) == []
 
 
+def test_a_list_in_configure_stands_for_a_tuple():
+    @settings.settings_class
+    class Mine(configure.Deblur):
+        airlight: tuple[float, float] = [0.7, 1.0]
+        steps: int = [5]
+
+    assert Mine().airlight == (0.7, 1.0)
+    assert mistakes(Mine()) == ["steps = (5,): must be of type int"]
+
+
 def test_a_name_that_is_no_setting_and_a_value_without_its_type_are_told():
     @settings.settings_class
     class Mine(configure.Defog):

@@ -9,7 +9,6 @@ import os
 import sys
 from collections import namedtuple  # typing takes a quarter of this file's time to import
 from dataclasses import FrozenInstanceError, dataclass, fields, replace
-from functools import partial
 from math import isfinite
 
 from util.say import UserError
@@ -21,9 +20,16 @@ HERE = "here"  # of this machine and this start alone: a checkpoint's own value 
 AT_ONCE = "at once"  # counts from the next step on
 
 
-# A dataclass whose methods are those of `Settings`: to generate them for nine classes of up to
-# sixty fields took most of the time in which configure.py is imported.
-settings_class = partial(dataclass, init=False, repr=False, eq=False)
+def settings_class(cls):
+    """Return a class as a dataclass whose methods are those of `Settings`, lists made tuples.
+
+    To generate the methods for nine classes of up to sixty fields took most of the time in which
+    configure.py is imported. A list may stand for a tuple, but is no default to a dataclass.
+    """
+    for name, value in list(vars(cls).items()):
+        if isinstance(value, list):
+            setattr(cls, name, tuple(value))
+    return dataclass(cls, init=False, repr=False, eq=False)
 
 
 class Settings:
