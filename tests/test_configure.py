@@ -407,6 +407,23 @@ def test_a_name_that_is_no_setting_and_a_value_without_its_type_are_told():
     assert "preset" not in settings.names_here(Mine)
 
 
+def test_a_setting_that_has_its_type_nowhere_is_told_so():
+    @settings.settings_class
+    class Bare(settings.Settings):
+        rows = configure.Common.rows
+        seed: int = 0
+        steps = 100
+        ground_zoom = (0.5, 2.0)
+        step = 5
+
+    assert mistakes(Bare()) == [
+        "step: is no setting; did you mean steps?",
+        "steps = 100: does nothing without its type; write steps: int = 100",
+        "ground_zoom = (0.5, 2.0): does nothing without its type; write "
+        "ground_zoom: tuple[float, float] = (0.5, 2.0)",
+    ]
+
+
 def test_all_mistakes_come_together():
     wrong = {
         "crop_px": 100,

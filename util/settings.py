@@ -158,7 +158,6 @@ def mistakes(settings):
 def _strange(cls):
     """Return a line for each name in a class that is no setting, and each value without a type."""
     types = {f.name: f.type for f in fields(cls)}
-    known = [name for name in types if row_of(cls, name) is not _NO_SETTING]
     bare = {
         name: value
         for part in cls.__mro__
@@ -166,13 +165,19 @@ def _strange(cls):
         if isinstance(value, (bool, int, float, str, tuple, list))
         and not (name.startswith("_") or name in part.__annotations__)
     }
+    # By its row: where a class lost its type, and none has it before, it is no field.
+    known = [name for name in {**types, **bare} if row_of(cls, name) is not _NO_SETTING]
     found = [f"{n}: is no setting{_near(n, known)}" for n in {**types, **bare} if n not in known]
     return found + [
         f"{name} = {value!r}: does nothing without its type; write {name}: "
-        f"{_type_name(types[name])} = {value!r}"
+        f"{_type_name(types.get(name) or _type_of(value))} = {value!r}"
         for name, value in bare.items()
         if name in known
     ]
+
+
+def _type_of(value):
+    return tuple[tuple(map(type, value))] if isinstance(value, tuple) else type(value)
 
 
 def _type_name(kind):
