@@ -225,7 +225,7 @@ def _limits(text):
         low, high = map(float, text.split(","))
     except ValueError:
         low = high = 0
-    if low == high:
+    if not 1e-30 <= abs(high - low) <= 1e30:  # layers are made in float32; NaN and infinity fail
         raise argparse.ArgumentTypeError(f"{text}: must be two numbers that differ, such as 0,1")
     return low, high
 

@@ -87,7 +87,11 @@ def test_mistakes_are_one_line(tmp_path, monkeypatch, words, why):
         prepare_data.run(words)
 
 
-@pytest.mark.parametrize("word", ["--limits=1,1", "--limits=x", "--blur-px=-1"])
+@pytest.mark.parametrize(
+    "word",
+    ["--limits=1,1", "--limits=x", "--blur-px=-1"]
+    + [f"--limits={pair}" for pair in ("nan,1", "1,nan", "inf,1", "0,-inf", "0,1e300", "0,1e-60")],
+)
 def test_numbers_have_their_limits(word):
     with pytest.raises(SystemExit) as end:
         prepare_data.run(["layers", "x", "--out", "o", word])
