@@ -123,13 +123,12 @@ def _arguments_of_output(parser):
 
 
 def _noaa(options, settings):
-    from util.pictures.read import read_picture
     from util.prepare import noaa
 
     colours = noaa.read_table(options.table) if options.table else None
 
     def opacity_of(path):
-        pixels = read_picture(path, max_pixels=settings.max_pixels)
+        pixels = noaa.read_pixels(path, settings.max_pixels)
         return noaa.opacity_of(pixels, colours, options.line_px)
 
     return _layers_of(options, opacity_of)

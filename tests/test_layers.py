@@ -119,8 +119,11 @@ def test_alpha_of_a_coloured_layer_is_its_opacity(tmp_path):
     Image.fromarray(np.dstack([noise(8, 8), alpha])).save(tmp_path / "a.png")
     np.testing.assert_allclose(opacity_in(tmp_path / "a.png"), RAMP, atol=0.003)
     Image.fromarray(noise(8, 8)).save(tmp_path / "b.png")
-    with pytest.raises(PictureError, match=r"in colour.*prepare_data\.py noaa"):
+    with pytest.raises(PictureError, match=r"in colour.*prepare_data\.py noaa") as caught:
         opacity_in(tmp_path / "b.png")
+    assert "prepare_data.py layers" not in str(caught.value)  # which says so itself
+    first = read_picture(tmp_path / "b.png")[..., 0] / 255
+    np.testing.assert_allclose(opacity_in(tmp_path / "b.png", limits=(0, 255)), first, atol=1e-6)
     Image.fromarray(alpha).save(tmp_path / "c.png")
     np.testing.assert_allclose(opacity_in(tmp_path / "c.png"), RAMP, atol=0.003)
 
@@ -148,6 +151,16 @@ def test_values_of_another_range_need_limits_and_are_told_so(tmp_path, capsys):
     assert "full_scale" not in said
     assert prepare_data.run([*words, "--limits=0,10000", "--overwrite"]) == 0
     assert "--limits" not in capsys.readouterr().err
+
+
+def test_values_in_place_of_colours_are_told_what_takes_them(tmp_path, capsys):
+    tifffile.imwrite(tmp_path / "a.tif", 200 + 100 * RAMP, photometric="minisblack")
+    words = [str(tmp_path), "--out", str(tmp_path / "out")]
+    assert prepare_data.run(["noaa", *words]) == 1
+    said = capsys.readouterr().err
+    assert "a.tif: values from 200 to 300 have no known range; save it in 8 bits" in said
+    assert "full_scale" not in said  # an option that noaa does not have
+    assert prepare_data.run(["layers", *words, "--limits=300,200"]) == 0
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int16, np.uint16])

@@ -14,6 +14,11 @@ from util.prepare.each import make_each
 from util.samples.clouds import stretch
 from util.say import UserError
 
+_NO_LAYER = (
+    "in colour, where brightness alone counts; if it is colour infrared, use prepare_data.py noaa; "
+    "else save it as grey, or give --limits, which takes its first band"
+)
+
 
 class Finish(NamedTuple):
     """What is done to opacity before it is written.
@@ -137,7 +142,10 @@ def _without_limits(original, dim):
         return np.ascontiguousarray(upright(alpha, original.orientation))
     if unused := original.unused_range():
         dim.append(f"{original.path}: {_with_limits(unused)}")
-    return brightness(original, pixels)
+    try:
+        return brightness(original, pixels)
+    except PictureError as error:
+        raise PictureError(_NO_LAYER, original.path) from error
 
 
 def _with_limits(reason):

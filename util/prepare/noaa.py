@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 
 from util.pictures.harmonic import harmonic_fill
-from util.pictures.pixels import luma
+from util.pictures.pixels import PictureError, luma
+from util.pictures.read import read_original
 from util.say import UserError
 
 _GREYS = 60, 195  # of green: from clear to where grey ends, and back from yellow to red
@@ -93,6 +94,19 @@ def lines_of(pixels, line_px):
     near_white = cv2.dilate((thin & (bright >= _WHITE)).view(np.uint8), square)
     rim = np.ones((2 * _SMEAR_PX + 1,) * 2, np.uint8)
     return cv2.dilate(near_white & thin, rim) > 0
+
+
+def read_pixels(path, max_pixels):
+    """Return what `opacity_of` takes of a file. Raises PictureError."""
+    original = read_original(path, max_pixels=max_pixels)
+    try:
+        return original.picture().over_range()
+    except PictureError as error:
+        raise PictureError(
+            f"{error.reason.partition(';')[0]}; save it in 8 bits, or give values such as "
+            "temperatures to prepare_data.py layers --limits",
+            path,
+        ) from None
 
 
 def read_table(path):
