@@ -182,6 +182,18 @@ def test_masks_that_cannot_be_meant(tmp_path):
     assert not masks.Holes(str(tmp_path)).find(tmp_path / "x.png", "black", picture()).any()
 
 
+def test_a_bad_mask_is_named_with_its_picture_and_one_for_all_is_refused_at_once(tmp_path):
+    one = tmp_path / "x_mask.png"
+    write_picture(one, corner().astype(np.uint8))
+    reason = f"{one}: its greatest value is 1; white, which means missing, is 255"
+    with pytest.raises(PictureError) as caught:
+        masks.Holes(str(tmp_path)).find(tmp_path / "in" / "x.png", "x", picture())
+    assert str(caught.value) == f"{tmp_path / 'in' / 'x.png'}: its mask {reason}"
+    with pytest.raises(UserError) as refused:
+        masks.Holes(str(one))
+    assert str(refused.value) == f"--holes {reason}"
+
+
 # ---- which of them counts ----
 
 

@@ -41,7 +41,7 @@ class Holes:
     Raises
     ------
     UserError
-        `place` cannot be read, or `colour` is none.
+        `place` cannot be read or is a file that is no mask, or `colour` is none.
     """
 
     def __init__(
@@ -59,6 +59,8 @@ class Holes:
             try:
                 for path in find_pictures(self._place):
                     self._masks.setdefault(stem_of(path, self._place), []).append(path)
+                if self._place.is_file():
+                    self._read(self._place)  # it would be refused of each picture
             except PictureError as error:
                 raise UserError(f"--holes {error}") from None
         self.files = {mask.resolve() for masks in self._masks.values() for mask in masks}
@@ -120,20 +122,26 @@ class Holes:
             raise PictureError("all of it is missing; nothing is left to go by", path)
         return hole
 
+    def _read(self, mask):
+        if not mask.stem.endswith(_OPACITY):
+            return read_mask(mask, max_pixels=self._max_pixels)
+        if not self._said:
+            say(
+                f"{mask}: missing is where its opacity is hole_opacity_from = "
+                f"{self._opacity_from:g} or more; so for all {_OPACITY[1:]} masks"
+            )
+            self._said = True
+        return read_mask(mask, max_pixels=self._max_pixels, white_from=self._opacity_from)
+
     def _found(self, path, stem, pixels, full_scale):
         if self._place:
             mask = self._mask_of(path, stem)
             if mask is None:
                 raise PictureError(f"no mask {stem}.* in {self._place}, nor {stem}_mask.*", path)
-            if not mask.stem.endswith(_OPACITY):
-                return read_mask(mask, max_pixels=self._max_pixels)
-            if not self._said:
-                say(
-                    f"{mask}: missing is where its opacity is hole_opacity_from = "
-                    f"{self._opacity_from:g} or more; so for all {_OPACITY[1:]} masks"
-                )
-                self._said = True
-            return read_mask(mask, max_pixels=self._max_pixels, white_from=self._opacity_from)
+            try:
+                return self._read(mask)
+            except PictureError as error:
+                raise PictureError(f"its mask {error}", path) from None
         alpha = read_alpha(path, max_pixels=self._max_pixels)
         no_mask = alpha is not None and is_no_mask(alpha)
         # Many programs write an alpha channel that says nothing.
