@@ -1,6 +1,7 @@
 """Lists say which pictures are trained on, held back and tested on, and training keeps to them."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 
@@ -131,6 +132,20 @@ def test_names_that_begin_as_comments_do_are_listed(tmp_path, capsys, words):
     lists = listed(tmp_path)
     assert sorted(lists["train"] + lists["val"]) == sorted(names)
     assert checked(capsys, tmp_path)[0] == 0
+
+
+@pytest.mark.parametrize("sign", ["\n", "\r", "\x85", "\u2028", "\\"])
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_names_that_no_list_can_hold_are_left_out_with_a_line(tmp_path, capsys, sign):
+    for n in range(4):
+        save(tmp_path / f"{n}.png", picture(n))
+    save(tmp_path / f"a{sign}b.png", picture(9))
+    assert prepare_data.run(["split", str(tmp_path), "--validation-by", "tile"]) == 0
+    said = capsys.readouterr().err
+    shown = sign if sign.isprintable() else "?"
+    assert f"left out a{shown}b.png: no list can hold this name; rename it\n" in said
+    lists = listed(tmp_path)
+    assert sorted(lists["train"] + lists["val"]) == [f"{n}.png" for n in range(4)]
 
 
 def test_a_test_picture_that_is_trained_on_leaks(tmp_path, capsys):

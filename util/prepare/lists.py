@@ -1,5 +1,6 @@
 """Write down which pictures are trained on, held back and tested on, to be repeated."""
 
+from itertools import compress
 from pathlib import Path
 
 from util import files
@@ -43,6 +44,11 @@ def write_lists(folder, settings, *, test_share=0.0, hashes=False, overwrite=Fal
         raise UserError(f"{folder}: has test.txt; give --test-share as well, or take it away")
     paths = pictures_of(folder, "FOLDER")
     names = [place_in(path, folder).as_posix() for path in paths]
+    # Others would be read again as other names.
+    fits = ["\\" not in name and len(name.splitlines()) == 1 for name in names]
+    unfit = [name for name, fit in zip(names, fits, strict=True) if not fit]
+    say_first([f"left out {name}: no list can hold this name; rename it" for name in unfit])
+    paths, names = list(compress(paths, fits)), list(compress(names, fits))
     by = rule_of("FOLDER", names, settings.validation_by)
     looks, unreadable = looks_at(paths, settings)
     say_first(unreadable)
