@@ -8,6 +8,7 @@ from stand_ins import clearer, filler, picture
 from test_bands import OnlySlices
 
 from util.restore import chain as of_chain
+from util.restore import cover as of_cover
 from util.restore.bands import bands
 from util.restore.chain import Chain, restore_picture, rows
 from util.restore.fringes import without_fringes
@@ -389,7 +390,7 @@ def test_of_wide_cloud_the_rim_is_painted_and_of_its_fringe_what_is_brighter_tha
 @pytest.mark.parametrize("white", [255, 10_000])
 def test_what_is_all_white_and_touches_cloud_is_cloud(white, cloud_white, monkeypatch):
     """White is found as cloud in the left half of the picture alone."""
-    monkeypatch.setattr(of_chain, "_CLOUD_SHARE", 2)  # not by what is near
+    monkeypatch.setattr(of_cover, "_CLOUD_SHARE", 2)  # not by what is near
 
     def found(batch):
         opacity = np.asarray(batch["cloudy"])[..., :1] > 0.99 * cloud_white
@@ -419,11 +420,11 @@ def test_what_is_all_white_and_touches_cloud_is_cloud(white, cloud_white, monkey
 
 
 def test_white_is_followed_for_63_pixels(monkeypatch):
-    monkeypatch.setattr(of_chain, "_CLOUD_SHARE", 2)  # not by what is near
+    monkeypatch.setattr(of_cover, "_CLOUD_SHARE", 2)  # not by what is near
     opacity, white = np.zeros((20, 120), np.uint8), np.zeros((20, 120), bool)
     opacity[10, 10:20], opacity[10, 20:30] = 255, 100
     white[10, 15:] = True
-    missed = of_chain._add_white(opacity, opacity > 191, white)
+    missed = of_cover.add_white(opacity, opacity > 191, white)
     wanted = np.zeros((20, 120), np.uint8)
     wanted[10, 10 : 20 + 63] = 255
     np.testing.assert_array_equal(opacity, wanted)
@@ -451,7 +452,7 @@ def test_missed_clumps_are_cloud_where_three_of_twenty_white_things_near_by_are(
         clumps[top : top + 2, left : left + 4] = True
     white |= clumps
     white[700:720, 700:720] = True  # far away
-    missed = of_chain._add_white(opacity, opacity > 191, white)
+    missed = of_cover.add_white(opacity, opacity > 191, white)
     assert (opacity[touching] == 255).all()
     assert (opacity[clumps] == 255 * found).all()
     assert (opacity[700:720, 700:720] == 0).all()

@@ -16,9 +16,10 @@ import cv2
 import numpy as np
 
 from util.pictures.harmonic import coarse_fill
-from util.pictures.morphology import cell_sums, dilated, eroded
+from util.pictures.morphology import dilated, eroded
 from util.pictures.thin_plate import narrow_fill
 from util.restore.bands import bands, tile_counts
+from util.restore.cover import ALL_WHITE, MISSED_PX, add_white, cover_of, hole_of, is_hidden
 from util.restore.detail import with_detail
 from util.restore.fringes import without_fringes
 from util.restore.holes import windows
@@ -26,36 +27,12 @@ from util.restore.shadows import relight
 from util.restore.tiles import Part
 
 _FADE = 0.1  # of opacity, over which the painted ground takes the place of the cleared one
-# Where cloud ends its cleared ground is worst: what is painted by it is 1.3 to 2.4 dB further from
-# the truth (harmonic; thick, mixed and small cumulus, crops of 256 px) than what is not.
-_RIM_PX, _RIM_FROM = 8, 8  # width of that rim, and its least opacity of 0..255
-# Wide cloud has room for a square of 2 x 6 + 1 pixels. Its fringe is often not found at all, and
-# made grey stains of the sea beneath large real clouds; so nothing is believed there. Of its rim
-# the painted ground is nearer to the truth than the cleared one from .4 of repaint_from on. On
-# crops of 128 px both give thick cloud + .3 dB, mixed + .1 (what is hidden + .6 and + 1.2), and
-# leave small cumulus as it was.
-_WIDE_PX, _FRINGE_PX, _RIM_SHARE = 6, 15, 0.4
 # In a rim cloud is taken off too little, and of a fringe that is not found nothing. What is
 # brighter in all channels than the ground painted there is cloud that was left, over _LEFT of white
 # more and more surely. What the first step kept as it came may be a roof: it has to be
 # _LEFT_OF_OWN brighter first. On crops of 128 px this gives mixed cloud + .6 dB (what is hidden
 # + 1.6), small cumulus + 1.8, thick + .1; a clear pixel of 500 is lost.
 _LEFT, _LEFT_OF_OWN = 0.04, 0.08
-# What is all white and touches hidden ground is of the same cloud, even where the first step finds
-# none, as of dense cumulus beside bright water; so from pixel to pixel, over gaps of two. Where it
-# found next to none it found no rim either, so nothing near tells how to paint. On crops of 128 px
-# nothing is lost by it; over gaps of seven or from .9 of white on small cumulus loses .4 dB and .3,
-# by white fields and roofs.
-_ALL_WHITE, _STEP_PX, _MOST_STEPS = 0.97, 3, 21
-# Where three of twenty of the separate things that are all white within 256 px or so are of that
-# cloud all of them are: the first step misses whole clumps of dense cumulus. Of eight crops of the
-# Bahamas picture the least has then .995 of its white found (.785 at four of twenty). Things are
-# counted, by corners, not pixels: a large cloud would bring a city's roofs with it. Many have to be
-# of that cloud, and only where it is white it counts: roofs are found falsely, too, and would bring
-# others with them. In clear pictures of held-back scenes nothing is lost, of a city without cloud
-# 101 pixels of 259,081 (512 if one were enough), none where the size of a pixel is told (618).
-_CLOUD_SHARE, _LEAST_THINGS, _CELL_PX, _REACH_CELLS = 0.15, 32, 16, 16
-_MISSED, _MISSED_PX = 64, 8  # found opacity of 0..255 that is next to none, and what is near it
 _MOST_RINGS = 8  # further inside a hole the filling stays smooth
 
 
@@ -161,7 +138,7 @@ def rows(chain, source, *, white=None, progress=None, more=None, ground=None, hi
 
 def _restored(chain, source, white, progress, more, ground, hidden):
     opacity, all_white = (np.empty(source.shape[:2], kind) for kind in (np.uint8, bool))
-    least = (math.ceil(_ALL_WHITE * chain.cloud_white * white),) * 3
+    least = (math.ceil(ALL_WHITE * chain.cloud_white * white),) * 3
     most = (np.iinfo(source.dtype).max,) * 3
     parts = bands(chain.clear, source, white=white, progress=progress)
     for top, made, found in without_fringes(parts, white):
@@ -169,16 +146,16 @@ def _restored(chain, source, white, progress, more, ground, hidden):
         ground[at], opacity[at] = made, found
         all_white[at] = cv2.inRange(made, least, most) > 0
     share, confidence = chain.share, chain.confidence
-    missed = _add_white(opacity, _hidden(opacity, share), all_white)
-    cover, fringe = _cover(opacity, share, chain.repaint_from)
-    fringe |= dilated(missed, _MISSED_PX)
+    missed = add_white(opacity, is_hidden(opacity, share), all_white)
+    cover, fringe = cover_of(opacity, share, chain.repaint_from)
+    fringe |= dilated(missed, MISSED_PX)
     del all_white, missed  # a byte a pixel each, while painters need memory
     shade = relight(ground, opacity, white) if chain.shadows else None
     if chain.shadows:
         cover[shade == 255] = 255
     if hidden is not None:  # not before: what a user marked casts no shadows
         opacity[hidden] = cover[hidden] = 255
-    hole = _hole(cover, share, fringe)
+    hole = hole_of(cover, share, fringe)
     if chain.shadows:
         _mark_lit(chain, cover, shade)
     del fringe, shade  # as above
@@ -204,82 +181,6 @@ def _restored(chain, source, white, progress, more, ground, hidden):
         if last:
             return
         inner = eroded(hole, chain.reach_px)
-
-
-def _add_white(opacity, hidden, white):
-    """Mark what touches hidden ground and is all white in the opacity; return what was missed.
-
-    uint8 (H, W), and bool (H, W) three times, of which `white` is used up.
-    """
-    missed, front, touches = np.zeros_like(white), hidden, white.copy()
-    white &= ~hidden
-    for _ in range(_MOST_STEPS):
-        front = dilated(front, _STEP_PX)
-        front &= white
-        if not front.any():
-            break
-        white ^= front
-        missed |= front & (opacity < _MISSED)
-        opacity[front] = 255
-    touches ^= white
-    white &= _among_cloud(touches, white)
-    missed |= white & (opacity < _MISSED)
-    opacity[white] = 255
-    return missed
-
-
-def _among_cloud(touches, rest):
-    """Return, bool (H, W), where near by enough of what is all white touches hidden ground."""
-    counts = [_counts_around(mask) for mask in (touches, rest)]
-    cells = counts[0] >= np.maximum(_CLOUD_SHARE * sum(counts), _LEAST_THINGS)
-    height, width = rest.shape
-    return cells.repeat(_CELL_PX, axis=0)[:height].repeat(_CELL_PX, axis=1)[:, :width]
-
-
-def _counts_around(mask):
-    """Count the things of a mask around each cell by upper left corners, float32 (cells, cells)."""
-    corners = mask.copy()
-    corners[1:] &= ~mask[:-1]
-    corners[:, 1:] &= ~mask[:, :-1]
-    side = 2 * _REACH_CELLS + 1
-    return cv2.boxFilter(
-        cell_sums(corners, _CELL_PX, np.float32),
-        ddepth=-1,
-        ksize=(side, side),
-        normalize=False,
-        borderType=cv2.BORDER_CONSTANT,
-    )
-
-
-def _cover(opacity, share, repaint_from):
-    """Return what is to be repainted of a found opacity, and where nothing is to be believed.
-
-    uint8 (H, W), the opacity itself or, around wide cloud, more of it; bool (H, W).
-    """
-    wide = eroded(_hidden(opacity, share), _WIDE_PX)
-    if not wide.any():
-        return opacity.copy(), wide
-    rim = dilated(wide, _WIDE_PX + _RIM_PX)
-    rim &= opacity >= np.ceil(255 * _RIM_SHARE * repaint_from)
-    cover = opacity.copy()
-    cover[rim] = 255
-    return cover, dilated(wide, _WIDE_PX + _FRINGE_PX)
-
-
-def _hidden(opacity, share):
-    """Return where something is painted by its opacity, bool (H, W)."""
-    return opacity > int(np.flatnonzero(share == 0)[-1])
-
-
-def _hole(cover, share, fringe):
-    """Return what painters are told is missing, bool (H, W): hidden ground, its rim and fringe."""
-    hidden = _hidden(cover, share)
-    near = dilated(hidden, _RIM_PX)
-    near &= cover >= _RIM_FROM
-    near |= hidden
-    near |= fringe
-    found = hidden if near.all() else near
-    return np.zeros_like(found) if found.all() else found  # without anything to go by
 
 
 def _mark_lit(chain, cover, shade):
