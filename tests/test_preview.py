@@ -61,12 +61,37 @@ def test_a_picture_is_seen_before_and_after(shown):
     np.testing.assert_array_equal(pixels, came // 2)
 
 
+def test_what_is_no_ground_is_black_unless_it_was_painted(shown):
+    way, found = shown
+    came, ground, hole = noise(60, 64), np.ones((60, 64), bool), np.zeros((60, 64), bool)
+    ground[:, :30], hole[10:20, :20] = False, True
+    for missing in (None, hole):
+        way.restore(came.copy(), missing, ground, 255.0, None)
+    for (before, after, _), known in zip(found, (ground, ground | hole), strict=True):
+        np.testing.assert_allclose(before, came * ground[..., None] / 255, atol=1e-6)
+        np.testing.assert_allclose(after, (came // 2) * known[..., None] / 255, atol=1e-6)
+
+
+def test_of_a_scene_what_is_no_ground_is_black(shown):
+    way, found = shown
+    scene = noise(60, 64).view(Scene)
+    scene.white, scene.has_gaps = 255.0, True
+    ground = np.ones((60, 64), bool)
+    ground[:, :30] = False
+    scene.valid = lambda *at: ground[at]
+    sinks = [SimpleNamespace(write=lambda top, rows: None)] * 2
+    way.restore_scene(scene, sinks, np.zeros((60, 64, 3), np.uint8), None)
+    (before, after, _), *_ = found
+    np.testing.assert_allclose(before, scene * ground[..., None] / 255, atol=1e-6)
+    np.testing.assert_allclose(after, (scene // 2) * ground[..., None] / 255, atol=1e-6)
+
+
 def test_a_scene_is_seen_too_whatever_becomes_of_the_array_it_works_in(shown):
     way, found = shown
     came, written = noise(60, 64), []
     sinks = [SimpleNamespace(write=lambda top, rows: written.append((top, rows)))] * 2
     scene = came.view(Scene)
-    scene.white = 255.0
+    scene.white, scene.has_gaps = 255.0, False
     made = way.restore_scene(scene, sinks, np.zeros_like(came), None)
     assert made == {"more": 1, "kept": 2}
     check(found, came)

@@ -16,27 +16,47 @@ def previewed(way, side_px, keep):
         The longer side of a small picture, at most.
     keep : callable
         ``keep(before, after, opacity) -> dict``, which joins the extras of the way: float32
-        (h, w, 3), 0..1, by one measure of white; opacity is None where the way finds none.
+        (h, w, 3), 0..1, by one measure of white; opacity is None where the way finds none. What
+        is no ground is black in them.
     """
 
+    def of_ground(shape, values):
+        return small(_Mask(shape[:2], values), 255, side_px)
+
     def restore(pixels, hole, ground, white, bar):
-        before = small(pixels, white, side_px)
+        # What is no ground was filled for the way; what of it is hole the way fills.
+        before = after = 1
+        if ground is not None:
+            before = of_ground(pixels.shape, lambda *at: ground[at])
+            known = ground if hole is None else ground | hole
+            after = of_ground(pixels.shape, lambda *at: known[at])
+        before = before * small(pixels, white, side_px)
         made = way.restore(pixels, hole, ground, white, bar)
         opacity = made.get("opacity")
         opacity = None if opacity is None else small(opacity, 255, side_px)
-        return made | keep(before, small(pixels, white, side_px), opacity)
+        return made | keep(before, after * small(pixels, white, side_px), opacity)
 
     def restore_scene(scene, sinks, ground, bar):
-        before = small(scene, scene.white, side_px)
+        known = of_ground(scene.shape, scene.valid) if scene.has_gaps else 1
+        before = known * small(scene, scene.white, side_px)
         opacity = np.empty(scene.shape[:2], np.uint8)
         # What has come out of `ground` may be written over.
         seen = [_Seen(*pair) for pair in zip(sinks, (ground, opacity), strict=False)]
         made = way.restore_scene(scene, [*seen, *sinks[2:]], ground, bar)
-        return made | keep(
-            before, small(ground, scene.white, side_px), small(opacity, 255, side_px)
-        )
+        after = known * small(ground, scene.white, side_px)
+        return made | keep(before, after, small(opacity, 255, side_px))
 
     return way._replace(restore=restore, restore_scene=restore_scene)
+
+
+class _Mask:
+    """A mask as a picture: white where it is true."""
+
+    def __init__(self, shape, values):
+        self.shape, self._values = shape, values
+
+    def __getitem__(self, at):
+        return np.uint8(255) * self._values(*at)
 
 
 class _Seen:
