@@ -163,6 +163,27 @@ def test_pairs_fitted_to_another_light(tmp_path, capsys, monkeypatch):
     assert before[NETWORK] < after[NETWORK] < 90
 
 
+def test_what_is_no_ground_has_no_say_in_the_fit(tmp_path, capsys, monkeypatch):
+    stand_in, _ = dehazer()
+    hazy, clear = tmp_path / "hazy", tmp_path / "clear"
+    truth = picture(1, 40, 50) // 2
+    shown = np.full((40, 50, 1), 255, np.uint8)
+    shown[:, :20] = 0
+    nowhere = 255 - shown
+    for folder, name, pixels, alpha in (
+        (hazy, "a.png", truth + 60, shown), (clear, "a.png", truth, np.full_like(shown, 255)),
+        (hazy, "apart.png", truth + 60, shown), (clear, "apart.png", truth, nowhere),
+    ):  # fmt: skip
+        folder.mkdir(exist_ok=True)
+        write_picture(folder / name, np.concatenate([pixels, alpha], axis=-1))
+    file = tmp_path / "pairs.csv"
+    words = ("--pairs", hazy, clear, "--csv", file, "--fit")
+    assert "that show ground" in evaluated(capsys, monkeypatch, stand_in, *words)
+    found = {row["picture"]: row["psnr_whole"] for row in read(file) if row["method"] == "nothing"}
+    assert float(found["a"]) == 100  # what was filled in would have taken it down
+    assert found["apart"] == ""  # no ground is in both
+
+
 def test_bad_input(folders, tmp_path, capsys):
     for words in (
         ("--pairs", tmp_path / "x", tmp_path / "y"),

@@ -6,15 +6,16 @@ import numpy as np
 def fitted(picture, clear, where=None):
     """Return a picture with the gain and offset of each channel that bring it closest to another.
 
-    Ordinary least squares over all pixels, each channel by itself: with the covariance and variance
-    of the two, ``gain = cov(picture, clear) / var(picture)`` and ``offset = mean(clear) - gain *
-    mean(picture)``. What is still cloudy counts like the rest, and makes the fit flatter.
+    Ordinary least squares over all pixels of `where`, each channel by itself: with the covariance
+    and variance of the two there, ``gain = cov(picture, clear) / var(picture)`` and ``offset =
+    mean(clear) - gain * mean(picture)``. What is still cloudy counts like the rest, and makes the
+    fit flatter; so would what is no ground, which evaluate leaves out.
 
     Parameters
     ----------
     picture, clear : float32 (H, W, C), 0..1
     where : bool (H, W), optional
-        Which pixels the fit goes by [all].
+        Which pixels the fit goes by, one or more of them [all].
 
     Returns
     -------

@@ -26,7 +26,7 @@ from util.use.table import csv_text, notes, table
 _TRAINING_ALONE = ("cut_folder",)  # samples to validate with have none of it
 FITTED = [
     "Each picture, the untouched one too, was fitted to the clear one before it was measured:",
-    "a gain and an offset a channel, by least squares over all pixels.",
+    "a gain and an offset a channel, by least squares over all pixels that show ground.",
 ]
 
 

@@ -49,9 +49,13 @@ def rows_of(methods, measure, name, sample, *, first=False, fit=False):
     first : bool
         Whether this is the first picture of all.
     fit : bool
-        Whether each restored picture is `fitted` to the clear one before it is measured.
+        Whether each restored picture is `fitted` to the clear one, by its ground, before it is
+        measured.
     """
     rows, costs = [], {}
+    # What was filled in is of no date, and tells nothing of its light.
+    ground = sample["ground"][..., 0] if "ground" in sample else None
+    fit = fit and (ground is None or ground.any())
     for method, restore in methods.items():
         try:
             # The first call of all makes the network's program; only its memory counts.
@@ -63,7 +67,7 @@ def rows_of(methods, measure, name, sample, *, first=False, fit=False):
             continue
         before = costs.get(_AFTER.get(method), (0.0, 0.0))
         costs[method] = seconds + before[0], max(grown, warm, before[1])
-        restored = fitted(restored, sample["clear"]) if fit else np.clip(restored, 0, 1)
+        restored = fitted(restored, sample["clear"], ground) if fit else np.clip(restored, 0, 1)
         scores = measure.scores(restored, sample)
         times = dict(zip(("seconds", "memory_mb"), costs[method], strict=True))
         rows.append({"picture": name, "method": method, **scores, **times})
