@@ -184,6 +184,20 @@ def test_what_is_no_ground_has_no_say_in_the_fit(tmp_path, capsys, monkeypatch):
     assert found["apart"] == ""  # no ground is in both
 
 
+def test_pairs_that_use_little_of_their_range_are_told_once(tmp_path, capsys, monkeypatch):
+    folders = [tmp_path / name for name in ("hazy", "clear")]
+    for folder in folders:
+        folder.mkdir()
+        for name in "ab":
+            write_picture(folder / f"{name}.png", picture(1, 40, 50, np.uint16) // 8)
+    words = ("--pairs", *folders, "--csv", tmp_path / "pairs.csv")
+    said = evaluated(capsys, monkeypatch, dehazer()[0], *words)
+    assert said.count("full_scale") == 1
+    assert f"{folders[0] / 'a.png'}: its values reach 8" in said
+    said = evaluated(capsys, monkeypatch, dehazer(full_scale=8191.0)[0], *words)
+    assert "full_scale" not in said
+
+
 def test_bad_input(folders, tmp_path, capsys):
     for words in (
         ("--pairs", tmp_path / "x", tmp_path / "y"),

@@ -92,6 +92,16 @@ def test_opacity_is_measured_against_the_mask_of_its_name(places, tmp_path, caps
     assert float(shown[1]) == pytest.approx(float(rows[0]["thick_found"]), abs=5e-4)
 
 
+def test_little_of_the_range_is_told_once(places, tmp_path, capsys, monkeypatch):
+    for name in "ab":
+        write_picture(places[0] / f"{name}.png", picture(0, 40, 40, np.uint16) // 8)
+        write_picture(places[1] / f"{name}.png", CLASSES)
+    _, status, said, _ = measured(capsys, monkeypatch, places, tmp_path / "found.csv")
+    assert status == 0
+    assert said.count("full_scale") == 1
+    assert f"{places[0] / 'a.png'}: its values reach 8" in said
+
+
 def test_nothing_to_measure_and_who_finds_no_opacity(places, tmp_path, capsys, monkeypatch):
     pictures, masks = places
     write_picture(pictures / "a.png", picture(1, 40, 40))

@@ -40,6 +40,18 @@ def say_first(lines, limit=10):
         say(f"and {len(lines) - limit} more")
 
 
+def noting():
+    """Return ``note(about, line)``, which says the first line about each thing, and no other."""
+    said = set()
+
+    def note(about, line):
+        if about not in said:
+            said.add(about)
+            say(line)
+
+    return note
+
+
 def show(*lines):
     """Print lines of results to stdout."""
     print(_text(lines), file=_lossy(sys.stdout), flush=True)

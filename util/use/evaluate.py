@@ -16,7 +16,7 @@ from util.pictures.pixels import PictureError, as_float
 from util.pictures.read import read_original
 from util.run.folder import RunFolder
 from util.samples.ground import ground_of, open_store, say_unused_range
-from util.say import UserError, say, say_first, show
+from util.say import UserError, noting, say, say_first, show
 from util.settings import option_of
 from util.use import by_condition, expert_masks
 from util.use.apply import find_holes
@@ -182,7 +182,7 @@ def _pairs(trained, damaged, clear, holes, count):
     both = dict(sorted(both.items())[:count])
     settings = trained.settings
     scale = settings.full_scale or None
-    finder = find_holes(trained, holes)
+    finder, note = find_holes(trained, holes), noting()
 
     def read():
         for stem, sides in both.items():
@@ -191,6 +191,9 @@ def _pairs(trained, damaged, clear, holes, count):
                 for original in both_of:
                     original.leave_out_border()
                 pixels = [original.picture(scale).over_range() for original in both_of]
+                for side, original in zip(sides, both_of, strict=True):
+                    if unused := original.unused_range(scale):
+                        note("range", f"{side}: {unused}")
                 # Pixels are rescaled by now: full scale is the type's greatest value.
                 hole = finder.find(sides[0], stem, pixels[0]) if finder else None
                 pixels[0] = both_of[0].fill(pixels[0], hole)

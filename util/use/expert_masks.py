@@ -11,7 +11,7 @@ from util.measure.opacity import CLOUD, SHADOW, mask_scores
 from util.pictures.find import partners
 from util.pictures.pixels import PictureError, as_float
 from util.pictures.read import MAX_PIXELS, read_original, read_picture
-from util.say import UserError, say
+from util.say import UserError, noting, say
 from util.use.table import grid
 
 COLUMNS = {
@@ -41,10 +41,10 @@ def measured(trained, pictures, masks, count):
     both = dict(islice(partners(pictures, masks).items(), count))
     if not both:
         raise UserError(f"--masks {pictures} {masks}: no name is in both folders")
-    rows = []
+    rows, note = [], noting()
     for name, paths in tqdm(both.items(), "evaluate", unit="picture", disable=None):
         try:
-            picture, classes, ground = _read(trained.settings, *paths)
+            picture, classes, ground = _read(trained.settings, *paths, note)
         except PictureError as error:
             say(f"left out {error}")
             continue
@@ -90,15 +90,17 @@ def read_classes(path, *, max_pixels=MAX_PIXELS):
     return np.minimum(classes, CLOUD).astype(np.uint8)
 
 
-def _read(settings, picture, mask):
+def _read(settings, picture, mask, note):
     """Return a picture, float32 (H, W, 3), its classes, uint8, and its ground, bool (H, W).
 
-    It is shown to methods as `apply` shows it to a network.
+    It is shown to methods as `apply` shows it to a network; `note` is told what `apply` tells.
     """
-    max_pixels = settings.max_pixels
+    max_pixels, scale = settings.max_pixels, settings.full_scale or None
     original = read_original(picture, max_pixels=max_pixels)
     original.leave_out_border()
-    pixels = original.fill(original.picture(settings.full_scale or None).over_range())
+    pixels = original.fill(original.picture(scale).over_range())
+    if unused := original.unused_range(scale):
+        note("range", f"{picture}: {unused}")
     classes = read_classes(mask, max_pixels=max_pixels)
     if classes.shape != pixels.shape[:2]:
         raise PictureError(

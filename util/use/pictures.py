@@ -22,7 +22,7 @@ from util.pictures.geotiff import Unfit
 from util.pictures.pixels import PictureError
 from util.pictures.read import read_original
 from util.pictures.write import check_format, write_picture
-from util.say import UserError, printable, say
+from util.say import UserError, noting, printable, say
 from util.use.scenes import room_for
 
 KEPT_FORMATS = (".png", ".tif", ".tiff", ".bmp")  # without loss; others become PNG
@@ -125,15 +125,7 @@ def restore_files(way, sources, out, *, overwrite=False, part=(1, 1)):
     except OSError as error:
         raise UserError(f"--out {out}: cannot be made a folder ({error.strerror})") from None
     done = existing = 0
-    refused = False
-
-    said = set()
-
-    def note(about, line):  # once
-        if about not in said:
-            said.add(about)
-            say(line)
-
+    refused, note = False, noting()
     bar = tqdm(jobs, way.name, unit="picture", disable=None if len(jobs) > 1 else True)
     for job in bar:
         if os.path.exists(job.restored) and not overwrite:  # it is written last
