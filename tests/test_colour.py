@@ -59,6 +59,16 @@ def test_rivals():
     assert ab_error(oracle, clear) < ab_error(grey, clear)
 
 
+def test_the_oracle_is_told_the_colour_of_the_ground_alone():
+    clear, ground = noise(), np.zeros((24, 24, 1), bool)
+    ground[:12] = True
+    oracle = COLOURS.rivals["oracle: its mean colour"]
+    part = oracle({"grey": grey_of(clear[:12]), "clear": clear[:12]})
+    clear[12:] = [1.0, 0.0, 0.0]
+    found = oracle({"grey": grey_of(clear), "clear": clear, "ground": ground})
+    np.testing.assert_allclose(found[:12], part, atol=1e-5)
+
+
 def test_scores_are_of_the_ground_alone():
     clear = noise()
     restored = in_one_colour(grey_of(clear), (5, 5))

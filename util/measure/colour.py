@@ -86,8 +86,10 @@ def in_one_colour(grey, colour):
 
 
 def _of_its_own_mean(sample):
-    """Return the picture in the mean colour of the truth, which it is told."""
-    return in_one_colour(sample["grey"], rgb2lab(sample["clear"])[..., 1:].mean(axis=(0, 1)))
+    """Return the picture in the mean colour of the truth's ground, which it is told."""
+    colours, ground = rgb2lab(sample["clear"])[..., 1:], sample.get("ground")
+    colours = colours.reshape(-1, 2) if ground is None else colours[ground[..., 0]]
+    return in_one_colour(sample["grey"], colours.mean(axis=0))
 
 
 # --- evaluation ---------------------------------------------------------------------------------
