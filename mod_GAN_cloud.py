@@ -6,8 +6,8 @@
 The generator learns to make the clear picture, by the L1 distance, and one that the discriminator
 takes for real. The veil is noise that is opacity and light of the cloud at once, so that it
 darkens bright ground where it is thin; with ``--composite white`` it is white cloud. The best
-network is the one whose generator has the lowest loss on pictures held back, where the
-discriminator judges as it does in training.
+network is the one whose generator has the lowest loss on pictures held back, where both networks
+are used, not trained: their batch norm goes by its averages over the training.
 
     python mod_GAN_cloud.py            train, or go on training; Ctrl-C stops and saves
     python mod_GAN_cloud.py --fresh    begin anew; the old run moves to History/

@@ -68,7 +68,8 @@ def train_step(state, batch, settings, *, make, score):
 def judge(networks, batch, found, settings, *, score):
     """Return the losses of both networks on each sample of a batch: dict of float32 (B,).
 
-    The generator's without the further ones of training.
+    The generator's without the further ones of training. The discriminator is used, not trained:
+    batch norm goes by its averages, so no sample has a say in what another one scores.
 
     found : dict
         What the script's `restore` has found in the batch.
