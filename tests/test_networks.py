@@ -118,7 +118,7 @@ def test_norm_comes_before_the_activation(norm, block, after):
     np.testing.assert_allclose(found, -0.2, rtol=1e-5)
 
 
-def test_own_statistics_are_those_of_the_batch_in_hand_used_or_trained():
+def test_own_statistics_are_those_of_the_batch_trained_and_of_each_picture_used():
     """The weights of batch norm fit, so what the averages cost can be measured on them."""
     own, batch = unet(2, norm="own"), unet(2, norm="batch")
     own.set_weights(batch.get_weights())
@@ -127,15 +127,19 @@ def test_own_statistics_are_those_of_the_batch_in_hand_used_or_trained():
     for averaged, kept in zip(batch.get_weights(), own.get_weights(), strict=True):
         np.testing.assert_array_equal(averaged, kept)  # to use it changes nothing
     for model in (own, batch):
-        np.testing.assert_allclose(model(picture, training=True), used, atol=1e-5)
+        for each, alone in zip(used, np.split(picture, 2), strict=True):
+            np.testing.assert_allclose(model(alone, training=True)[0], each, atol=1e-5)
+    both = [model(picture, training=True) for model in (own, batch)]
+    np.testing.assert_allclose(*both, atol=1e-5)
+    assert np.abs(both[0] - used).max() > 1e-3
     assert np.abs(batch(picture, training=False) - used).max() > 1e-3
 
     layer = own.get_layer("up1_norm")
     layer.gamma.assign(np.full(4, 3.0))
     layer.beta.assign(np.full(4, 7.0))
     found = layer(5.0 + 9.0 * np.random.default_rng(1).random((2, 8, 8, 4), np.float32)).numpy()
-    np.testing.assert_allclose(found.mean((0, 1, 2)), 7.0, rtol=1e-4)
-    np.testing.assert_allclose(found.std((0, 1, 2)), 3.0, rtol=1e-3)
+    np.testing.assert_allclose(found.mean((1, 2)), np.full((2, 4), 7.0), rtol=1e-4)
+    np.testing.assert_allclose(found.std((1, 2)), np.full((2, 4), 3.0), rtol=1e-3)
 
 
 def test_no_norm_adds_no_layer():

@@ -517,6 +517,26 @@ def test_a_run_keeps_its_split_and_says_what_came_and_went(tiny_settings, tmp_pa
     assert again == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("script", "changes"),
+    [
+        ("mod_defog", {"norm": "own", "head": "direct"}),
+        ("mod_pix2pix", {"norm": "batch", "used_as_trained": True, "output": "direct"}),
+    ],
+)
+def test_what_is_validated_beside_others_is_what_apply_makes_of_it_alone(
+    script, changes, tiny_settings, tmp_path
+):
+    task, settings = task_of(script), tiny_settings(tmp_path, script, batch_size=3, **changes)
+    state, _, sample = started(task, settings)
+    several = loop.Validation(task, state.networks, settings, sample).outputs()["restored"]
+    assert len(several) == 4  # in two batches: the second is filled up
+    for number, restored in enumerate(several):
+        batch = {n: tf.constant(v) for n, v in stack(sample, [number]).items()}
+        alone = task.restore(state.networks, batch, settings)["restored"]
+        np.testing.assert_allclose(restored, alone[0], atol=1e-5)
+
+
 def test_best_is_measured_again_on_other_samples_and_only_then(
     tiny_settings, tmp_path, monkeypatch
 ):

@@ -12,16 +12,18 @@ UPSAMPLINGS = ("transposed", "resize")
 
 @keras.saving.register_keras_serializable("cloud_removal")
 class OwnStatistics(layers.BatchNormalization):
-    """Normalise by the mean and variance of the batch in hand, also when the network is used.
+    """Normalise by the mean and variance of what is in hand, also when the network is used.
 
-    The averages are kept as batch norm keeps them: its checkpoints fit, and the other way round.
+    In training that is the batch; then it is each picture by itself, whatever is restored beside
+    it: validation restores many at once, apply one. The averages are kept as batch norm keeps them:
+    its checkpoints fit, and the other way round.
     """
 
     def call(self, x, training=None):
         if training:
             return super().call(x, training=True)
         given = ops.cast(x, "float32")
-        mean, variance = ops.moments(given, axes=(0, 1, 2))
+        mean, variance = ops.moments(given, axes=(1, 2), keepdims=True)
         scale = self.gamma * ops.rsqrt(variance + self.epsilon)
         return ops.cast((given - mean) * scale + self.beta, self.compute_dtype)
 

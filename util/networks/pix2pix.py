@@ -44,8 +44,8 @@ def translator(
     dropout : float
         Share of the entries of the three deepest levels on the way up that is zeroed.
     used_as_trained : bool
-        Whether the network is used as it is trained: with dropout (`PlacedDropout`), and with the
-        batch's own statistics where the norm is "batch" (`util.networks.blocks.OwnStatistics`).
+        Whether the network is used as it is trained: with dropout (`PlacedDropout`), and with each
+        picture's own statistics where the norm is "batch" (`util.networks.blocks.OwnStatistics`).
     output : {"found", "add", "half", "direct"}
         "found": a fourth channel says where the picture is damaged, and only there is what is
         painted laid over it, see `laid_over`. The others, of which "direct" is the published one:
