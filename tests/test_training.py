@@ -1,5 +1,6 @@
 """A few real steps of every script, at a tiny size, in this process."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -340,6 +341,49 @@ def test_twenty_bad_steps_in_a_row_stop_with_the_last_good_state_kept(
     status, path = train(task, settings.__class__(**{**vars(settings), "steps": 40}))
     assert status == 0  # with sound samples it goes on from there
     assert int(state_arrays(path)["skipped_in_a_row"]) == 0
+
+
+def test_weights_that_blew_up_push_no_sound_ones_out(tiny_settings, tmp_path, capsys):
+    """The step that blows weights up is finite itself; all after it are not, at any rate."""
+
+    def train_step(state, batch, settings):
+        weights = state.networks["unet"].trainable_variables
+        slope = tf.cast(state.step == 4, tf.float32)  # the fifth step is the one that moves them
+        slope = tf.where(tf.reduce_max(tf.abs(weights[0])) > 100.0, np.nan, slope)
+
+        def compute(batch):
+            return {"unet": [slope + tf.zeros_like(w) for w in weights]}, {"loss": slope}
+
+        return state.update(compute, batch).metrics
+
+    task = replace(task_of("mod_defog"), train_step=train_step)
+    seldom = {"validate_every": 200, "sheet_every": 200, "keep_checkpoints": 2}
+    start = partial(tiny_settings, tmp_path, **{"steps": 200, "warmup_steps": 0} | seldom)
+    run = RunFolder(task.name, start())
+
+    def names():
+        return [step for step, _ in reversed(checkpoint.found(run.checkpoints))]
+
+    assert train(task, start(learning_rate=1e3, save_every=4))[0] == 1
+    assert names() == [4, 8, 12, 16, 20, 24]
+    said = capsys.readouterr().err
+    assert "with the weights of step 5. If those have blown up, remove step-0000008.npz and" in said
+    assert f"newer ones from {run.checkpoints} and go on from step-0000004.npz with a lower" in said
+
+    for path in run.checkpoints.glob("step-000002*"):
+        path.unlink()
+    assert train(task, start(learning_rate=1e-5, save_every=100))[0] == 1
+    assert names() == [4, 8, 12, 16]  # nothing was learned, so nothing new is saved
+    said = capsys.readouterr().err
+    assert "with the weights of step 5. If those have blown up, remove step-0000008.npz and" in said
+
+    of = partial(checkpoint.path_of, run.checkpoints)
+    # A best network that came later is of no more use than they are.
+    for best, said in ((4, f" --from {run.best}"), (8, "")):
+        os.replace(of(best), run.best)
+        assert train(task, start(learning_rate=1e-5, save_every=100))[0] == 1
+        expected = f"begin anew with --fresh{said} and a lower learning_rate"
+        assert expected in capsys.readouterr().err
 
 
 def test_a_batch_that_devices_cannot_share_is_refused(tiny_settings, tmp_path):

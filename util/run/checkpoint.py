@@ -188,6 +188,12 @@ def networks_in(path):
     return {line.split("/")[1] for line in lines}
 
 
+def step_in(path):
+    """Return the step that the checkpoint at `path` was saved at. Errors as in `load`."""
+    with _opened(path) as archive:
+        return int(_array(archive, "step", (), np.int64))
+
+
 def named_weights(networks, kind=NETWORKS):
     """Return every variable of networks under the name that a checkpoint gives it."""
     return {

@@ -16,7 +16,7 @@ from util.run.folder import RunFolder
 from util.run.report import Report
 from util.samples.batches import batches, drawing, stack
 from util.say import UserError, say
-from util.train import begin
+from util.train import begin, end
 from util.train.schedule import learning_rate, sheet_due, with_steps
 
 SKIPS_BEFORE_STOPPING = 20
@@ -194,7 +194,6 @@ def _train(task, settings, strategy, begin_with, fresh):
     if start >= settings.steps:
         say(f"this run has reached its {settings.steps:,} steps; raise {_goal(settings)} to go on")
         return 0
-    state.skipped_in_a_row.assign(0)
     validation = None
     if chief:
         validation = Validation(task, state.restoring, settings, validation_sample)
@@ -240,6 +239,8 @@ class _Start:
         self.split = split
         self.validation, self.chief = validation, validation is not None
         self.pending, self.first = [], int(state.step.numpy())
+        self.learned = self.first - int(state.skipped_in_a_row.numpy())  # the step of its weights
+        state.skipped_in_a_row.assign(0)
         self.report = Report(
             run.path,
             title=task.name,
@@ -272,12 +273,12 @@ class _Start:
         return self._end(done, stop, saved)
 
     def _stop_skipping(self, done):
-        self._save(done)
-        self.report.say(
-            f"stopped: {SKIPS_BEFORE_STOPPING} steps in a row had losses or gradients that were "
-            "not finite. The weights are those before them, and are saved. Lower learning_rate, "
-            "or look for broken pictures, and start again"
-        )
+        """Save what was learned since the newest checkpoint, if anything, and say what to do."""
+        last = done - int(self.state.skipped_in_a_row.numpy())
+        last = last if last > self.first else self.learned
+        if last > max([self.first, *(n for n, _ in checkpoint.found(self.run.checkpoints))]):
+            self._save(done)
+        self.report.say(end.of_skipping(self.run, last, SKIPS_BEFORE_STOPPING))
         return 1
 
     def _look(self, done):
@@ -322,7 +323,8 @@ class _Start:
         if not self.chief:
             return True
         saved = self._write(checkpoint.path_of(self.run.checkpoints, done))
-        if saved:
+        # Where steps are skipped the weights may have blown up: the sound ones are older then.
+        if saved and not int(self.state.skipped_in_a_row.numpy()):
             checkpoint.thin_out(self.run.checkpoints, self.settings.keep_checkpoints)
         return saved
 
