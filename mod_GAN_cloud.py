@@ -123,6 +123,7 @@ TASK = Task(
     kind=whole.every_pixel("cloudy"),
     measure=VEIL,
     judge=partial(paired.judge, score=score),
+    scored_with=("adversarial_weight", "reconstruction_weight"),
 )
 
 if __name__ == "__main__":

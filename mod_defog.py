@@ -183,6 +183,7 @@ TASK = Task(
     sheet=sheet,
     kind=whole.CLOUD,
     measure=CLOUDS,
+    scored_with=("cloud_white", "dimmed"),
     reach_px=FILL_REACH_PX,
 )
 

@@ -191,6 +191,7 @@ TASK = Task(
     sheet=sheet,
     kind=whole.CLOUD,
     measure=CLOUDS,
+    scored_with=("cloud_white",),
 )
 
 if __name__ == "__main__":

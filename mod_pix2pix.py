@@ -171,6 +171,7 @@ TASK = Task(
     kind=whole.every_pixel("damaged"),
     measure=DROPS,
     judge=partial(paired.judge, score=score),
+    scored_with=("used_as_trained", "dropout", "clear_below"),
 )
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import log_of, task_of
+from conftest import arrays_of, log_of, task_of
 
 from configure import GANCloud
 from util.networks.gan_cloud import pool_unet, residual_discriminator
@@ -102,6 +102,23 @@ def test_the_best_network_has_the_lowest_validation_loss(tiny_settings, tmp_path
     assert checkpoint.load_networks(run.best, TASK.make_networks(settings)) == 4
     rows = log_of(run.path)
     assert [float(row["validation_loss_generator"]) for row in rows] == [3.0, 1.0, 2.0]
+
+
+def test_with_another_weight_the_best_loss_is_measured_again(tiny_settings, tmp_path, monkeypatch):
+    """A loss of 14 is no worse than one of .96 of which the distance is a hundredth."""
+    losses = iter([14.0, 0.95, 0.96])
+    found = {"loss_generator": 0.0, "loss_discriminator": 1.0, "psnr": 20.0, "ssim": 0.5}
+    monkeypatch.setattr(
+        loop.Validation, "scores", lambda self: found | {"loss_generator": next(losses)}
+    )
+    still = replace(TASK, train_step=lambda state, batch, settings: {"loss": tf.constant(1.0)})
+    for steps, weight in ((2, 100.0), (4, 1.0)):
+        how = {"steps": steps, "validate_every": 2, "sheet_every": 100}
+        settings = tiny_settings(tmp_path, TASK.name, reconstruction_weight=weight, **how)
+        assert loop.train(still, settings, tf.distribute.get_strategy()) == 0
+    run = RunFolder(TASK.name, settings)
+    assert checkpoint.step_in(run.best) == 2
+    assert arrays_of(checkpoint.path_of(run.checkpoints, 4))["best_score"] == 0.95
 
 
 @pytest.mark.parametrize(("epochs", "steps"), [(1, 2), (4, 5)])

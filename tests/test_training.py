@@ -1,5 +1,6 @@
 """A few real steps of every script, at a tiny size, in this process."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -603,6 +604,28 @@ def test_best_is_measured_again_on_other_samples_and_only_then(
     assert abs(again - before) > 0.1
     train(task, replace(start(steps=4), clear_share=0.0, greatest_opacity=(1.0, 1.0)))
     assert measured == [again]
+
+
+@pytest.mark.parametrize(
+    ("script", "name", "value", "changes"),
+    [
+        ("mod_GAN_cloud", "adversarial_weight", 0.5, True),
+        ("mod_GAN_poly", "adversarial_weight", 0.5, False),  # its score is of the hole alone
+        ("mod_pix2pix", "used_as_trained", True, True),
+        ("mod_pix2pix", "clear_below", 0.4, True),
+        ("mod_defog", "clear_below", 0.4, False),
+        ("mod_defog", "dimmed", 0.3, True),
+        ("mod_mend", "cloud_white", 0.5, True),
+        ("mod_mend", "learning_rate", 0.5, False),
+        ("mod_mend", "seed", 5, True),
+    ],
+)
+def test_which_settings_change_a_score(script, name, value, changes, tiny_settings, tmp_path):
+    task, settings = task_of(script), tiny_settings(tmp_path, script)
+    meta = json.loads(json.dumps(loop.describe(task, settings, {})))
+    assert not begin.scores_changed(task, settings, meta)
+    assert begin.scores_changed(task, replace(settings, **{name: value}), meta) == changes
+    assert set(task.scored_with) <= vars(settings).keys()
 
 
 # --- two devices --------------------------------------------------------------------------------

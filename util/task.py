@@ -68,6 +68,9 @@ class Task:
         ``judge(networks, batch, found, settings) -> dict of float32 (B,)``: what else `measure`
         follows of each validation sample, such as the losses of both networks of a GAN; found is
         what `restore` returned.
+    scored_with : tuple of str
+        Settings that scores depend on, for the same network and the same samples: the best
+        network's is measured again where one of them changes.
     reach_px : int, optional
         How many pixels beyond its own `restore` looks at, besides what the network does. Large
         pictures then go through some rows at a time; said where that network is a U-Net alone.
@@ -84,4 +87,5 @@ class Task:
     kind: Kind
     measure: object
     judge: Callable | None = None
+    scored_with: tuple[str, ...] = ()
     reach_px: int | None = None

@@ -24,11 +24,14 @@ def split_of(settings, run, meta):
         ) from None
 
 
-def samples_changed(settings, meta):
-    """Tell whether settings that samples follow from are others than the newest checkpoint's."""
+def scores_changed(task, settings, meta):
+    """Tell whether scores are others than the newest checkpoint's, for the same network.
+
+    They are where settings have changed that samples follow from, or those of `Task.scored_with`.
+    """
     cls, stored = type(settings), meta.get("settings")
     changed = changes(settings, with_new_names(cls, stored)) if isinstance(stored, dict) else {}
-    return any(row_of(cls, name).kind == OTHER_SAMPLES for name in changed)
+    return any(n in task.scored_with or row_of(cls, n).kind == OTHER_SAMPLES for n in changed)
 
 
 def check_there(path, task):

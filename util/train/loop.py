@@ -197,7 +197,7 @@ def _train(task, settings, strategy, begin_with, fresh):
     validation = None
     if chief:
         validation = Validation(task, state.restoring, settings, validation_sample)
-        if meta and (split.moved or begin.samples_changed(settings, meta)):
+        if meta and (split.moved or begin.scores_changed(task, settings, meta)):
             state.best_score = _best_score(task, state, settings, run.best, validation_sample)
     going = _Start(task, settings, state, run, validation, split.stored())
     processes = settings.sample_processes or machines.sample_processes(strategy)
@@ -213,7 +213,7 @@ def _goal(settings):
 
 
 def _best_score(task, state, settings, path, sample):
-    """Return the score of the best network so far on samples that are others than before.
+    """Return the score of the best network so far, measured as it is now.
 
     It is measured in the networks of the state, which have their own weights again afterwards:
     built anew, layers without names of their own would have others.
