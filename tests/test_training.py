@@ -606,6 +606,24 @@ def test_best_is_measured_again_on_other_samples_and_only_then(
     assert measured == [again]
 
 
+def test_where_the_best_network_is_gone_the_next_one_is_kept(
+    tiny_settings, tmp_path, monkeypatch, capsys
+):
+    scores = iter([{"psnr_seen": value} for value in (30.0, 20.0, np.nan)])
+    monkeypatch.setattr(loop.Validation, "scores", lambda self: next(scores))
+    still = replace(task_of("mod_defog"), train_step=lambda *given: {"loss": tf.constant(1.0)})
+    start = partial(tiny_settings, tmp_path, validate_every=2, sheet_every=100)
+    run = RunFolder(still.name, start())
+    for steps in (2, 4):
+        _, path = train(still, start(steps=steps))
+        assert f"the best network is {run.best}" in capsys.readouterr().err
+        assert checkpoint.step_in(run.best) == steps
+        run.best.unlink()
+    assert arrays_of(path)["best_score"] == 20.0
+    train(still, start(steps=6))  # a score that is no number makes no network the best
+    assert "the best network is" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("script", "name", "value", "changes"),
     [

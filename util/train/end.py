@@ -1,7 +1,27 @@
-"""How a start ends where steps were skipped: in which words."""
+"""How a start ends: in which words."""
 
 from util.run import checkpoint
 from util.say import UserError
+
+
+def of_goal(settings):
+    """Return what to say where a run has nothing left to do."""
+    return f"this run has reached its {settings.steps:,} steps; raise {_goal(settings)} to go on"
+
+
+def of_steps(run, done, task, settings):
+    """Return what to say where a start was stopped, or has done its last step, and has saved it."""
+    if done < settings.steps:
+        return (
+            f"stopped at step {done:,}, saved in {run.checkpoints}. To go on: python {task.name}.py"
+        )
+    best = f"; the best network is {run.best}" if run.best.is_file() else ""
+    saved = f"finished {done:,} steps, saved in {run.checkpoints}"
+    return f"{saved}. To go on, raise {_goal(settings)}{best}"
+
+
+def _goal(settings):
+    return "epochs" if settings.epochs else "steps"
 
 
 def of_skipping(run, last, skips):

@@ -192,12 +192,14 @@ def _train(task, settings, strategy, begin_with, fresh):
         run.keep()
         begin.greet(task, settings, run, found, start, strategy)
     if start >= settings.steps:
-        say(f"this run has reached its {settings.steps:,} steps; raise {_goal(settings)} to go on")
+        say(end.of_goal(settings))
         return 0
     validation = None
     if chief:
         validation = Validation(task, state.restoring, settings, validation_sample)
-        if meta and (split.moved or begin.scores_changed(task, settings, meta)):
+        if not run.best.is_file():
+            state.best_score = float("nan")  # whatever was best is gone
+        elif meta and (split.moved or begin.scores_changed(task, settings, meta)):
             state.best_score = _best_score(task, state, settings, run.best, validation_sample)
     going = _Start(task, settings, state, run, validation, split.stored())
     processes = settings.sample_processes or machines.sample_processes(strategy)
@@ -206,10 +208,6 @@ def _train(task, settings, strategy, begin_with, fresh):
             going.validate(start)  # what it begins with is its best network until it is bettered
         how = {"batch_size": settings.batch_size, "first_step": start, "fill": fill}
         return going.steps(iter(batches(train_sample, strategy=strategy, **how)), agreement)
-
-
-def _goal(settings):
-    return "epochs" if settings.epochs else "steps"
 
 
 def _best_score(task, state, settings, path, sample):
@@ -270,7 +268,7 @@ class _Start:
                 saved = self._save(done)
             if last:
                 break
-        return self._end(done, stop, saved)
+        return self._end(done, saved)
 
     def _stop_skipping(self, done):
         """Save what was learned since the newest checkpoint, if anything, and say what to do."""
@@ -339,20 +337,11 @@ class _Start:
             return False
         return True
 
-    def _end(self, done, stop, saved):
+    def _end(self, done, saved):
         if not self.chief:
             return interrupt.exit_status()
-        where, goal = self.run.checkpoints, _goal(self.settings)
         if not saved:
             self.report.say(f"stopped at step {done:,}, but the last save failed; see above")
             return 1
-        if stop and done < self.settings.steps:
-            self.report.say(
-                f"stopped at step {done:,}, saved in {where}. To go on: python {self.task.name}.py"
-            )
-        else:
-            self.report.say(
-                f"finished {done:,} steps, saved in {where}. To go on, raise {goal}; "
-                f"the best network is {self.run.best}"
-            )
+        self.report.say(end.of_steps(self.run, done, self.task, self.settings))
         return interrupt.exit_status()
