@@ -87,7 +87,7 @@ def test_exit_status(folders, tmp_path, capsys, monkeypatch):
     assert run(capsys, "apply", "--out", out)[0] == 2
     status, said = run(capsys, "apply", "x.png", "--out", out, f"--runs-folder={tmp_path}")
     assert status == 2
-    assert "train one first" in said
+    assert f"train one first: python mod_defog.py --runs-folder {tmp_path}" in said
     bad = tmp_path / "bad.npz"
     bad.write_bytes(b"no zip")
     status, said = run(capsys, "apply", "x", "--out", out, "--checkpoint", bad, *at(folders))

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from conftest import PROJECT, take_up
@@ -14,6 +15,8 @@ from conftest import PROJECT, take_up
 from configure import Defog, GANPoly
 from util.run.folder import RunFolder
 from util.say import UserError
+from util.settings import home_of
+from util.train import end
 
 _HOLD = """
 import sys, time
@@ -88,6 +91,17 @@ def test_a_runs_folder_that_cannot_be_made_is_named(make, tmp_path):
     (tmp_path / "runs").write_text("a file where a folder belongs")
     with pytest.raises(UserError, match="runs_folder"), make().held():
         pytest.fail("there is no such folder")
+
+
+def test_the_command_that_goes_on_leads_to_the_run(make, tmp_path, monkeypatch):
+    home = home_of(Defog)
+    for usual in ("runs", f"{home}/runs", "~/runs"):
+        monkeypatch.setattr(Defog, "runs_folder", usual)
+        there = str(Path(home, Path(usual).expanduser()))
+        assert make(runs_folder=there).command == "python mod_defog.py"
+    run = make(runs_folder=str(tmp_path / "my runs"))
+    assert run.command == f"python mod_defog.py --runs-folder '{tmp_path}/my runs'"
+    assert end.of_steps(run, 5, Defog(steps=9)).endswith(f"To go on: {run.command}")
 
 
 # --- settings.json ------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def test_ctrl_c_and_on_ends_like_an_undisturbed_run(reference, runner, capsys, s
     assert 5 < step < STEPS
     assert digest == undisturbed.digests[step]
     assert f"stopped at step {step}, saved in {run.checkpoints}" in text
-    assert f"python {script}.py" in text
+    assert f"python {script}.py --runs-folder {run.run_dir.parent}" in text
 
     status, text = run.run()
     assert status == 0, text

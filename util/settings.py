@@ -253,8 +253,18 @@ def from_texts(cls, texts, unknown=(), offered=()):
         # Where nothing is the usual, it stays nothing.
         if field.name.endswith(("_folder", "_file")) and (text or field.default):
             base = os.getcwd() if field.name in texts else home_of(cls)
-            places[field.name] = os.path.realpath(os.path.join(base, os.path.expanduser(text)))
+            places[field.name] = _place(base, text)
     return replace(settings, **places)
+
+
+def _place(base, text):
+    return os.path.realpath(os.path.join(base, os.path.expanduser(text)))
+
+
+def is_usual(settings, name):
+    """Tell whether a folder or file of the settings is that of configure.py."""
+    cls = type(settings)
+    return _place("", getattr(settings, name)) == _place(home_of(cls), getattr(cls, name))
 
 
 def home_of(cls):

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import shlex
 import socket
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from util import files
 from util.run.history import move_to_history
 from util.say import UserError, say
-from util.settings import FIXED, OTHER_SAMPLES, changes, home_of, row_of, with_new_names
+from util.settings import FIXED, OTHER_SAMPLES, changes, home_of, is_usual, row_of, with_new_names
 
 
 class RunFolder:
@@ -38,6 +39,13 @@ class RunFolder:
         self.path = Path(settings.runs_folder) / name
         self.checkpoints = self.path / "checkpoints"
         self.best = self.path / "best.npz"
+
+    @property
+    def command(self):
+        """What begins the run, or goes on with it, on the command line."""
+        if is_usual(self._settings, "runs_folder"):
+            return f"python {self._name}.py"
+        return f"python {self._name}.py --runs-folder {shlex.quote(str(self.path.parent))}"
 
     @contextlib.contextmanager
     def held(self):

@@ -9,12 +9,10 @@ def of_goal(settings):
     return f"this run has reached its {settings.steps:,} steps; raise {_goal(settings)} to go on"
 
 
-def of_steps(run, done, task, settings):
+def of_steps(run, done, settings):
     """Return what to say where a start was stopped, or has done its last step, and has saved it."""
     if done < settings.steps:
-        return (
-            f"stopped at step {done:,}, saved in {run.checkpoints}. To go on: python {task.name}.py"
-        )
+        return f"stopped at step {done:,}, saved in {run.checkpoints}. To go on: {run.command}"
     best = f"; the best network is {run.best}" if run.best.is_file() else ""
     saved = f"finished {done:,} steps, saved in {run.checkpoints}"
     return f"{saved}. To go on, raise {_goal(settings)}{best}"

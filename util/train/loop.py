@@ -343,5 +343,5 @@ class _Start:
         if not saved:
             self.report.say(f"stopped at step {done:,}, but the last save failed; see above")
             return 1
-        self.report.say(end.of_steps(self.run, done, self.task, self.settings))
+        self.report.say(end.of_steps(self.run, done, self.settings))
         return interrupt.exit_status()

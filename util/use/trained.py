@@ -95,10 +95,8 @@ def load(task, settings, path=None, given=()):
             if place == places[-1]:
                 raise UserError(f"{reason}; name another one with --checkpoint") from None
             say(f"{reason}; trying an older one")
-    raise UserError(
-        f"{RunFolder(task.name, settings).path} holds no trained network yet; train one first: "
-        f"python {task.name}.py"
-    )
+    run = RunFolder(task.name, settings)
+    raise UserError(f"{run.path} holds no trained network yet; train one first: {run.command}")
 
 
 def found(task, settings):
