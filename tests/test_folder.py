@@ -6,16 +6,16 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from conftest import PROJECT, take_up
 
 from configure import Defog, GANPoly
-from util.run.folder import RunFolder
+from util.run.folder import RunFolder, as_of_now
 from util.say import UserError
-from util.settings import home_of
+from util.settings import changes, home_of
 from util.train import end
 
 _HOLD = """
@@ -105,6 +105,29 @@ def test_the_command_that_goes_on_leads_to_the_run(make, tmp_path, monkeypatch):
 
 
 # --- settings.json ------------------------------------------------------------------------------
+
+
+def test_a_project_that_was_moved_with_its_runs_has_the_same_pictures(tmp_path):
+    usual = {n: v for n, v in vars(Defog()).items() if n.endswith(("_folder", "_file")) and v}
+    assert {"clear_folder", "runs_folder", "cloud_folder"} <= usual.keys()
+
+    def lying(home, **others):
+        home = {n: os.path.join(home, v) for n, v in usual.items()}
+        return Defog(**home | {n: str(tmp_path / v) for n, v in others.items()})
+
+    def changed(before, now):
+        return changes(now, as_of_now(json.loads(json.dumps(asdict(before))), now)).keys()
+
+    old, new = str(tmp_path / "old"), home_of(Defog)
+    assert changed(lying(old), lying(new)) == set()
+    assert changed(lying(old), lying(new, clear_folder="mine")) == {"clear_folder"}
+    assert changed(lying(old, clear_folder="mine"), lying(new)) == {"clear_folder"}
+    # Another project's run is no project that was moved.
+    there = {"runs_folder": "old/runs"}
+    assert changed(lying(old), lying(new, **there)) == usual.keys() - there.keys()
+    assert changed(lying(old, runs_folder="r"), lying(new)) == usual.keys()
+    assert changed(lying("/"), lying(new)) == usual.keys()
+    assert as_of_now(None, lying(new)) == {}
 
 
 def test_what_changed_since_the_last_start_is_said(make, capsys):

@@ -180,7 +180,29 @@ class RunFolder:
             found = json.loads(self._settings_file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return with_new_names(type(self._settings), found) if isinstance(found, dict) else {}
+        return as_of_now(found, self._settings)
+
+
+def as_of_now(stored, settings):
+    """Return the settings of an earlier start, dict name -> value; {} if they are none.
+
+    They have their names of today, and where the project was moved or copied with its runs, its
+    folder of today: what lies in it is the same as before.
+    """
+    if not isinstance(stored, dict):
+        return {}
+    cls = type(settings)
+    before = with_new_names(cls, stored)
+    runs, usual = str(before.get("runs_folder")), os.sep + cls.runs_folder
+    home = runs.removesuffix(usual) + os.sep
+    if home in (runs + os.sep, os.sep) or not is_usual(settings, "runs_folder"):
+        return before
+    return {
+        name: os.path.join(home_of(cls), value.removeprefix(home))
+        if name.endswith(("_folder", "_file")) and str(value).startswith(home)
+        else value
+        for name, value in before.items()
+    }
 
 
 def weights_file(task):

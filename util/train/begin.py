@@ -3,10 +3,10 @@
 import os
 
 from util.run import checkpoint
-from util.run.folder import weights_file
+from util.run.folder import as_of_now, weights_file
 from util.samples.split import Split
 from util.say import UserError, say
-from util.settings import OTHER_SAMPLES, changes, row_of, with_new_names
+from util.settings import OTHER_SAMPLES, changes, row_of
 
 
 def split_of(settings, run, meta):
@@ -29,9 +29,9 @@ def scores_changed(task, settings, meta):
 
     They are where settings have changed that samples follow from, or those of `Task.scored_with`.
     """
-    cls, stored = type(settings), meta.get("settings")
-    changed = changes(settings, with_new_names(cls, stored)) if isinstance(stored, dict) else {}
-    return any(n in task.scored_with or row_of(cls, n).kind == OTHER_SAMPLES for n in changed)
+    changed = changes(settings, as_of_now(meta.get("settings"), settings))
+    other = {n for n in changed if row_of(type(settings), n).kind == OTHER_SAMPLES}
+    return bool(other or changed.keys() & set(task.scored_with))
 
 
 def check_there(path, task):
