@@ -3,6 +3,7 @@
 import inspect
 import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import fields
@@ -12,6 +13,7 @@ from conftest import PROJECT, SCRIPTS, contents, take_up, task_of
 
 from util import command, interrupt
 from util.run.folder import RunFolder
+from util.train import loop
 
 
 def test_mistakes_are_told_all_at_once(runner, capsys):
@@ -98,6 +100,16 @@ def test_what_a_run_shall_begin_with_is_missed_before_pictures_are_opened(runner
         assert status == 2
         assert said in text
         assert "not there" not in text
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+def test_a_signal_before_the_first_step_is_told(number, status, runner, capsys, monkeypatch):
+    monkeypatch.setattr(interrupt, "_first", None)
+    monkeypatch.setattr(interrupt, "_guarded", False)
+    monkeypatch.setattr(loop, "train", lambda *_: interrupt._hear(number, None))
+    found, text = runner().here(capsys)
+    assert found == status
+    assert "mod_defog: stopped; no step was taken yet; the same command goes on" in text
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

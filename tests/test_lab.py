@@ -50,6 +50,12 @@ def test_gradients_are_finite_everywhere(rgb):
     assert np.isfinite(tape.gradient(total, lab)).all()
 
 
+def test_colours_are_mixed_by_what_converters_read():
+    there_and_back = tf.function(lambda rgb: rgb_from_lab(lab_from_rgb(rgb)))
+    graph = there_and_back.get_concrete_function(tf.TensorSpec((None, None, None, 3))).graph
+    assert "Einsum" not in {op.type for op in graph.get_operations()}
+
+
 def test_a_grey_picture_has_the_lightness_of_its_original(rgb):
     grey = grey_of(rgb[0])
     assert grey.dtype == np.float32

@@ -50,7 +50,8 @@ def _run(task, description, arguments):
             if name in given and other in given and getattr(settings, other):
                 one, stays = option_of(name), option_of(other)
                 say(f"{task.name}: {one} does nothing beside {stays}; give one of the two")
-        return _train(task, settings, options.fresh, options.begin_with)
+        with cut_short(task.name, "no step was taken yet; the same command goes on", status=0):
+            return _train(task, settings, options.fresh, options.begin_with)
     with cut_short(task.name):
         return _use(task, settings, command, options, given)
 
@@ -71,14 +72,14 @@ def _as_begun(task, settings, options, given):
 
 
 @contextlib.contextmanager
-def cut_short(name):
-    """Say so where Ctrl-C has ended what is done here, and exit with its status."""
+def cut_short(name, what="files that were finished are whole", status=130):
+    """Say so where a signal has ended what is done here; `status` is that of Ctrl-C."""
     try:
         yield
     except SystemExit:
         if interrupt.requested():
-            say("", f"{name}: stopped; files that were finished are whole")
-            raise SystemExit(interrupt.exit_status() or 130) from None
+            say("", f"{name}: stopped; {what}")
+            raise SystemExit(interrupt.exit_status() or status) from None
         raise
 
 

@@ -53,4 +53,5 @@ def rgb_from_lab(lab):
 
 
 def _mixed(channels, matrix):
-    return tf.einsum("...c,dc->...d", channels, tf.constant(matrix, channels.dtype))
+    # Not by einsum: of "..." the ONNX converter prints errors, though it converts it.
+    return tf.tensordot(channels, tf.constant(matrix, channels.dtype), [[-1], [1]])
