@@ -24,6 +24,14 @@ class PictureError(Exception):
         super().__init__(self.reason if path is None else f"{printable(path)}: {self.reason}")
 
 
+def with_remedy(reason: str, remedy: str) -> str:
+    """Return a reason with this remedy, in place of what it has behind its semicolon.
+
+    Readers name full_scale, which does not help wherever they are used.
+    """
+    return f"{reason.partition(';')[0]}; {remedy}"
+
+
 class Picture(NamedTuple):
     """What a file holds, uint8 or uint16 (H, W, 3), and the value that means 1.0 in it."""
 

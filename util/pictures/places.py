@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from util import files
 from util.pictures.original import Original, brightness
-from util.pictures.pixels import Picture, PictureError, top_of
+from util.pictures.pixels import Picture, PictureError, top_of, with_remedy
 from util.pictures.read import TIFF_STARTS, alpha_of, mask_of, nodata_of, read_original
 
 _FORMAT = 3  # raise it when the content of decoded files changes
@@ -144,8 +144,7 @@ class Places(NamedTuple):
             if not self.grey:
                 raise
             # White means opaque, or far: there full_scale is no remedy.
-            reason = f"{error.reason.partition(';')[0]}; {_LIMITS}"
-            raise PictureError(reason, original.path) from None
+            raise PictureError(with_remedy(error.reason, _LIMITS), original.path) from None
 
     def _mapped(self, path: Path) -> Place | None:
         """Return where the pixels of a file lie, None if it must be decoded."""

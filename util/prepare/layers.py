@@ -8,12 +8,13 @@ import numpy as np
 
 from util.pictures.find import by_stem
 from util.pictures.original import brightness, is_coloured, is_no_mask
-from util.pictures.pixels import PictureError, as_float, upright
+from util.pictures.pixels import PictureError, as_float, upright, with_remedy
 from util.pictures.read import read_original
 from util.prepare.each import make_each
 from util.samples.clouds import stretch
 from util.say import UserError
 
+_LIMITS = "give --limits, the values of no cloud and of opaque cloud"
 _NO_LAYER = (
     "in colour, where brightness alone counts; if it is colour infrared, use prepare_data.py noaa; "
     "else save it as grey, or give --limits, which takes its first band"
@@ -136,18 +137,13 @@ def _without_limits(original, dim):
     try:
         pixels = original.picture().over_range()
     except PictureError as error:
-        raise PictureError(_with_limits(error.reason)) from None
+        raise PictureError(with_remedy(error.reason, _LIMITS)) from None
     alpha = original.opaque
     if alpha is not None and np.ptp(alpha) and (is_no_mask(alpha) or is_coloured(pixels)):
         return np.ascontiguousarray(upright(alpha, original.orientation))
     if unused := original.unused_range():
-        dim.append(f"{original.path}: {_with_limits(unused)}")
+        dim.append(f"{original.path}: {with_remedy(unused, _LIMITS)}")
     try:
         return brightness(original, pixels)
     except PictureError as error:
         raise PictureError(_NO_LAYER, original.path) from error
-
-
-def _with_limits(reason):
-    """Return a reason with the remedy that there is here, in place of full_scale."""
-    return f"{reason.partition(';')[0]}; give --limits, the values of no cloud and of opaque cloud"

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from util.pictures.harmonic import harmonic_fill
-from util.pictures.pixels import PictureError, luma
+from util.pictures.pixels import PictureError, luma, with_remedy
 from util.pictures.read import read_original
 from util.say import UserError
 
@@ -102,11 +102,8 @@ def read_pixels(path, max_pixels):
     try:
         return original.picture().over_range()
     except PictureError as error:
-        raise PictureError(
-            f"{error.reason.partition(';')[0]}; save it in 8 bits, or give values such as "
-            "temperatures to prepare_data.py layers --limits",
-            path,
-        ) from None
+        remedy = "save it in 8 bits, or give values such as temperatures to prepare_data.py layers"
+        raise PictureError(with_remedy(error.reason, f"{remedy} --limits"), path) from None
 
 
 def read_table(path):

@@ -19,7 +19,7 @@ _WIDE_PX, _FRINGE_PX, _RIM_SHARE = 6, 15, 0.4
 # found next to none it found no rim either, so nothing near tells how to paint. On crops of 128 px
 # nothing is lost by it; over gaps of seven or from .9 of white on small cumulus loses .4 dB and .3,
 # by white fields and roofs.
-ALL_WHITE, _STEP_PX, _MOST_STEPS = 0.97, 3, 21  # of white
+ALL_WHITE, _STEP_PX, _MOST_STEPS = 0.97, 3, 21
 # Where three of twenty of the separate things that are all white within 256 px or so are of that
 # cloud all of them are: the first step misses whole clumps of dense cumulus. Of eight crops of the
 # Bahamas picture the least has then .995 of its white found (.785 at four of twenty). Things are
